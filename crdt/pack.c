@@ -1,0 +1,189 @@
+#include "crdt/pack.h"
+
+#include <msgpack/pack.h>
+
+static int append(void *buf, const char *data, size_t len)
+{
+    sk_buf_append(buf, data, len);
+    return 0;
+}
+
+static msgpack_packer packer_of(sk_buf *buf)
+{
+    msgpack_packer packer;
+    msgpack_packer_init(&packer, buf, append);
+    return packer;
+}
+
+void sk_pack_uint(sk_buf *buf, uint64_t value)
+{
+    msgpack_packer packer = packer_of(buf);
+    msgpack_pack_uint64(&packer, value);
+}
+
+void sk_pack_int(sk_buf *buf, int64_t value)
+{
+    msgpack_packer packer = packer_of(buf);
+    msgpack_pack_int64(&packer, value);
+}
+
+void sk_pack_double(sk_buf *buf, double value)
+{
+    msgpack_packer packer = packer_of(buf);
+    msgpack_pack_double(&packer, value);
+}
+
+void sk_pack_nil(sk_buf *buf)
+{
+    msgpack_packer packer = packer_of(buf);
+    msgpack_pack_nil(&packer);
+}
+
+void sk_pack_bool(sk_buf *buf, bool value)
+{
+    msgpack_packer packer = packer_of(buf);
+    if (value)
+        msgpack_pack_true(&packer);
+    else
+        msgpack_pack_false(&packer);
+}
+
+void sk_pack_bytes(sk_buf *buf, sk_bytes bytes)
+{
+    msgpack_packer packer = packer_of(buf);
+    msgpack_pack_bin(&packer, bytes.len);
+    if (bytes.len) msgpack_pack_bin_body(&packer, bytes.data, bytes.len);
+}
+
+void sk_pack_array(sk_buf *buf, uint32_t count)
+{
+    msgpack_packer packer = packer_of(buf);
+    msgpack_pack_array(&packer, count);
+}
+
+/* -- reading -------------------------------------------------------------------------------------------------------
+ * The first byte of each kind, from the MessagePack specification. */
+
+enum {
+    FIXARRAY = 0x90,
+    FIXSTR = 0xa0,
+    FALSE_BYTE = 0xc2,
+    TRUE_BYTE = 0xc3,
+    BIN8 = 0xc4,
+    BIN32 = 0xc6,
+    DOUBLE = 0xcb,
+    UINT8 = 0xcc,
+    UINT64 = 0xcf,
+    INT8 = 0xd0,
+    INT64 = 0xd3,
+    STR8 = 0xd9,
+    STR32 = 0xdb,
+    ARRAY16 = 0xdc,
+    ARRAY32 = 0xdd,
+    NEGATIVE_FIXINT = 0xe0,
+};
+
+/* The next byte; 0xc1, which MessagePack never uses, at the end or after anything bad. */
+static uint8_t next_byte(sk_reader *reader)
+{
+    if (reader->bad || reader->at == reader->end) {
+        reader->bad = true;
+        return 0xc1;
+    }
+    return *reader->at++;
+}
+
+static uint64_t big_endian(sk_reader *reader, size_t len)
+{
+    if (sk_reader_left(reader) < len) {
+        reader->bad = true;
+        return 0;
+    }
+    uint64_t value = 0;
+    for (size_t i = 0; i < len; i++) value = value << 8 | reader->at[i];
+    reader->at += len;
+    return value;
+}
+
+uint64_t sk_read_uint(sk_reader *reader)
+{
+    uint8_t first = next_byte(reader);
+    if (first < 0x80) return first;
+    if (first >= UINT8 && first <= UINT64) return big_endian(reader, (size_t)1 << (first - UINT8));
+    reader->bad = true;
+    return 0;
+}
+
+int64_t sk_read_int(sk_reader *reader)
+{
+    uint8_t first = next_byte(reader);
+    if (first < 0x80) return first;
+    if (first >= NEGATIVE_FIXINT) return (int8_t)first;
+    if (first >= UINT8 && first <= UINT64) {
+        uint64_t value = big_endian(reader, (size_t)1 << (first - UINT8));
+        if (value <= INT64_MAX) return (int64_t)value;
+    } else if (first >= INT8 && first <= INT64) {
+        size_t len = (size_t)1 << (first - INT8);
+        uint64_t value = big_endian(reader, len);
+        switch (len) {
+        case 1: return (int8_t)value;
+        case 2: return (int16_t)value;
+        case 4: return (int32_t)value;
+        default: return (int64_t)value;
+        }
+    }
+    reader->bad = true;
+    return 0;
+}
+
+double sk_read_double(sk_reader *reader)
+{
+    if (next_byte(reader) != DOUBLE) {
+        reader->bad = true;
+        return 0;
+    }
+    uint64_t bits = big_endian(reader, 8);
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+bool sk_read_bool(sk_reader *reader)
+{
+    uint8_t first = next_byte(reader);
+    if (first != TRUE_BYTE && first != FALSE_BYTE) reader->bad = true;
+    return first == TRUE_BYTE;
+}
+
+sk_bytes sk_read_bytes(sk_reader *reader)
+{
+    uint8_t first = next_byte(reader);
+    uint64_t len = 0;
+    if (first >= FIXSTR && first < FIXSTR + 32)
+        len = first - FIXSTR;
+    else if (first >= BIN8 && first <= BIN32)
+        len = big_endian(reader, (size_t)1 << (first - BIN8));
+    else if (first >= STR8 && first <= STR32)
+        len = big_endian(reader, (size_t)1 << (first - STR8));
+    else
+        reader->bad = true;
+    if (len > sk_reader_left(reader)) reader->bad = true;
+    if (reader->bad) return SK_BYTES_NONE;
+    sk_bytes bytes = {reader->at, (size_t)len};
+    reader->at += len;
+    return bytes;
+}
+
+uint32_t sk_read_array(sk_reader *reader)
+{
+    uint8_t first = next_byte(reader);
+    uint64_t count = 0;
+    if (first >= FIXARRAY && first < FIXARRAY + 16)
+        count = first - FIXARRAY;
+    else if (first == ARRAY16 || first == ARRAY32)
+        count = big_endian(reader, first == ARRAY16 ? 2 : 4);
+    else
+        reader->bad = true;
+    if (count > sk_reader_left(reader)) reader->bad = true; /* each element takes at least a byte */
+    return reader->bad ? 0 : (uint32_t)count;
+}
