@@ -1,0 +1,296 @@
+#include "crdt/row.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+enum {
+    KIND_BITS = 3,
+    KIND_MASK = 7,
+    KIND_SIZES = 0, /* not an entry: the derived sizes */
+};
+
+uint32_t sk_row_live(const sk_row *row, sk_entry_class class)
+{
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < row->count; i++)
+        live += sk_entry_class_of(&row->entries[i]) == class && sk_entry_live(&row->entries[i]);
+    return live;
+}
+
+uint64_t sk_row_deadline(const sk_row *row)
+{
+    uint64_t latest = 0;
+    for (uint32_t i = 0; i < row->count; i++)
+        if (row->entries[i].kind == SK_ENTRY_DEADLINE && row->entries[i].deadline_ms > latest)
+            latest = row->entries[i].deadline_ms;
+    return latest ? latest : SK_DEADLINE_NEVER;
+}
+
+static sk_entry *count_of(const sk_row *row, uint32_t origin)
+{
+    for (uint32_t i = 0; i < row->count; i++)
+        if (row->entries[i].kind == SK_ENTRY_COUNT && row->entries[i].dot.origin == origin) return &row->entries[i];
+    return NULL;
+}
+
+const sk_entry *sk_row_count_of(const sk_row *row, uint32_t origin)
+{
+    const sk_entry *entry = count_of(row, origin);
+    return entry && sk_entry_live(entry) ? entry : NULL;
+}
+
+/* -- order ---------------------------------------------------------------------------------------------------------- */
+
+static int entry_compare(const sk_entry *a, const sk_entry *b)
+{
+    int order = (int)sk_entry_class_of(a) - (int)sk_entry_class_of(b);
+    if (order) return order;
+    if (a->dot.origin != b->dot.origin) return a->dot.origin < b->dot.origin ? -1 : 1;
+    return (a->dot.seq > b->dot.seq) - (a->dot.seq < b->dot.seq);
+}
+
+void sk_row_sort(sk_row *row)
+{
+    /* Insertion: rows nearly always hold one entry, and arrive nearly in order. */
+    for (uint32_t i = 1; i < row->count; i++) {
+        sk_entry moving = row->entries[i];
+        uint32_t at = i;
+        for (; at > 0 && entry_compare(&row->entries[at - 1], &moving) > 0; at--) row->entries[at] = row->entries[at - 1];
+        row->entries[at] = moving;
+    }
+}
+
+static bool well_formed(const sk_row *row)
+{
+    for (uint32_t i = 1; i < row->count; i++) {
+        const sk_entry *before = &row->entries[i - 1], *entry = &row->entries[i];
+        if (entry_compare(before, entry) >= 0) return false;
+        if (entry->kind == SK_ENTRY_COUNT && count_of(row, entry->dot.origin) != entry) return false;
+    }
+    return true;
+}
+
+void sk_row_check(const sk_row *row)
+{
+    sk_assert(well_formed(row));
+}
+
+bool sk_row_strip(sk_row *row)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < row->count; i++)
+        if (sk_entry_live(&row->entries[i])) row->entries[kept++] = row->entries[i];
+    bool changed = kept != row->count;
+    row->count = kept;
+    return changed;
+}
+
+/* -- stored form ----------------------------------------------------------------------------------------------------- */
+
+static void pack_count(sk_buf *buf, const sk_entry *entry)
+{
+    const sk_count *count = &entry->count;
+    sk_pack_uint(buf, entry->dot.seq - count->epoch);
+    sk_number_pack(buf, count->total);
+    sk_pack_uint(buf, count->base_seq ? entry->dot.seq - count->base_seq + 1 : 0);
+    if (count->base_seq) sk_number_pack(buf, count->base);
+}
+
+static void read_count(sk_reader *reader, sk_entry *entry)
+{
+    sk_count *count = &entry->count;
+    uint64_t age = sk_read_uint(reader);
+    count->total = sk_number_read(reader);
+    uint64_t base_age = sk_read_uint(reader);
+    if (base_age) count->base = sk_number_read(reader);
+    if (age >= entry->dot.seq || base_age > age + 1) {
+        reader->bad = true;
+        return;
+    }
+    count->epoch = entry->dot.seq - age;
+    count->base_seq = base_age ? entry->dot.seq - (base_age - 1) : 0;
+}
+
+void sk_row_pack(sk_buf *buf, const sk_row *row, bool derived)
+{
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sk_entry *entry = &row->entries[i];
+        sk_pack_uint(buf, (uint64_t)entry->dot.origin << KIND_BITS | entry->kind);
+        sk_pack_uint(buf, entry->dot.seq);
+        sk_pack_uint(buf, entry->hlc);
+        switch (entry->kind) {
+        case SK_ENTRY_VALUE: sk_pack_bytes(buf, entry->value); break;
+        case SK_ENTRY_COUNT: pack_count(buf, entry); break;
+        case SK_ENTRY_MEMBER: break;
+        case SK_ENTRY_DEADLINE: sk_pack_uint(buf, entry->deadline_ms); break;
+        }
+    }
+    if (derived && (row->fields || row->members)) {
+        sk_pack_uint(buf, KIND_SIZES);
+        sk_pack_uint(buf, row->fields);
+        sk_pack_uint(buf, row->members);
+    }
+}
+
+static void read_entry(sk_reader *reader, const sk_origin_map *map, uint64_t head, sk_entry *entry)
+{
+    *entry = (sk_entry){.kind = (sk_entry_kind)(head & KIND_MASK)};
+    entry->dot.origin = sk_origin_map_get(map, head >> KIND_BITS);
+    entry->dot.seq = sk_read_uint(reader);
+    entry->hlc = sk_read_uint(reader);
+    if (entry->dot.origin == SK_ORIGIN_UNKNOWN || entry->dot.seq == 0) reader->bad = true;
+    switch (entry->kind) {
+    case SK_ENTRY_VALUE: entry->value = sk_read_bytes(reader); break;
+    case SK_ENTRY_COUNT: read_count(reader, entry); break;
+    case SK_ENTRY_MEMBER: break;
+    case SK_ENTRY_DEADLINE: entry->deadline_ms = sk_read_uint(reader); break;
+    default: reader->bad = true;
+    }
+}
+
+int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_row *row)
+{
+    sk_reader reader = sk_reader_of(bytes);
+    sk_row read = {0};
+    uint32_t room = 0;
+    while (sk_reader_left(&reader)) {
+        uint64_t head = sk_read_uint(&reader);
+        if (head == KIND_SIZES) {
+            read.fields = sk_read_uint(&reader);
+            read.members = sk_read_uint(&reader);
+            if (!sk_reader_done(&reader)) reader.bad = true;
+            break;
+        }
+        if (read.count == room) {
+            uint32_t more = room ? room * 2 : 2;
+            sk_entry *entries = sk_arena_take(arena, more * sizeof *entries);
+            if (!entries) return SK_E_MEMORY;
+            if (read.count) memcpy(entries, read.entries, read.count * sizeof *entries);
+            read.entries = entries;
+            room = more;
+        }
+        read_entry(&reader, map, head, &read.entries[read.count++]);
+    }
+    if (!sk_reader_done(&reader)) return SK_E_MALFORMED;
+    if (map) sk_row_sort(&read);
+    if (!well_formed(&read)) return SK_E_MALFORMED;
+    *row = read;
+    return 0;
+}
+
+/* -- merge ----------------------------------------------------------------------------------------------------------- */
+
+static const sk_entry *find_dot(const sk_row *row, const sk_entry *like)
+{
+    for (uint32_t i = 0; i < row->count; i++)
+        if (entry_compare(&row->entries[i], like) == 0) return &row->entries[i];
+    return NULL;
+}
+
+static bool holds_live(const sk_row *row, const sk_entry *like)
+{
+    const sk_entry *entry = find_dot(row, like);
+    return entry && sk_entry_live(entry);
+}
+
+/* The count of one origin after the merge: the entry that the rule keeps, with the latest base that either side knows;
+ * where the rule keeps none, the latest dead record, so that a later increment of its epoch finds its base. */
+static void merge_count(const sk_entry *s, const sk_entry *r, const sk_entry *kept, sk_row *out)
+{
+    sk_entry merged = kept ? *kept : !s ? *r : !r ? *s : s->dot.seq > r->dot.seq ? *s : *r;
+    if (s) sk_count_join_base(&merged.count, &s->count);
+    if (r) sk_count_join_base(&merged.count, &r->count);
+    /* Neither side holds it live and neither saw a base for it: it was removed and forgotten. Nothing is left. */
+    if (!kept && sk_entry_live(&merged)) return;
+    out->entries[out->count++] = merged;
+}
+
+int sk_row_merge(const sk_row *s, const sk_vv *vv_s, const sk_row *r, const sk_vv *known, sk_arena *arena, sk_row *out)
+{
+    sk_row merged = {.fields = r->fields, .members = r->members};
+    merged.entries = sk_arena_take(arena, ((size_t)s->count + r->count + 1) * sizeof *merged.entries);
+    if (!merged.entries) return SK_E_MEMORY;
+    for (int side = 0; side < 2; side++) {
+        const sk_row *own = side ? r : s, *other = side ? s : r;
+        const sk_vv *other_vv = side ? vv_s : known;
+        for (uint32_t i = 0; i < own->count; i++) {
+            const sk_entry *entry = &own->entries[i];
+            bool both = holds_live(other, entry);
+            bool keep = sk_entry_live(entry) && (both || !sk_vv_covers(other_vv, entry->dot));
+            if (entry->kind != SK_ENTRY_COUNT) {
+                if (keep && !(side && both)) merged.entries[merged.count++] = *entry;
+                continue;
+            }
+            const sk_entry *twin = count_of(other, entry->dot.origin);
+            if (side && twin) continue; /* seen from the other side */
+            const sk_entry *kept = keep ? entry : NULL;
+            bool twin_kept = twin && sk_entry_live(twin) &&
+                             (holds_live(own, twin) || !sk_vv_covers(side ? known : vv_s, twin->dot));
+            if (twin_kept && (!kept || twin->dot.seq > kept->dot.seq)) kept = twin;
+            merge_count(side ? twin : entry, side ? entry : twin, kept, &merged);
+        }
+    }
+    sk_row_sort(&merged);
+    *out = merged;
+    return 0;
+}
+
+/* -- digests --------------------------------------------------------------------------------------------------------- */
+
+static void hash_uint(XXH3_state_t *state, uint64_t value)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(value >> 8 * i);
+    XXH3_128bits_update(state, bytes, sizeof bytes);
+}
+
+static void hash_bytes(XXH3_state_t *state, sk_bytes bytes)
+{
+    hash_uint(state, bytes.len);
+    if (bytes.len) XXH3_128bits_update(state, bytes.data, bytes.len);
+}
+
+static void hash_number(XXH3_state_t *state, sk_number number)
+{
+    sk_buf buf = {0};
+    sk_number_pack(&buf, number);
+    hash_bytes(state, sk_buf_view(&buf));
+    sk_buf_free(&buf);
+}
+
+static void hash_payload(XXH3_state_t *state, const sk_entry *entry)
+{
+    switch (entry->kind) {
+    case SK_ENTRY_VALUE: hash_bytes(state, entry->value); break;
+    case SK_ENTRY_COUNT:
+        hash_uint(state, entry->count.epoch);
+        hash_number(state, entry->count.total);
+        hash_uint(state, entry->count.base_seq);
+        if (entry->count.base_seq) hash_number(state, entry->count.base);
+        break;
+    case SK_ENTRY_MEMBER: break;
+    case SK_ENTRY_DEADLINE: hash_uint(state, entry->deadline_ms); break;
+    }
+}
+
+sk_digest sk_row_digest(const sk_origins *origins, sk_bytes row_key, const sk_row *row)
+{
+    sk_digest sum = 0;
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sk_entry *entry = &row->entries[i];
+        if (!sk_entry_live(entry)) continue;
+        const sk_origin *origin = &origins->list[entry->dot.origin];
+        XXH3_state_t state;
+        XXH3_128bits_reset(&state);
+        hash_bytes(&state, row_key);
+        hash_uint(&state, entry->kind);
+        hash_bytes(&state, sk_bytes_str(origin->region));
+        hash_uint(&state, origin->incarnation);
+        hash_uint(&state, entry->dot.seq);
+        hash_uint(&state, entry->hlc);
+        hash_payload(&state, entry);
+        XXH128_hash_t hash = XXH3_128bits_digest(&state);
+        sum += (sk_digest)hash.high64 << 64 | hash.low64;
+    }
+    return sum;
+}

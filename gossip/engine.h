@@ -1,0 +1,165 @@
+/* The replication engine: which transactions go to whom, when, and what comes back.
+ *
+ * A pure state machine. It does no I/O, reads no clock and draws no randomness; time comes in with every event, and what
+ * it wants done it asks of its host (struct sk_engine_host) in synchronous calls, which keeps an event's consequences in
+ * one place and in one order. The node and the simulator run this same object code.
+ *
+ * Three tiers (ARCHITECTURE.md): live transactions out of a bounded ring in memory; catch-up transfers of changed rows
+ * for a peer that fell out of the ring; transfers of everything for a peer below the floor. What a peer needs is decided
+ * by the vector that it has acknowledged, nothing else.
+ *
+ * Invariants:
+ *  1. Nothing leaves before it is durable here: transactions with seq above durable[origin] are never sent, and what is
+ *     acknowledged to peers is the durable vector.
+ *  2. A remote transaction is applied exactly once, in its origin's order, and only when the applied vector covers its
+ *     `seen` vector. Anything else is kept (bounded) until it is met, or dropped and asked for again.
+ *  3. History at or below `stable` may be forgotten, where stable[o] is the least vector[o] that any member has
+ *     acknowledged, and only once this node has everything that each member had originated itself when it acknowledged
+ *     that (else an increment made before a reset was seen could arrive after the reset's record was forgotten).
+ *  4. Memory is bounded: the ring by ring_bytes_max, held-back transactions by held_bytes_max for all peers together, a
+ *     link's queue by send_queue_max (the engine stops filling it), a transfer by its window.
+ *  5. One incoming transfer at a time; outgoing ones are one per peer.
+ *  6. A message that breaks the protocol changes nothing: the link is closed with the error. */
+#ifndef SK_GOSSIP_ENGINE_H
+#define SK_GOSSIP_ENGINE_H
+
+#include "crdt/op.h"
+
+enum {
+    SK_PROTOCOL_VERSION = 1,
+    SK_MEMBERS_MAX = 64,               /* regions in a cluster, this one included */
+    SK_MESSAGE_MAX = 1024 * 1024,      /* bytes of one message, but for one transaction that is larger by itself */
+    SK_TRANSACTION_MAX = 64 * 1024 * 1024,
+};
+
+typedef struct sk_engine sk_engine;
+typedef struct sk_source sk_source; /* the host's: an outgoing transfer being read from a snapshot */
+
+/* What a transfer brings, told before its first row. Vectors in the local numbering of whoever holds the struct. */
+typedef struct {
+    sk_vv vv;        /* owned; the sender's vector in the snapshot: ours is joined with it at the end */
+    sk_vv floor;     /* owned; the sender's floor */
+    bool everything; /* tier 3: rows not in it do not exist at the sender */
+    bool resumed;    /* it goes on where the interrupted one (same or earlier vv) stood */
+} sk_transfer_head;
+
+/* How far an interrupted incoming transfer had come. */
+typedef struct {
+    sk_vv vv;      /* owned; of the sender's snapshot */
+    bool everything;
+    sk_buf cursor; /* owned; the last row key that is staged */
+} sk_transfer_progress;
+
+typedef struct {
+    void *self; /* given back as the first argument of each call */
+
+    /* Links. `peer` is the index that sk_engine_add_peer gave. Bytes are borrowed for the call. */
+    void (*send)(void *self, uint32_t peer, sk_bytes message);
+    size_t (*queued)(void *self, uint32_t peer); /* bytes accepted by send and not yet gone */
+    void (*hang_up)(void *self, uint32_t peer, int error);
+
+    /* Database. Everything goes into the store's open batch; durability is reported by sk_engine_durable. */
+    int (*intern)(void *self, sk_bytes region, uint64_t incarnation, uint32_t *origin);
+    /* Apply a transaction (ops packed in local numbers): rows, history, vector, in one batch. On error nothing changed. */
+    int (*apply)(void *self, const sk_txn *txn);
+    /* Forget history and dead counts up to `stable`, raise the floor to it. May do it in pieces later. */
+    void (*forget)(void *self, const sk_vv *stable);
+    /* A peer knows more of our own origin than we do: take a new incarnation before the next local write. */
+    int (*new_incarnation)(void *self);
+
+    /* Outgoing transfer: rows that changed above `known` (or everything, if known is below our floor), from a snapshot
+     * of committed state taken now. progress may be NULL; the source ignores it where it cannot resume from it. */
+    int (*source_open)(void *self, const sk_vv *known, const sk_transfer_progress *progress, sk_source **source,
+                       sk_transfer_head *head);
+    /* Appends about max bytes of rows, in the local numbering. 1: more follows, 0: that was the last; or an error. */
+    int (*source_chunk)(void *self, sk_source *source, size_t max, sk_buf *out);
+    void (*source_close)(void *self, sk_source *source);
+
+    /* Incoming transfer. */
+    int (*sink_progress)(void *self, sk_transfer_progress *progress); /* 1: an interrupted one is staged; 0: none */
+    bool (*sink_busy)(void *self);                                    /* the last one is still being folded in */
+    int (*sink_begin)(void *self, const sk_transfer_head *head);
+    int (*sink_chunk)(void *self, sk_bytes rows, const sk_origin_map *map);
+    int (*sink_end)(void *self); /* the atomic step: applied vector joined, rows visible */
+} sk_engine_host;
+
+typedef struct {
+    size_t ring_bytes_max;      /* recent transactions kept in memory for the live tier */
+    uint32_t ring_txns_max;     /* likewise, by count; 0: no limit of its own */
+    size_t held_bytes_max;      /* transactions that wait for their dependencies */
+    size_t send_queue_max;      /* bytes queued on a link before the engine waits for sk_engine_writable */
+    size_t batch_bytes;         /* a live message is closed at about this size */
+    size_t chunk_bytes;         /* a transfer's chunk */
+    uint32_t transfer_window;   /* chunks sent and not yet acknowledged */
+    uint32_t flush_ms;          /* live transactions wait up to this long for company, unless batch_bytes are there */
+    uint32_t ack_ms;            /* an acknowledgement waits up to this long for company */
+    uint32_t heartbeat_ms;      /* a status goes out at least this often */
+    uint32_t silence_ms;        /* a link that says nothing for this long is closed (SK_E_TIMEOUT) */
+    uint32_t relay_ms;          /* how long a peer may lack an origin that it cannot reach before we relay */
+} sk_engine_limits;
+
+/** The defaults: 64 MiB ring, 64 MiB held, 4 MiB queue, 64 KiB batches, 64 KiB chunks, window 16, 2, 20, 500, 5000 and
+ *  1000 ms. */
+sk_engine_limits sk_engine_limits_default(void);
+
+/** `applied`, `origins` and `own` (our own origin's number; it changes with a new incarnation) are the host's, are read
+ *  at any time, and outlive the engine. `region` is ours. Owned by the caller. */
+sk_engine *sk_engine_new(const char *region, const sk_engine_host *host, const sk_engine_limits *limits,
+                         const sk_vv *applied, const sk_origins *origins, const uint32_t *own);
+void sk_engine_free(sk_engine *engine);
+
+/** A member of the cluster. Returns its index, or SK_E_LIMIT. Members hold `stable` back until they acknowledge;
+ *  `acked` (may be NULL) is what it had acknowledged when this node last ran. */
+int sk_engine_add_peer(sk_engine *engine, const char *region, const sk_vv *acked);
+
+/* -- events: each first sets the time, milliseconds; now_ms never runs backwards, wall_ms may ------------------------- */
+
+/** The link to this peer is up (authenticated; the peer's region name is proven). The engine says hello. */
+void sk_engine_link_up(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
+/** The link is gone. Everything in flight on it is forgotten; an incoming transfer keeps its staged progress. */
+void sk_engine_link_down(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
+/** A message came. On a protocol error the engine calls hang_up. */
+void sk_engine_message(sk_engine *engine, uint32_t peer, sk_bytes message, uint64_t now_ms, uint64_t wall_ms);
+/** This link's queue has drained. */
+void sk_engine_writable(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
+/** A local transaction was applied (not yet durable): its packed ops go to the ring. */
+void sk_engine_local(sk_engine *engine, const sk_txn *txn, uint64_t now_ms, uint64_t wall_ms);
+/** All up to this vector is durable here. */
+void sk_engine_durable(sk_engine *engine, const sk_vv *durable, uint64_t now_ms, uint64_t wall_ms);
+/** The store failed and went back to its durable state: drop from ring and bookkeeping what is above `applied`. */
+void sk_engine_rolled_back(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
+/** Time passed. Call at or after sk_engine_next_ms. */
+void sk_engine_tick(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
+/** When tick is wanted next (now_ms scale), after any event. */
+uint64_t sk_engine_next_ms(const sk_engine *engine);
+/** Says goodbye on every link: the node is about to stop. */
+void sk_engine_goodbye(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
+
+/* -- what operators and waiting clients ask ---------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *region;
+    bool up;                  /* the link is up and both have said hello */
+    const sk_vv *acked;       /* durable at the peer, as far as we know */
+    uint64_t last_heard_ms;   /* now_ms scale; 0: never */
+    uint64_t round_trip_ms;   /* of the last heartbeat that was answered */
+    int64_t clock_offset_ms;  /* the peer's wall clock minus ours, from the same exchange */
+    uint64_t sent_bytes, received_bytes;  /* messages, before encryption */
+    uint64_t sent_txns, received_txns, duplicate_txns;
+    uint64_t sent_rows_bytes;      /* transfer chunks */
+    uint64_t transfers_out, transfers_in;
+    bool sending_transfer, receiving_transfer;
+} sk_peer_status;
+
+uint32_t sk_engine_peers(const sk_engine *engine);
+/** Borrowed until the next event. */
+sk_peer_status sk_engine_peer_status(const sk_engine *engine, uint32_t peer);
+/** How many other regions hold transaction `dot` on disk. */
+uint32_t sk_engine_holders(const sk_engine *engine, sk_dot dot);
+/** The last stable vector handed to forget. */
+const sk_vv *sk_engine_stable(const sk_engine *engine);
+
+/** Asserts what can be checked from inside: the simulator calls it after every step. */
+void sk_engine_check(const sk_engine *engine);
+
+#endif

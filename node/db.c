@@ -1,0 +1,528 @@
+#include "node/db.h"
+
+#include "node/fold.h"
+
+#include <stdlib.h>
+
+/* -- meta records ---------------------------------------------------------------------------------------------------------- */
+
+static const sk_bytes KEY_STATE = {(const uint8_t *)"state", 5};
+static const sk_bytes KEY_IDENTITY = {(const uint8_t *)"identity", 8};
+static const char PREFIX_ORIGIN[] = "origin/";
+
+static void pack_digest(sk_buf *buf, sk_digest digest)
+{
+    sk_pack_uint(buf, (uint64_t)(digest >> 64));
+    sk_pack_uint(buf, (uint64_t)digest);
+}
+
+static void put_state(sk_db *db)
+{
+    sk_buf_reset(&db->pack);
+    sk_vv_pack(&db->pack, &db->vv);
+    sk_vv_pack(&db->pack, &db->floor);
+    sk_pack_uint(&db->pack, db->clock);
+    pack_digest(&db->pack, db->digest);
+    sk_pack_uint(&db->pack, db->keys);
+    sk_pack_uint(&db->pack, db->conflicts);
+    sk_store_put(db->store, SK_CF_META, KEY_STATE, sk_buf_view(&db->pack));
+}
+
+static int read_state(sk_db *db)
+{
+    sk_bytes value;
+    int found = sk_store_get(db->store, SK_CF_META, KEY_STATE, &value, NULL);
+    if (found < 0) return found;
+    if (!found) return SK_E_CORRUPT;
+    sk_reader reader = sk_reader_of(value);
+    sk_vv_read(&reader, NULL, &db->vv);
+    sk_vv_read(&reader, NULL, &db->floor);
+    db->clock = sk_read_uint(&reader);
+    db->digest = (sk_digest)sk_read_uint(&reader) << 64;
+    db->digest |= sk_read_uint(&reader);
+    db->keys = sk_read_uint(&reader);
+    db->conflicts = sk_read_uint(&reader);
+    return sk_reader_done(&reader) ? 0 : SK_E_CORRUPT;
+}
+
+int sk_db_snapshot_state(sk_db *db, sk_store_snapshot *snapshot, sk_vv *vv, sk_vv *floor)
+{
+    sk_buf value = {0};
+    int found = sk_store_snapshot_get(db->store, snapshot, SK_CF_META, KEY_STATE, &value);
+    sk_reader reader = sk_reader_of(sk_buf_view(&value));
+    if (found > 0) {
+        sk_vv_read(&reader, NULL, vv);
+        sk_vv_read(&reader, NULL, floor);
+    }
+    sk_buf_free(&value);
+    if (found < 0) return found;
+    return found && !reader.bad ? 0 : SK_E_CORRUPT;
+}
+
+static sk_bytes origin_key(uint8_t key[sizeof PREFIX_ORIGIN + 3], uint32_t origin)
+{
+    size_t prefix = sizeof PREFIX_ORIGIN - 1;
+    memcpy(key, PREFIX_ORIGIN, prefix);
+    for (int i = 0; i < 4; i++) key[prefix + (size_t)i] = (uint8_t)(origin >> (24 - 8 * i));
+    return sk_bytes_of(key, prefix + 4);
+}
+
+static int read_origins(sk_db *db)
+{
+    for (uint32_t i = 0;; i++) {
+        uint8_t key[sizeof PREFIX_ORIGIN + 3];
+        sk_bytes value;
+        int found = sk_store_get(db->store, SK_CF_META, origin_key(key, i), &value, NULL);
+        if (found < 0) return found;
+        if (!found) return 0;
+        sk_reader reader = sk_reader_of(value);
+        sk_bytes region = sk_read_bytes(&reader);
+        uint64_t incarnation = sk_read_uint(&reader);
+        uint32_t origin;
+        if (!sk_reader_done(&reader) || sk_origins_intern(&db->origins, region, incarnation, &origin) || origin != i)
+            return SK_E_CORRUPT;
+    }
+}
+
+int sk_db_intern(sk_db *db, sk_bytes region, uint64_t incarnation, uint32_t *origin)
+{
+    uint32_t before = db->origins.count;
+    int status = sk_origins_intern(&db->origins, region, incarnation, origin);
+    if (status || db->origins.count == before) return status;
+    uint8_t key[sizeof PREFIX_ORIGIN + 3];
+    sk_buf_reset(&db->pack);
+    sk_pack_bytes(&db->pack, region);
+    sk_pack_uint(&db->pack, incarnation);
+    sk_store_put(db->store, SK_CF_META, origin_key(key, *origin), sk_buf_view(&db->pack));
+    db->dirty = true;
+    return 0;
+}
+
+static void put_identity(sk_db *db, const sk_db_identity *identity)
+{
+    sk_buf_reset(&db->pack);
+    sk_pack_bytes(&db->pack, sk_bytes_str(identity->region));
+    sk_pack_bytes(&db->pack, sk_bytes_str(identity->cluster));
+    sk_pack_bytes(&db->pack, identity->life);
+    sk_store_put(db->store, SK_CF_META, KEY_IDENTITY, sk_buf_view(&db->pack));
+    db->dirty = true;
+}
+
+static const sk_bytes KEY_OWN = {(const uint8_t *)"own", 3};
+
+int sk_db_new_incarnation(sk_db *db, uint64_t incarnation)
+{
+    uint32_t origin;
+    int status = sk_db_intern(db, sk_bytes_str(db->region), incarnation, &origin);
+    if (status) return status;
+    sk_assert(sk_vv_get(&db->vv, origin) == 0);
+    db->own = origin;
+    sk_buf_reset(&db->pack);
+    sk_pack_uint(&db->pack, origin);
+    sk_store_put(db->store, SK_CF_META, KEY_OWN, sk_buf_view(&db->pack));
+    db->dirty = true;
+    return 0;
+}
+
+static int read_own(sk_db *db)
+{
+    sk_bytes value;
+    int found = sk_store_get(db->store, SK_CF_META, KEY_OWN, &value, NULL);
+    if (found < 0) return found;
+    if (!found) return SK_E_CORRUPT;
+    sk_reader reader = sk_reader_of(value);
+    uint64_t own = sk_read_uint(&reader);
+    if (!sk_reader_done(&reader) || own >= db->origins.count) return SK_E_CORRUPT;
+    db->own = (uint32_t)own;
+    return 0;
+}
+
+/* -- opening ----------------------------------------------------------------------------------------------------------------- */
+
+static int create(sk_db *db, const sk_db_identity *identity)
+{
+    put_identity(db, identity);
+    return sk_db_new_incarnation(db, identity->incarnation);
+}
+
+static int check_identity(sk_db *db, sk_bytes stored, const sk_db_identity *identity, sk_buf *error, bool *same_life)
+{
+    sk_reader reader = sk_reader_of(stored);
+    sk_bytes region = sk_read_bytes(&reader), cluster = sk_read_bytes(&reader), life = sk_read_bytes(&reader);
+    if (!sk_reader_done(&reader)) return SK_E_CORRUPT;
+    if (!sk_bytes_equal(region, sk_bytes_str(db->region)) || !sk_bytes_equal(cluster, sk_bytes_str(identity->cluster))) {
+        sk_buf_printf(error, "the data directory belongs to region %.*s of cluster %.*s, not to region %s of cluster %s",
+                      (int)region.len, (const char *)region.data, (int)cluster.len, (const char *)cluster.data,
+                      db->region, identity->cluster);
+        return SK_E_REGION;
+    }
+    *same_life = sk_bytes_equal(life, identity->life);
+    return 0;
+}
+
+int sk_db_reload(sk_db *db)
+{
+    sk_origins_free(&db->origins);
+    sk_vv_free(&db->txn.seen);
+    sk_fold_free(db);
+    db->txn.active = false;
+    db->failed = 0;
+    db->dirty = false;
+    db->rules_stale = true;
+    int status = read_origins(db);
+    if (!status) status = read_own(db);
+    if (!status) status = read_state(db);
+    if (!status) status = sk_fold_load(db);
+    sk_vv_copy(&db->scan_until, &db->vv);
+    db->dead_flags = 0;
+    return status;
+}
+
+int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_buf *error)
+{
+    memset(db, 0, sizeof *db);
+    db->store = store;
+    if (!sk_region_name_valid(sk_bytes_str(identity->region))) return SK_E_CONFIG;
+    strcpy(db->region, identity->region);
+    db->rules_stale = true;
+    sk_bytes stored;
+    bool same_life = true;
+    int found = sk_store_get(store, SK_CF_META, KEY_IDENTITY, &stored, NULL);
+    int status = found < 0 ? found : 0;
+    if (found == 0) status = create(db, identity);
+    if (found > 0) status = check_identity(db, stored, identity, error, &same_life);
+    if (found > 0 && !status) status = sk_db_reload(db);
+    if (!status && !same_life) {
+        /* A copy, a restored image, or another boot of the machine: some of our dots may be elsewhere already. */
+        put_identity(db, identity);
+        status = sk_db_new_incarnation(db, identity->incarnation);
+    }
+    if (status) {
+        if (error->len == 0) sk_buf_printf(error, "the database cannot be read: %s", sk_error_text(status));
+        sk_db_close(db);
+        return status;
+    }
+    if (db->dirty) sk_db_seal(db);
+    return 0;
+}
+
+static void free_rules(sk_db *db)
+{
+    for (uint32_t i = 0; i < db->rule_count; i++) free((void *)(uintptr_t)db->rules[i].prefix.data);
+    free(db->rules);
+    db->rules = NULL;
+    db->rule_count = 0;
+}
+
+void sk_db_close(sk_db *db)
+{
+    sk_fold_free(db);
+    sk_origins_free(&db->origins);
+    sk_vv_free(&db->vv);
+    sk_vv_free(&db->floor);
+    sk_vv_free(&db->scan_until);
+    sk_vv_free(&db->txn.seen);
+    free(db->txn.touched);
+    free(db->txn.index);
+    sk_arena_free(&db->txn.arena);
+    sk_arena_free(&db->scratch);
+    sk_buf_free(&db->pack);
+    free_rules(db);
+}
+
+uint64_t sk_db_seal(sk_db *db)
+{
+    sk_assert(!db->txn.active);
+    sk_assert(db->failed == 0);
+    if (db->dirty) put_state(db);
+    db->dirty = false;
+    return sk_store_seal(db->store);
+}
+
+/* -- rows -------------------------------------------------------------------------------------------------------------------- */
+
+int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row)
+{
+    sk_bytes value;
+    uint64_t batch = 0;
+    *row = (sk_row){0};
+    int found = sk_store_get(db->store, SK_CF_ROW, raw, &value, &batch);
+    if (batch > db->read_batch) db->read_batch = batch;
+    if (found <= 0) return found;
+    value = sk_arena_copy(arena, value);
+    if (!value.data) return SK_E_MEMORY;
+    int status = sk_row_read(value, NULL, arena, row);
+    return status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
+}
+
+sk_row_name sk_row_name_of(sk_arena *arena, sk_table table, sk_bytes key, sk_bytes member)
+{
+    sk_row_name name = {.key = {table, key, member}};
+    sk_buf buf = {0};
+    sk_rowkey_pack(&buf, table, key, member);
+    name.raw = sk_arena_copy(arena, sk_buf_view(&buf));
+    sk_buf_free(&buf);
+    return name;
+}
+
+static sk_bytes deadline_key(sk_buf *buf, uint64_t deadline_ms, sk_bytes key)
+{
+    sk_buf_reset(buf);
+    sk_buf_byte(buf, SK_INDEX_DEADLINE);
+    for (int i = 0; i < 8; i++) sk_buf_byte(buf, (uint8_t)(deadline_ms >> (56 - 8 * i)));
+    sk_buf_bytes(buf, key);
+    return sk_buf_view(buf);
+}
+
+/* When the expiry cycle must look at a key: at its deadline; at once if deadlines are all that is left of it. */
+static uint64_t due(const sk_row *row)
+{
+    if (sk_row_live(row, SK_CLASS_DEADLINE) == 0) return SK_DEADLINE_NEVER;
+    return sk_key_row_exists(row) ? sk_row_deadline(row) : 0;
+}
+
+static void index_deadline(sk_db *db, sk_bytes key, const sk_row *old, const sk_row *new)
+{
+    uint64_t before = due(old), after = due(new);
+    if (before == after) return;
+    if (before != SK_DEADLINE_NEVER)
+        sk_store_remove(db->store, SK_CF_DERIVED, deadline_key(&db->pack, before, key));
+    if (after != SK_DEADLINE_NEVER)
+        sk_store_put(db->store, SK_CF_DERIVED, deadline_key(&db->pack, after, key), SK_BYTES_NONE);
+}
+
+static bool conflicted(sk_table table, const sk_row *row)
+{
+    if (table == SK_TABLE_KEY && (row->fields || row->members)) {
+        unsigned types = (row->fields != 0) + (row->members != 0) + (sk_row_live(row, SK_CLASS_CONTENT) != 0);
+        return types > 1;
+    }
+    return (table == SK_TABLE_KEY || table == SK_TABLE_HASH) && sk_register_conflicted(row);
+}
+
+static void index_conflict(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new)
+{
+    bool before = conflicted(name->key.table, old), after = conflicted(name->key.table, new);
+    if (before == after) return;
+    sk_buf_reset(&db->pack);
+    sk_buf_byte(&db->pack, SK_INDEX_CONFLICT);
+    sk_buf_bytes(&db->pack, name->raw);
+    if (after)
+        sk_store_put(db->store, SK_CF_DERIVED, sk_buf_view(&db->pack), SK_BYTES_NONE);
+    else
+        sk_store_remove(db->store, SK_CF_DERIVED, sk_buf_view(&db->pack));
+    db->conflicts += after ? 1 : UINT64_MAX;
+}
+
+static int resize_key(sk_db *db, const sk_row_name *member, int by)
+{
+    sk_arena arena = {0};
+    sk_row_name name = sk_row_name_of(&arena, SK_TABLE_KEY, member->key.key, SK_BYTES_NONE);
+    sk_row old;
+    int status = sk_db_row(db, name.raw, &arena, &old);
+    if (!status) {
+        sk_row new = old;
+        uint64_t *size = member->key.table == SK_TABLE_HASH ? &new.fields : &new.members;
+        if (by < 0 && *size == 0)
+            status = SK_E_CORRUPT;
+        else
+            *size += (uint64_t)(int64_t)by;
+        if (!status) status = sk_db_row_put(db, &name, &old, &new);
+    }
+    sk_arena_free(&arena);
+    return status;
+}
+
+int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new)
+{
+    db->dirty = true;
+    db->digest += sk_row_digest(&db->origins, name->raw, new) - sk_row_digest(&db->origins, name->raw, old);
+    sk_buf_reset(&db->pack);
+    sk_row_pack(&db->pack, new, true);
+    if (sk_row_empty(new))
+        sk_store_remove(db->store, SK_CF_ROW, name->raw);
+    else
+        sk_store_put(db->store, SK_CF_ROW, name->raw, sk_buf_view(&db->pack));
+    index_conflict(db, name, old, new);
+    switch (name->key.table) {
+    case SK_TABLE_KEY: {
+        bool before = sk_key_row_exists(old), after = sk_key_row_exists(new);
+        if (before != after) db->keys += after ? 1 : UINT64_MAX;
+        index_deadline(db, name->key.key, old, new);
+        return 0;
+    }
+    case SK_TABLE_HASH:
+    case SK_TABLE_SET: {
+        bool before = sk_row_live(old, SK_CLASS_CONTENT), after = sk_row_live(new, SK_CLASS_CONTENT);
+        return before == after ? 0 : resize_key(db, name, after ? 1 : -1);
+    }
+    case SK_TABLE_POLICY: db->rules_stale = true; return 0;
+    }
+    return SK_E_MALFORMED;
+}
+
+/* -- history ------------------------------------------------------------------------------------------------------------------ */
+
+void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq)
+{
+    for (int i = 0; i < 4; i++) key[i] = (uint8_t)(origin >> (24 - 8 * i));
+    for (int i = 0; i < 8; i++) key[4 + i] = (uint8_t)(seq >> (56 - 8 * i));
+}
+
+bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw)
+{
+    if (key.len <= SK_HISTORY_DOT_BYTES) return false;
+    *dot = (sk_dot){0};
+    for (int i = 0; i < 4; i++) dot->origin = dot->origin << 8 | key.data[i];
+    for (int i = 0; i < 8; i++) dot->seq = dot->seq << 8 | key.data[4 + i];
+    *raw = sk_bytes_of(key.data + SK_HISTORY_DOT_BYTES, key.len - SK_HISTORY_DOT_BYTES);
+    return dot->origin < SK_ORIGINS_MAX;
+}
+
+void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
+{
+    uint8_t dot_bytes[SK_HISTORY_DOT_BYTES], flag = (uint8_t)flags;
+    sk_history_key(dot_bytes, dot.origin, dot.seq);
+    sk_buf_reset(&db->pack);
+    sk_buf_append(&db->pack, dot_bytes, sizeof dot_bytes);
+    sk_buf_bytes(&db->pack, raw);
+    sk_store_put(db->store, SK_CF_HISTORY, sk_buf_view(&db->pack), sk_bytes_of(&flag, 1));
+    if (flags & SK_HISTORY_DEAD) db->dead_flags++;
+    db->dirty = true;
+}
+
+static int strip(sk_db *db, sk_bytes raw)
+{
+    sk_row_name name = {.raw = raw};
+    sk_row row, stripped;
+    int status = sk_rowkey_parse(raw, &db->scratch, &name.key);
+    if (!status) status = sk_db_row(db, raw, &db->scratch, &row);
+    if (status || row.count == 0) return status;
+    stripped = row;
+    stripped.entries = sk_arena_take(&db->scratch, row.count * sizeof *row.entries);
+    if (!stripped.entries) return SK_E_MEMORY;
+    memcpy(stripped.entries, row.entries, row.count * sizeof *row.entries);
+    return sk_row_strip(&stripped) ? sk_db_row_put(db, &name, &row, &stripped) : 0;
+}
+
+/* Strips the dead counts that entries of one origin's history up to `end` (a key) left behind. */
+static int strip_range(sk_db *db, sk_bytes from, sk_bytes end)
+{
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, from, end);
+    sk_bytes key, value, raw;
+    sk_dot dot;
+    int status;
+    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        if (value.len != 1 || !sk_history_parse(key, &dot, &raw)) {
+            status = SK_E_CORRUPT;
+            break;
+        }
+        if (!(value.data[0] & SK_HISTORY_DEAD)) continue;
+        if (db->dead_flags) db->dead_flags--;
+        sk_arena_reset(&db->scratch);
+        status = strip(db, raw);
+        if (status) break;
+    }
+    sk_store_iter_free(db->store, iter);
+    return status;
+}
+
+void sk_db_forget(sk_db *db, const sk_vv *stable)
+{
+    /* A staged transfer may be brought forward by history that only its sender has; ours can go. But rows not yet folded
+     * could hold dead counts that no later visit would find: wait. */
+    if (db->failed || sk_fold_active(db)) return;
+    bool scan = db->dead_flags > 0 || !sk_vv_at_most(&db->scan_until, &db->floor);
+    for (uint32_t o = 0; o < stable->count; o++) {
+        uint64_t to = stable->seq[o], from = sk_vv_get(&db->floor, o);
+        if (to > sk_vv_get(&db->vv, o)) to = sk_vv_get(&db->vv, o);
+        if (to <= from) continue;
+        uint8_t first[SK_HISTORY_DOT_BYTES], end[SK_HISTORY_DOT_BYTES];
+        sk_history_key(first, o, 0);
+        sk_history_key(end, o, to + 1);
+        sk_bytes first_key = {first, sizeof first}, end_key = {end, sizeof end};
+        int status = scan ? strip_range(db, first_key, end_key) : 0;
+        if (status < 0) {
+            db->failed = status;
+            return;
+        }
+        sk_store_remove_range(db->store, SK_CF_HISTORY, first_key, end_key);
+        sk_vv_set(&db->floor, o, to);
+        db->dirty = true;
+    }
+}
+
+/* -- policies ------------------------------------------------------------------------------------------------------------------- */
+
+static int add_rule(void *self, sk_bytes raw, const sk_row *row)
+{
+    sk_db *db = self;
+    sk_register read;
+    if (sk_register_read(row, &db->origins, &db->scratch, &read)) return SK_E_MEMORY;
+    if (read.count == 0 || db->rule_count == SK_POLICIES_MAX) return 0;
+    sk_bytes value = read.siblings[read.newest].value;
+    db->rules = sk_realloc(db->rules, (db->rule_count + 1) * sizeof *db->rules);
+    uint8_t *prefix = sk_alloc(raw.len);
+    memcpy(prefix, raw.data + 1, raw.len - 1);
+    db->rules[db->rule_count++] = (sk_policy_rule){
+        .prefix = {prefix, raw.len - 1},
+        .policy = sk_bytes_equal(value, sk_bytes_str("newest")) ? SK_POLICY_NEWEST : SK_POLICY_SIBLINGS,
+    };
+    return 0;
+}
+
+sk_policy sk_db_policy(sk_db *db, sk_bytes key)
+{
+    if (db->rules_stale) {
+        free_rules(db);
+        sk_arena_reset(&db->scratch);
+        uint8_t table = SK_TABLE_POLICY;
+        if (sk_db_each(db, sk_bytes_of(&table, 1), SK_BYTES_NONE, add_rule, db) == 0) db->rules_stale = false;
+    }
+    sk_policy policy = SK_POLICY_SIBLINGS;
+    size_t longest = 0;
+    for (uint32_t i = 0; i < db->rule_count; i++)
+        if (db->rules[i].prefix.len >= longest && sk_bytes_starts(key, db->rules[i].prefix)) {
+            longest = db->rules[i].prefix.len;
+            policy = db->rules[i].policy;
+        }
+    return policy;
+}
+
+/* -- iteration -------------------------------------------------------------------------------------------------------------------- */
+
+static int each(sk_db *db, sk_cf cf, sk_bytes prefix, sk_bytes from, sk_visit *visit, void *self)
+{
+    sk_buf end = {0};
+    sk_buf_bytes(&end, prefix);
+    sk_rowkey_successor(&end);
+    sk_bytes first = from.data ? from : prefix;
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, cf, first, end.len ? sk_buf_view(&end) : SK_BYTES_NONE);
+    sk_arena arena = {0};
+    sk_bytes key, value;
+    int status;
+    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        sk_row row = {0};
+        sk_arena_reset(&arena);
+        status = cf == SK_CF_ROW ? sk_row_read(value, NULL, &arena, &row) : 0;
+        if (status == SK_E_MALFORMED) status = SK_E_CORRUPT;
+        if (!status) status = visit(self, key, cf == SK_CF_ROW ? &row : NULL);
+        if (status) break;
+    }
+    sk_arena_free(&arena);
+    sk_store_iter_free(db->store, iter);
+    sk_buf_free(&end);
+    return status;
+}
+
+int sk_db_each(sk_db *db, sk_bytes prefix, sk_bytes from, sk_visit *visit, void *self)
+{
+    /* What an iteration shows may rest on the open batch: a reply waits for it. */
+    if (sk_store_open_bytes(db->store) || sk_store_pending_bytes(db->store)) db->read_batch = UINT64_MAX;
+    return each(db, SK_CF_ROW, prefix, from, visit, self);
+}
+
+int sk_db_each_derived(sk_db *db, sk_bytes prefix, sk_bytes from, sk_visit *visit, void *self)
+{
+    return each(db, SK_CF_DERIVED, prefix, from, visit, self);
+}

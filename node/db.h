@@ -1,0 +1,171 @@
+/* The database of one region: rows, what is derived from them, the version vector, the history.
+ *
+ * It binds the rules of crdt/ to a store. Everything it changes goes into the store's open batch and is visible at once
+ * to its own reads; sk_db_seal closes the batch. One turn of the event loop is one batch; a transaction never spans two.
+ *
+ * Invariants (sk_db_check):
+ *  1. A batch holds rows, history, vector and sums of the same transactions: what the disk has is always one moment.
+ *  2. History: for every causally closed vector W at or above the floor, the rows that differ between W and ours are
+ *     among the row keys recorded at dots above W. (Entries of dots that were replaced since may linger until they are
+ *     forgotten: they cost a look, never a wrong answer.)
+ *  3. `digest` is the sum over all rows of sk_row_digest; `keys`, `conflicts` count what they say.
+ *  4. What is derived (sizes in a key's own row, the deadline and conflict indexes) is a function of the rows.
+ *  While a transfer is being folded in (node/fold.h) 2 to 4 hold for the rows already folded; whoever looks at a key
+ *  calls sk_db_touch first, whoever looks at all of them sk_db_touch_all. */
+#ifndef SK_NODE_DB_H
+#define SK_NODE_DB_H
+
+#include "crdt/op.h"
+#include "crdt/register_mv.h"
+#include "crdt/rowkey.h"
+#include "storage/store.h"
+
+typedef struct sk_db sk_db;
+
+typedef enum { SK_POLICY_SIBLINGS, SK_POLICY_NEWEST } sk_policy;
+
+/* A policy in force, longest prefix first. */
+typedef struct {
+    sk_bytes prefix; /* owned by the database */
+    sk_policy policy;
+} sk_policy_rule;
+
+typedef struct {
+    const char *region, *cluster;
+    sk_bytes life;        /* what tells this life of the data directory from a copy of it or a restored one */
+    uint64_t incarnation; /* random: used if a new one must be taken */
+} sk_db_identity;
+
+/* One row that the open transaction has touched. */
+typedef struct sk_touched sk_touched;
+
+typedef struct {
+    bool active;
+    sk_dot dot;
+    sk_hlc hlc;
+    sk_vv seen; /* owned */
+    sk_touched *touched; /* owned array */
+    uint32_t count, room;
+    uint32_t *index; /* owned; open addressing over touched, used when there are many */
+    uint32_t index_size;
+    size_t bytes; /* packed size of its operations, about */
+    sk_arena arena;
+} sk_open_txn;
+
+struct sk_fold;
+
+struct sk_db {
+    sk_store *store; /* borrowed */
+    char region[SK_REGION_NAME_MAX + 1];
+    sk_origins origins;
+    uint32_t own; /* our current origin */
+    sk_vv vv;     /* applied: the node clock */
+    sk_vv floor;  /* history at or below may be gone */
+    sk_hlc clock;
+    uint64_t wall_ms; /* set by the owner before each event */
+    sk_digest digest;
+    uint64_t keys, conflicts;
+    sk_policy_rule *rules; /* owned */
+    uint32_t rule_count;
+    sk_open_txn txn;
+    struct sk_fold *fold;  /* owned; NULL while no transfer is staged or being folded in */
+    sk_vv scan_until;      /* history up to here may hold flags that this process has not counted */
+    uint64_t dead_flags;   /* history entries flagged as leaving dead counts, counted since the start */
+    uint64_t read_batch;   /* the highest uncommitted batch that a read rested on, since it was last zeroed */
+    int failed;            /* not 0: a read or write went wrong half-way; nothing more is sealed until sk_db_reload */
+    bool dirty;            /* the open batch has something */
+    bool rules_stale;
+    sk_buf pack;           /* scratch */
+    sk_arena scratch;      /* reset by each outermost call that uses it */
+    /* Called for each local transaction as it commits into the open batch; the packed operations are borrowed. */
+    void (*on_local)(void *self, const sk_txn *txn);
+    void *on_local_self;
+};
+
+/** Opens over a store; creates what a new database needs (and seals it: the caller waits for durability before it
+ *  serves). Takes a new incarnation when `life` is not the one it was last opened with. `error` gets a sentence.
+ *  SK_E_REGION for another region's or cluster's database, SK_E_CORRUPT, SK_E_FORMAT, SK_E_IO. Owned by the caller. */
+int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_buf *error);
+void sk_db_close(sk_db *db);
+/** After sk_store_reopen: everything in memory anew from what the disk has. */
+int sk_db_reload(sk_db *db);
+/** Takes a new incarnation from here on; the old origin is then just another one. */
+int sk_db_new_incarnation(sk_db *db, uint64_t incarnation);
+/** The number of an origin, recorded if it is new. */
+int sk_db_intern(sk_db *db, sk_bytes region, uint64_t incarnation, uint32_t *origin);
+/** Adds vector and sums to the open batch and seals it. Returns its number. */
+uint64_t sk_db_seal(sk_db *db);
+
+/* -- rows -------------------------------------------------------------------------------------------------------------- */
+
+/** The row as it stands, empty if there is none. Everything in the arena. SK_E_IO, SK_E_CORRUPT, SK_E_MEMORY. */
+int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row);
+/** A parsed row key with its packed form. */
+typedef struct {
+    sk_rowkey key;
+    sk_bytes raw;
+} sk_row_name;
+/** Packs a row key into the arena. data is NULL if it did not fit. */
+sk_row_name sk_row_name_of(sk_arena *arena, sk_table table, sk_bytes key, sk_bytes member);
+/** Replaces a row and brings everything derived from it up to date. `old` is what sk_db_row gave. */
+int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new);
+
+/** A key is there if its register has content or its hash or set has members. */
+static inline bool sk_key_row_exists(const sk_row *row)
+{
+    return row->fields || row->members || sk_row_live(row, SK_CLASS_CONTENT);
+}
+
+/* -- local transactions ------------------------------------------------------------------------------------------------- */
+
+/** Opens a transaction; until commit every change belongs to it. */
+void sk_db_begin(sk_db *db);
+/** Applies one operation to a row; op->key is set from `name`. The operation was made from the row as it stands now.
+ *  The bytes it borrows are copied. Errors leave `failed` set: the batch must not be sealed. */
+int sk_db_change(sk_db *db, const sk_row_name *name, const sk_op *op);
+/** The dot that the open transaction will have. */
+static inline sk_dot sk_db_next_dot(const sk_db *db)
+{
+    return (sk_dot){db->own, sk_vv_get(&db->vv, db->own) + 1};
+}
+/** Closes it. Returns its seq, or 0 if it changed nothing. */
+uint64_t sk_db_commit(sk_db *db);
+
+/* -- remote transactions and forgetting ----------------------------------------------------------------------------------- */
+
+/** Applies a transaction whose dependencies are met: all of it or, on error, nothing. */
+int sk_db_apply(sk_db *db, const sk_txn *txn);
+/** Forgets history and strips dead counts up to `stable`; raises the floor. */
+void sk_db_forget(sk_db *db, const sk_vv *stable);
+/** Records that a row changed at a dot. Flags as below. */
+void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags);
+enum { SK_HISTORY_REMOVES = 1, SK_HISTORY_DEAD = 2, SK_HISTORY_DOT_BYTES = 12 };
+/** The first 12 bytes of a history key: origin and seq, big-endian. */
+void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq);
+/** Splits a history key. False if it is damaged. */
+bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw);
+
+/** Reads the vector and floor that a snapshot holds. */
+int sk_db_snapshot_state(sk_db *db, sk_store_snapshot *snapshot, sk_vv *vv, sk_vv *floor);
+
+/* -- policies --------------------------------------------------------------------------------------------------------------- */
+
+enum { SK_POLICIES_MAX = 1024 };
+/** The policy for a client key: of the longest prefix that has one; SIBLINGS if none has. */
+sk_policy sk_db_policy(sk_db *db, sk_bytes key);
+
+/* -- iteration -------------------------------------------------------------------------------------------------------------- */
+
+/** Calls `visit` for every row whose raw key begins with `prefix` and is at or above `from` (data NULL: the first); it
+ *  returns 0 to go on, 1 to stop. What it is given is borrowed for the call. Returns visit's last answer, or an error.
+ *  Changing rows while iterating is allowed: the iteration sees the state of its beginning. */
+typedef int sk_visit(void *self, sk_bytes raw, const sk_row *row);
+int sk_db_each(sk_db *db, sk_bytes prefix, sk_bytes from, sk_visit *visit, void *self);
+/** The same over the derived index whose entries begin with `prefix`, key only (row is NULL). */
+int sk_db_each_derived(sk_db *db, sk_bytes prefix, sk_bytes from, sk_visit *visit, void *self);
+enum { SK_INDEX_DEADLINE = 'x', SK_INDEX_CONFLICT = 'c', SK_INDEX_DEADLINE_BYTES = 9 };
+
+/** The whole state anew from the rows; asserts that sums and indexes agree. For tests and the simulator. */
+void sk_db_check(sk_db *db);
+
+#endif

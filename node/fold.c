@@ -1,0 +1,412 @@
+#include "node/fold.h"
+
+#include <stdlib.h>
+
+typedef enum { STAGING, FOLDING } phase;
+
+struct sk_fold {
+    phase phase;
+    bool everything;
+    sk_vv vv;      /* the sender's, to be joined at the end */
+    sk_vv floor;   /* the sender's */
+    sk_vv low;     /* staging: rows at or below the cursor are at least at this vector of the sender's */
+    sk_vv known;   /* folding: our vector just before the step */
+    sk_buf cursor; /* staging: the last row key staged; folding: the last one folded by the background fold */
+};
+
+enum { STAGED_ROW = 'r', STAGED_MARK = 'f' };
+static const sk_bytes KEY_FOLD = {(const uint8_t *)"fold", 4};
+
+/* -- its record ---------------------------------------------------------------------------------------------------------- */
+
+static void put_record(sk_db *db)
+{
+    struct sk_fold *fold = db->fold;
+    sk_buf_reset(&db->pack);
+    sk_pack_uint(&db->pack, fold->phase);
+    sk_pack_bool(&db->pack, fold->everything);
+    sk_vv_pack(&db->pack, &fold->vv);
+    sk_vv_pack(&db->pack, &fold->floor);
+    sk_vv_pack(&db->pack, &fold->low);
+    sk_vv_pack(&db->pack, &fold->known);
+    sk_pack_bytes(&db->pack, sk_buf_view(&fold->cursor));
+    sk_store_put(db->store, SK_CF_META, KEY_FOLD, sk_buf_view(&db->pack));
+    db->dirty = true;
+}
+
+void sk_fold_free(sk_db *db)
+{
+    struct sk_fold *fold = db->fold;
+    if (!fold) return;
+    sk_vv_free(&fold->vv);
+    sk_vv_free(&fold->floor);
+    sk_vv_free(&fold->low);
+    sk_vv_free(&fold->known);
+    sk_buf_free(&fold->cursor);
+    free(fold);
+    db->fold = NULL;
+}
+
+int sk_fold_load(sk_db *db)
+{
+    sk_fold_free(db);
+    sk_bytes value;
+    int found = sk_store_get(db->store, SK_CF_META, KEY_FOLD, &value, NULL);
+    if (found <= 0) return found;
+    struct sk_fold *fold = db->fold = sk_alloc(sizeof *fold);
+    sk_reader reader = sk_reader_of(value);
+    uint64_t stored = sk_read_uint(&reader);
+    fold->phase = (phase)stored;
+    fold->everything = sk_read_bool(&reader);
+    sk_vv_read(&reader, NULL, &fold->vv);
+    sk_vv_read(&reader, NULL, &fold->floor);
+    sk_vv_read(&reader, NULL, &fold->low);
+    sk_vv_read(&reader, NULL, &fold->known);
+    sk_buf_bytes(&fold->cursor, sk_read_bytes(&reader));
+    return sk_reader_done(&reader) && stored <= FOLDING ? 0 : SK_E_CORRUPT;
+}
+
+/* Nothing is staged any more. */
+static void clear(sk_db *db)
+{
+    uint8_t first = 0, end = 0xff;
+    sk_store_remove_range(db->store, SK_CF_STAGED, sk_bytes_of(&first, 1), sk_bytes_of(&end, 1));
+    sk_store_remove(db->store, SK_CF_META, KEY_FOLD);
+    db->dirty = true;
+    sk_fold_free(db);
+}
+
+bool sk_fold_active(const sk_db *db)
+{
+    return db->fold && db->fold->phase == FOLDING;
+}
+
+static void staged_key(sk_buf *buf, uint8_t kind, sk_bytes rest)
+{
+    sk_buf_reset(buf);
+    sk_buf_byte(buf, kind);
+    sk_buf_bytes(buf, rest);
+}
+
+/* -- staging --------------------------------------------------------------------------------------------------------------- */
+
+int sk_fold_progress(sk_db *db, sk_transfer_progress *progress)
+{
+    struct sk_fold *fold = db->fold;
+    if (!fold || fold->phase != STAGING) return 0;
+    sk_vv_copy(&progress->vv, &fold->low);
+    progress->everything = fold->everything;
+    sk_buf_reset(&progress->cursor);
+    sk_buf_bytes(&progress->cursor, sk_buf_view(&fold->cursor));
+    return 1;
+}
+
+int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
+{
+    if (db->failed) return db->failed;
+    if (sk_fold_active(db)) return SK_E_BUSY;
+    if (head->resumed) {
+        /* What is staged may come from an earlier vector of the sender's than this one, never from a later. */
+        if (!db->fold || db->fold->everything != head->everything || !sk_vv_at_most(&db->fold->vv, &head->vv)) {
+            if (db->fold) clear(db);
+            return SK_E_GAP;
+        }
+    } else {
+        if (db->fold) clear(db);
+        db->fold = sk_alloc(sizeof *db->fold);
+        sk_vv_copy(&db->fold->low, &head->vv);
+        db->fold->everything = head->everything;
+    }
+    sk_vv_copy(&db->fold->vv, &head->vv);
+    sk_vv_copy(&db->fold->floor, &head->floor);
+    put_record(db);
+    return 0;
+}
+
+static int stage_row(sk_db *db, sk_bytes raw, sk_bytes packed, const sk_origin_map *map, bool dry)
+{
+    sk_row row;
+    sk_rowkey key;
+    int status = sk_rowkey_parse(raw, &db->scratch, &key);
+    if (!status) status = sk_row_read(packed, map, &db->scratch, &row);
+    if (status) return status;
+    if (row.fields || row.members) return SK_E_MALFORMED;
+    for (uint32_t i = 0; i < row.count; i++)
+        if (!sk_vv_covers(&db->fold->vv, row.entries[i].dot)) return SK_E_PROTOCOL;
+    if (dry) return 0;
+    sk_buf staged = {0};
+    staged_key(&staged, STAGED_ROW, raw);
+    sk_buf_reset(&db->pack);
+    sk_row_pack(&db->pack, &row, false);
+    sk_store_put(db->store, SK_CF_STAGED, sk_buf_view(&staged), sk_buf_view(&db->pack));
+    sk_buf_free(&staged);
+    for (uint32_t i = 0; i < row.count; i++) {
+        sk_hlc_observe(&db->clock, row.entries[i].hlc, db->wall_ms);
+        if (!sk_vv_covers(&db->vv, row.entries[i].dot)) sk_db_history_put(db, row.entries[i].dot, raw, 0);
+    }
+    struct sk_fold *fold = db->fold;
+    if (sk_bytes_compare(raw, sk_buf_view(&fold->cursor)) > 0) {
+        sk_vv_copy(&fold->low, &fold->vv); /* all up to the old cursor has been brought forward */
+        sk_buf_reset(&fold->cursor);
+        sk_buf_bytes(&fold->cursor, raw);
+    }
+    return 0;
+}
+
+static int stage_record(sk_db *db, sk_reader *reader, const sk_origin_map *map, bool dry)
+{
+    uint64_t kind = sk_read_uint(reader);
+    sk_bytes raw = sk_read_bytes(reader);
+    if (reader->bad || raw.len == 0) return SK_E_MALFORMED;
+    if (kind == SK_CHUNK_ROW) {
+        sk_bytes packed = sk_read_bytes(reader);
+        return reader->bad ? SK_E_MALFORMED : stage_row(db, raw, packed, map, dry);
+    }
+    sk_dot dot = {.origin = sk_read_origin(reader, map)};
+    dot.seq = sk_read_uint(reader);
+    uint64_t flags = sk_read_uint(reader);
+    if (kind != SK_CHUNK_HISTORY || reader->bad || dot.seq == 0 || flags > (SK_HISTORY_REMOVES | SK_HISTORY_DEAD))
+        return SK_E_MALFORMED;
+    if (!sk_vv_covers(&db->fold->vv, dot)) return SK_E_PROTOCOL;
+    if (!dry && dot.seq > sk_vv_get(&db->floor, dot.origin)) sk_db_history_put(db, dot, raw, (unsigned)flags);
+    return 0;
+}
+
+int sk_fold_chunk(sk_db *db, sk_bytes rows, const sk_origin_map *map)
+{
+    if (db->failed) return db->failed;
+    if (!db->fold || db->fold->phase != STAGING) return SK_E_PROTOCOL;
+    for (int dry = 1; dry >= 0; dry--) { /* once to see that all of it is sound, once to keep it */
+        sk_reader reader = sk_reader_of(rows);
+        while (sk_reader_left(&reader)) {
+            sk_arena_reset(&db->scratch);
+            int status = stage_record(db, &reader, map, dry);
+            if (status) return status;
+        }
+        if (reader.bad) return SK_E_MALFORMED;
+    }
+    put_record(db);
+    return 0;
+}
+
+/* -- folding ---------------------------------------------------------------------------------------------------------------- */
+
+static int fold_row(sk_db *db, sk_bytes raw)
+{
+    struct sk_fold *fold = db->fold;
+    sk_arena arena = {0};
+    sk_buf key = {0};
+    sk_bytes value;
+    uint64_t batch = 0;
+    sk_row s = {0}, r, merged;
+    sk_row_name name = {.raw = sk_arena_copy(&arena, raw)};
+    staged_key(&key, STAGED_ROW, raw);
+    int found = sk_store_get(db->store, SK_CF_STAGED, sk_buf_view(&key), &value, &batch);
+    int status = found < 0 ? found : 0;
+    if (found > 0) {
+        value = sk_arena_copy(&arena, value);
+        status = sk_row_read(value, NULL, &arena, &s);
+    }
+    if (!status && (found || fold->everything)) {
+        status = sk_rowkey_parse(name.raw, &arena, &name.key);
+        if (!status) status = sk_db_row(db, name.raw, &arena, &r);
+        if (!status) status = sk_row_merge(&s, &fold->vv, &r, &fold->known, &arena, &merged);
+        if (!status) status = sk_db_row_put(db, &name, &r, &merged);
+        if (!status && found) sk_store_remove(db->store, SK_CF_STAGED, sk_buf_view(&key));
+    }
+    sk_buf_free(&key);
+    sk_arena_free(&arena);
+    if (status) db->failed = status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
+    return db->failed;
+}
+
+/* Collects keys of one column family from `from` up to `end`, at most `limit`, without the first `skip` bytes. */
+typedef struct {
+    sk_arena arena;
+    sk_bytes *keys;
+    uint32_t count;
+} key_list;
+
+static int collect(sk_db *db, sk_cf cf, sk_bytes from, sk_bytes end, size_t skip, uint32_t limit, key_list *list)
+{
+    uint32_t room = list->count, first = list->count;
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, cf, from, end);
+    sk_bytes key, value;
+    int status = 1;
+    while (list->count - first < limit && (status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        if (list->count == room) {
+            room = room ? room * 2 : 64;
+            list->keys = sk_realloc(list->keys, room * sizeof *list->keys);
+        }
+        list->keys[list->count++] = sk_arena_copy(&list->arena, sk_bytes_of(key.data + skip, key.len - skip));
+    }
+    sk_store_iter_free(db->store, iter);
+    return status < 0 ? status : 0;
+}
+
+static void list_free(key_list *list)
+{
+    sk_arena_free(&list->arena);
+    free(list->keys);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    return sk_bytes_compare(*(const sk_bytes *)a, *(const sk_bytes *)b);
+}
+
+/* Row keys beginning with `prefix` that may have to be folded: staged ones, and with everything ours too. */
+static int collect_prefix(sk_db *db, sk_bytes prefix, key_list *list)
+{
+    sk_buf from = {0}, end = {0};
+    staged_key(&from, STAGED_ROW, prefix);
+    staged_key(&end, STAGED_ROW, prefix);
+    sk_rowkey_successor(&end);
+    int status = collect(db, SK_CF_STAGED, sk_buf_view(&from), sk_buf_view(&end), 1, UINT32_MAX, list);
+    if (!status && db->fold->everything) {
+        sk_buf_reset(&end);
+        sk_buf_bytes(&end, prefix);
+        sk_rowkey_successor(&end);
+        status = collect(db, SK_CF_ROW, prefix, sk_buf_view(&end), 0, UINT32_MAX, list);
+    }
+    sk_buf_free(&from);
+    sk_buf_free(&end);
+    return status;
+}
+
+/* Folds the keys of a list in order, each once, those above the cursor only. */
+static int fold_list(sk_db *db, key_list *list)
+{
+    if (list->count) qsort(list->keys, list->count, sizeof *list->keys, compare_keys);
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (i && sk_bytes_equal(list->keys[i], list->keys[i - 1])) continue;
+        if (db->fold->everything && sk_bytes_compare(list->keys[i], sk_buf_view(&db->fold->cursor)) <= 0) continue;
+        int status = fold_row(db, list->keys[i]);
+        if (status) return status;
+    }
+    return 0;
+}
+
+static int marked(sk_db *db, sk_bytes key)
+{
+    sk_buf mark = {0};
+    sk_bytes value;
+    staged_key(&mark, STAGED_MARK, key);
+    int found = sk_store_get(db->store, SK_CF_STAGED, sk_buf_view(&mark), &value, NULL);
+    sk_buf_free(&mark);
+    if (found < 0) db->failed = found;
+    return found;
+}
+
+int sk_db_touch(sk_db *db, sk_bytes key)
+{
+    if (!sk_fold_active(db)) return 0;
+    bool everything = db->fold->everything;
+    int done = everything ? marked(db, key) : 0;
+    if (done) return done < 0 ? done : 0;
+    key_list list = {0};
+    sk_buf prefix = {0};
+    sk_rowkey_pack(&prefix, SK_TABLE_KEY, key, SK_BYTES_NONE);
+    list.keys = sk_alloc(sizeof *list.keys);
+    list.keys[list.count++] = sk_arena_copy(&list.arena, sk_buf_view(&prefix));
+    int status = 0;
+    for (int i = 0; i < 2 && !status; i++) {
+        sk_buf_reset(&prefix);
+        sk_rowkey_pack_prefix(&prefix, i ? SK_TABLE_SET : SK_TABLE_HASH, key);
+        status = collect_prefix(db, sk_buf_view(&prefix), &list);
+    }
+    if (status) db->failed = status;
+    if (!status) status = fold_list(db, &list);
+    if (!status && everything) {
+        staged_key(&prefix, STAGED_MARK, key);
+        sk_store_put(db->store, SK_CF_STAGED, sk_buf_view(&prefix), SK_BYTES_NONE);
+    }
+    sk_buf_free(&prefix);
+    list_free(&list);
+    return status;
+}
+
+int sk_db_touch_row(sk_db *db, const sk_rowkey *key)
+{
+    if (!sk_fold_active(db) || key->table == SK_TABLE_POLICY) return 0;
+    return sk_db_touch(db, key->key);
+}
+
+/* Policies are few and everybody looks at all of them: folded with the step itself. */
+static int fold_policies(sk_db *db)
+{
+    uint8_t table = SK_TABLE_POLICY;
+    key_list list = {0};
+    int status = collect_prefix(db, sk_bytes_of(&table, 1), &list);
+    if (!status) status = fold_list(db, &list);
+    list_free(&list);
+    return status;
+}
+
+int sk_fold_end(sk_db *db)
+{
+    struct sk_fold *fold = db->fold;
+    if (db->failed) return db->failed;
+    if (!fold || fold->phase != STAGING) return SK_E_PROTOCOL;
+    fold->phase = FOLDING;
+    sk_vv_copy(&fold->known, &db->vv);
+    sk_buf_reset(&fold->cursor);
+    sk_vv_join(&db->vv, &fold->vv);
+    if (fold->everything) sk_vv_join(&db->floor, &fold->floor);
+    sk_vv_join(&db->scan_until, &db->vv); /* history that came with it may carry flags not counted here */
+    put_record(db);
+    int status = fold_policies(db);
+    if (status) db->failed = status;
+    return status;
+}
+
+int sk_fold_step(sk_db *db, uint32_t rows)
+{
+    if (db->failed) return db->failed;
+    if (!sk_fold_active(db)) return 0;
+    struct sk_fold *fold = db->fold;
+    key_list list = {0};
+    sk_buf from = {0}, above = {0};
+    uint8_t staged_end = STAGED_ROW + 1, row_end = SK_TABLE_POLICY;
+    sk_buf_bytes(&above, sk_buf_view(&fold->cursor));
+    if (above.len) sk_buf_byte(&above, 0); /* the least key above the cursor */
+    staged_key(&from, STAGED_ROW, sk_buf_view(&above));
+    int status = collect(db, SK_CF_STAGED, sk_buf_view(&from), sk_bytes_of(&staged_end, 1), 1, rows, &list);
+    uint32_t staged = list.count;
+    if (!status && fold->everything)
+        status = collect(db, SK_CF_ROW, sk_buf_view(&above), sk_bytes_of(&row_end, 1), 0, rows, &list);
+    bool more = staged == rows || list.count - staged == rows;
+    sk_bytes bound = SK_BYTES_NONE; /* a list that is full says nothing about what is above its last key */
+    if (staged == rows) bound = list.keys[staged - 1];
+    if (list.count - staged == rows && (!bound.data || sk_bytes_compare(list.keys[list.count - 1], bound) < 0))
+        bound = list.keys[list.count - 1];
+    if (list.count) qsort(list.keys, list.count, sizeof *list.keys, compare_keys);
+    for (uint32_t i = 0; i < list.count && !status; i++) {
+        sk_rowkey key;
+        if (bound.data && sk_bytes_compare(list.keys[i], bound) > 0) break;
+        if (i && sk_bytes_equal(list.keys[i], list.keys[i - 1])) continue;
+        status = sk_rowkey_parse(list.keys[i], &list.arena, &key);
+        if (status || (int)key.table == SK_TABLE_POLICY) continue;
+        int skip = fold->everything ? marked(db, key.key) : 0;
+        status = skip < 0 ? skip : skip ? 0 : fold_row(db, list.keys[i]);
+    }
+    if (!status && more) {
+        sk_buf_reset(&fold->cursor);
+        sk_buf_bytes(&fold->cursor, bound);
+        put_record(db);
+    }
+    if (!status && !more) clear(db);
+    if (status) db->failed = status;
+    sk_buf_free(&from);
+    sk_buf_free(&above);
+    list_free(&list);
+    return status ? status : more;
+}
+
+int sk_db_touch_all(sk_db *db)
+{
+    int more;
+    do more = sk_fold_step(db, 4096);
+    while (more > 0);
+    return more;
+}

@@ -1,0 +1,59 @@
+/* Incoming transfers: staged, made visible in one step, folded into place at leisure.
+ *
+ * What a transfer brings goes to the column family `staged`, where nobody looks, while local writes and live
+ * transactions go on. When it is complete, one record (the fold) joins our vector with the sender's and makes the staged
+ * rows count; from then on a row is brought into place when its key is next touched, or by the background fold.
+ *
+ *             begin                  end (one batch)                    cursor at the end (one batch)
+ *   nothing ---------> staging ----------------------------> folding -------------------------------> nothing
+ *             ^           |  crash, cut: progress stays
+ *             +-----------+  begin(resumed): goes on where it stood
+ *
+ * Invariants:
+ *  1. While folding, `known` (our vector just before the step) and `vv` (the sender's) never change.
+ *  2. A row is folded exactly once. Not yet folded: its raw key is above the cursor and its client key is not marked.
+ *     Then what counts is merge(staged row or nothing, vv; our row, known), where "nothing" stands for a row that the
+ *     sender does not have only if the transfer brought everything.
+ *  3. Nobody writes a row that is not folded: whoever touches a key folds all of its rows first (sk_db_touch).
+ *
+ * Staged keys: 'r' raw row key -> packed row (our origin numbers); 'f' client key -> nothing: folded early. */
+#ifndef SK_NODE_FOLD_H
+#define SK_NODE_FOLD_H
+
+#include "gossip/engine.h"
+#include "node/db.h"
+
+void sk_fold_free(sk_db *db);
+/** Reads what a crash or a stop left: an interrupted transfer, or a fold under way. */
+int sk_fold_load(sk_db *db);
+/** A completed transfer is not yet folded in wholly. */
+bool sk_fold_active(const sk_db *db);
+
+/** Brings every row of a client key into place. 0 at once when nothing is being folded. Errors set db->failed. */
+int sk_db_touch(sk_db *db, sk_bytes key);
+/** The same for the key that a row belongs to. */
+int sk_db_touch_row(sk_db *db, const sk_rowkey *key);
+/** All rows of the database: for whoever looks at everything. */
+int sk_db_touch_all(sk_db *db);
+/** Folds about `rows` more. 1: there are more, 0: done; or an error (also in db->failed). */
+int sk_fold_step(sk_db *db, uint32_t rows);
+
+/* What the engine asks of an incoming transfer; see gossip/engine.h. */
+int sk_fold_progress(sk_db *db, sk_transfer_progress *progress);
+int sk_fold_begin(sk_db *db, const sk_transfer_head *head);
+int sk_fold_chunk(sk_db *db, sk_bytes rows, const sk_origin_map *map);
+int sk_fold_end(sk_db *db);
+
+/* -- the form of a chunk: records one after the other ----------------------------------------------------------------------
+ * row record:     0, raw key, packed row       the row at the sender; empty bytes: it has none
+ * history record: 1, raw key, origin, seq, flags   a removal (or a reset that left dead counts) that must be known on */
+enum { SK_CHUNK_ROW = 0, SK_CHUNK_HISTORY = 1 };
+
+/* -- the sending side -------------------------------------------------------------------------------------------------------- */
+
+int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *progress, sk_source **source,
+                   sk_transfer_head *head);
+int sk_source_chunk(sk_db *db, sk_source *source, size_t max, sk_buf *out);
+void sk_source_close(sk_db *db, sk_source *source);
+
+#endif
