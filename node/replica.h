@@ -1,0 +1,136 @@
+/* One region's replica: database, replication engine, clients' sessions. Everything but the sockets.
+ *
+ * It does no I/O of its own, beyond its store's; time and randomness come from outside. The node drives it from libuv
+ * (node/server.c, node/link.c), the simulator from a seed: the same object code.
+ *
+ *   request -> sk_command_execute -> rows, history, ring ------ sk_replica_turn ------> store commits
+ *                                                                                          |
+ *   reply leaves  <- client->hold <= durable  <-------- sk_replica_reap  <-----------------+
+ *   delta leaves  <- engine, sk_engine_durable <--------'
+ *
+ * Invariants:
+ *  1. A reply is not sent before sk_replica_durable() reaches the client's `hold` at the moment the reply was made.
+ *  2. The engine hears of a batch's vector only when the batch is durable.
+ *  3. If a commit fails, nobody has seen its effects: the replica goes back to what the disk has (`epoch` moves), and
+ *     every reply that was held is an error instead. */
+#ifndef SK_NODE_REPLICA_H
+#define SK_NODE_REPLICA_H
+
+#include "gossip/engine.h"
+#include "node/client.h"
+#include "node/db.h"
+#include "node/fold.h"
+
+typedef struct {
+    const char *region, *cluster;
+    sk_bytes life;                  /* see sk_db_identity */
+    const char *const *peers;       /* names of the other regions, peer_count of them */
+    uint32_t peer_count;
+    sk_engine_limits limits;
+    const char *password_hash;      /* argon2id string; NULL: no password. Borrowed */
+    uint64_t foreign_expiry_ms;     /* how long after a deadline another region's key is left to that region */
+    size_t transaction_bytes_max;   /* of one transaction's arguments */
+    uint64_t seed;                  /* random bits: incarnations, SPOP, RANDOMKEY */
+} sk_replica_options;
+
+typedef struct {
+    void *self;
+    /* Links; as in sk_engine_host. */
+    void (*send)(void *self, uint32_t peer, sk_bytes message);
+    size_t (*queued)(void *self, uint32_t peer);
+    void (*hang_up)(void *self, uint32_t peer, int error);
+    /* REGION LINK name up|down: the owner closes the link and dials or accepts no more, or does again. */
+    void (*link_allowed)(void *self, uint32_t peer, bool allowed);
+    /* CONFIG GET/SET/REWRITE; may be NULL. Appends name and value pairs to the reply's array, or an error sentence. */
+    int (*config_get)(void *self, sk_bytes pattern, const sk_reply *reply);
+    int (*config_set)(void *self, sk_bytes name, sk_bytes value, sk_buf *error);
+    /* Appends "name:value\r\n" lines of a section that the owner knows of (server, clients); may be NULL. */
+    void (*info)(void *self, const char *section, sk_buf *text);
+    /* Each local transaction as it commits into the open batch (not yet durable), in the numbers of db.origins: what the
+     * simulator's history is made of; may be NULL. */
+    void (*audit)(void *self, const sk_txn *txn);
+    /* May the store take writes now? False when the disk is nearly full; may be NULL. */
+    bool (*writable)(void *self);
+} sk_replica_host;
+
+typedef struct {
+    uint64_t batch;
+    sk_vv vv; /* owned */
+} sk_sealed;
+
+struct sk_replica {
+    sk_db db;
+    sk_engine *engine;
+    sk_store *store; /* borrowed */
+    sk_replica_host host;
+    sk_replica_options options; /* strings borrowed */
+    char region[SK_REGION_NAME_MAX + 1];
+    uint64_t now_ms, wall_ms; /* as of the last event */
+    uint64_t started_ms;      /* wall */
+    uint64_t random;          /* state of a generator */
+
+    sk_client *clients; /* list; not owned */
+    uint64_t next_client_id;
+    uint32_t client_count, blocked_count, watched_keys;
+
+    sk_sealed *sealed; /* owned; batches not yet durable, oldest first */
+    uint32_t sealed_count, sealed_room;
+    uint64_t last_sealed, durable;
+    sk_vv durable_vv; /* owned */
+    uint64_t epoch;   /* moves whenever uncommitted state was lost: replies held across it are void */
+    int store_error;  /* not 0: writes are refused until the store works again */
+    uint64_t retry_at_ms;
+    bool link_down[SK_MEMBERS_MAX]; /* by an operator, by peer index */
+    uint64_t expire_at_ms;          /* monotonic: the next look at deadlines */
+    bool more_to_do;                /* a fold goes on: call turn again soon */
+    sk_arena arena; /* a command's */
+
+    uint64_t stat_commands, stat_writes, stat_expired, stat_conflicts_refused;
+    bool stopping;
+};
+
+/** Opens over a store (which outlives it). `error` gets a sentence. Owned by the caller. */
+int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_replica_host *host, uint64_t now_ms,
+                   uint64_t wall_ms, sk_buf *error, sk_replica **replica);
+void sk_replica_free(sk_replica *replica);
+
+/** Sets the time before an event. */
+void sk_replica_time(sk_replica *replica, uint64_t now_ms, uint64_t wall_ms);
+/** The end of a turn of the event loop: expiry, folding, then seals what the turn changed. */
+void sk_replica_turn(sk_replica *replica);
+/** Asks the store what is durable now; tells the engine; answers blocked clients. Call when the store wakes the owner,
+ *  and at least every sk_replica_next_ms. Afterwards the owner sends every reply whose hold is at most `durable`; if
+ *  `epoch` has moved, held replies of an older epoch must be replaced by an error and their connections closed. */
+void sk_replica_reap(sk_replica *replica);
+/** When the replica wants the next turn and reap (monotonic ms), if nothing happens before. */
+uint64_t sk_replica_next_ms(const sk_replica *replica);
+/** The batch that a reply made now with everything visible must wait for. */
+static inline uint64_t sk_replica_open_batch(const sk_replica *replica)
+{
+    return replica->last_sealed + 1;
+}
+
+/* Links: the owner's events go straight to the engine, with the replica's time. */
+static inline void sk_replica_link_up(sk_replica *replica, uint32_t peer)
+{
+    sk_engine_link_up(replica->engine, peer, replica->now_ms, replica->wall_ms);
+}
+static inline void sk_replica_link_down(sk_replica *replica, uint32_t peer)
+{
+    sk_engine_link_down(replica->engine, peer, replica->now_ms, replica->wall_ms);
+}
+static inline void sk_replica_message(sk_replica *replica, uint32_t peer, sk_bytes message)
+{
+    sk_engine_message(replica->engine, peer, message, replica->now_ms, replica->wall_ms);
+}
+static inline void sk_replica_writable(sk_replica *replica, uint32_t peer)
+{
+    sk_engine_writable(replica->engine, peer, replica->now_ms, replica->wall_ms);
+}
+
+/** The peer's index, or -1. */
+int sk_replica_peer(const sk_replica *replica, sk_bytes region);
+/** Random bits from the replica's seeded generator. */
+uint64_t sk_replica_random(sk_replica *replica);
+
+#endif
