@@ -126,6 +126,9 @@ void sk_engine_writable(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint6
 void sk_engine_local(sk_engine *engine, const sk_txn *txn, uint64_t now_ms, uint64_t wall_ms);
 /** All up to this vector is durable here. */
 void sk_engine_durable(sk_engine *engine, const sk_vv *durable, uint64_t now_ms, uint64_t wall_ms);
+/** Closes every outgoing transfer's source (the peers are told to ask again): the store is about to be reopened, and no
+ *  snapshot may outlive that. */
+void sk_engine_close_sources(sk_engine *engine);
 /** The store failed and went back to its durable state: drop from ring and bookkeeping what is above `applied`. */
 void sk_engine_rolled_back(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 /** Time passed. Call at or after sk_engine_next_ms. */

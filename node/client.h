@@ -35,6 +35,7 @@ struct sk_client {
     sk_bytes *watched; /* owned copies of keys */
     size_t watched_count;
     bool watch_broken; /* a watched key changed */
+    uint64_t watched_ms; /* wall clock at the first of these WATCHes */
 
     sk_dot last_write;  /* seq 0: none yet */
     uint64_t hold;      /* the batch that the replies given since it was last zeroed rest on; 0: none */

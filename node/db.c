@@ -336,6 +336,7 @@ static int resize_key(sk_db *db, const sk_row_name *member, int by)
 int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new)
 {
     db->dirty = true;
+    if (db->on_change) db->on_change(db->self, name->key.key);
     db->digest += sk_row_digest(&db->origins, name->raw, new) - sk_row_digest(&db->origins, name->raw, old);
     sk_buf_reset(&db->pack);
     sk_row_pack(&db->pack, new, true);

@@ -77,9 +77,10 @@ struct sk_db {
     bool rules_stale;
     sk_buf pack;           /* scratch */
     sk_arena scratch;      /* reset by each outermost call that uses it */
-    /* Called for each local transaction as it commits into the open batch; the packed operations are borrowed. */
-    void (*on_local)(void *self, const sk_txn *txn);
-    void *on_local_self;
+    /* Hooks of the owner; any may be NULL. */
+    void *self;
+    void (*on_local)(void *self, const sk_txn *txn); /* a local transaction commits into the open batch */
+    void (*on_change)(void *self, sk_bytes key);     /* a row of this client key has changed */
 };
 
 /** Opens over a store; creates what a new database needs (and seals it: the caller waits for durability before it

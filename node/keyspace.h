@@ -32,6 +32,8 @@ bool sk_key_write(sk_ctx *ctx, sk_bytes key, sk_type want, sk_key *out);
 /** The same for commands that replace or remove whatever is there, of any type, conflicts included: `type` is NONE only
  *  if there is nothing. */
 bool sk_key_overwrite(sk_ctx *ctx, sk_bytes key, sk_key *out);
+/** Looks without judging: types, conflicts and all; an expired key is shown as absent. */
+bool sk_key_peek(sk_ctx *ctx, sk_bytes key, sk_key *out);
 /** Does the key exist (not expired)? Conflicts count as there. Negative after a failure (nothing replied). */
 int sk_key_exists(sk_ctx *ctx, sk_bytes key);
 

@@ -18,6 +18,7 @@
 
 #include "gossip/engine.h"
 #include "node/client.h"
+#include "node/cursor.h"
 #include "node/db.h"
 #include "node/fold.h"
 
@@ -84,6 +85,7 @@ struct sk_replica {
     uint64_t expire_at_ms;          /* monotonic: the next look at deadlines */
     bool more_to_do;                /* a fold goes on: call turn again soon */
     sk_arena arena; /* a command's */
+    sk_cursors cursors; /* scans under way */
 
     uint64_t stat_commands, stat_writes, stat_expired, stat_conflicts_refused;
     bool stopping;
@@ -104,10 +106,10 @@ void sk_replica_turn(sk_replica *replica);
 void sk_replica_reap(sk_replica *replica);
 /** When the replica wants the next turn and reap (monotonic ms), if nothing happens before. */
 uint64_t sk_replica_next_ms(const sk_replica *replica);
-/** The batch that a reply made now with everything visible must wait for. */
-static inline uint64_t sk_replica_open_batch(const sk_replica *replica)
+/** The batch that a reply must wait for if it rests on everything that is visible now. */
+static inline uint64_t sk_replica_newest_batch(const sk_replica *replica)
 {
-    return replica->last_sealed + 1;
+    return replica->last_sealed + (replica->db.dirty || replica->db.failed);
 }
 
 /* Links: the owner's events go straight to the engine, with the replica's time. */

@@ -185,7 +185,7 @@ uint64_t sk_db_commit(sk_db *db)
     if (count) {
         sk_vv_set(&db->vv, txn->dot.origin, txn->dot.seq);
         sk_txn packed = {txn->dot, txn->hlc, txn->seen, sk_buf_view(&ops), count};
-        if (db->on_local) db->on_local(db->on_local_self, &packed);
+        if (db->on_local) db->on_local(db->self, &packed);
     }
     sk_buf_free(&ops);
     return count ? txn->dot.seq : 0;

@@ -4,7 +4,7 @@
  * was not synced. One thread uses a store; what an implementation does off that thread is its own matter.
  *
  * The way of a write:
- *   sk_store_put/delete…   into the open batch; the store's own gets and iterators see it at once
+ *   sk_store_put, _remove… into the open batch; the store's own gets and iterators see it at once
  *   sk_store_seal          closes the batch, gives it a number, and starts to commit it (in the background)
  *   sk_store_reap          says up to which number everything is committed at the durability asked for
  *
@@ -86,13 +86,16 @@ static inline void sk_store_remove(sk_store *store, sk_cf cf, sk_bytes key)
 {
     store->ops->remove(store, cf, key);
 }
-/** Removes every key from `from` up to, not including, `to`, as it stands now (uncommitted puts too). */
+/** Removes every key from `from` up to, not including, `to` (to.data NULL: to the end), as it stands now (uncommitted
+ *  puts too). It costs the same for one key or a million, but each burdens later reads a little until compaction: for
+ *  large or rare spans, not for single rows. */
 static inline void sk_store_remove_range(sk_store *store, sk_cf cf, sk_bytes from, sk_bytes to)
 {
     store->ops->remove_range(store, cf, from, to);
 }
 /** Closes the open batch and starts its commit. Returns its number (from 1, ascending), also when it was empty
- *  (an empty one is not written; it becomes durable with the ones before it). */
+ *  (an empty one is not written; it becomes durable with the ones before it, at once if there are none: the next reap
+ *  says so, and nothing wakes the caller for it). */
 static inline uint64_t sk_store_seal(sk_store *store)
 {
     return store->ops->seal(store);
@@ -109,13 +112,15 @@ static inline int sk_store_flush(sk_store *store)
     return store->ops->flush(store);
 }
 /** After an error: drops everything uncommitted and goes back to what the disk has. 0 when writes work again; else
- *  the error that persists (try again later; reads go on). Snapshots and iterators must be gone; the caller reads its
- *  state anew. Batch numbers go on ascending; all given out before count as reaped. */
+ *  the error that persists (try again later; reads go on, of what is committed: the uncommitted is dropped either way).
+ *  Snapshots and iterators must be gone; the caller reads its state anew, and a batch that failed may turn out to be
+ *  on the disk after all. Batch numbers go on ascending (the open one's is not used again either); after a success all
+ *  given out before count as reaped, so fail whoever waits for one of them first. */
 static inline int sk_store_reopen(sk_store *store)
 {
     return store->ops->reopen(store);
 }
-/** Bytes put into the open batch so far: when to seal early. */
+/** Bytes put into the open batch so far: when to seal early. 0 exactly when it is empty. */
 static inline size_t sk_store_open_bytes(sk_store *store)
 {
     return store->ops->open_bytes(store);

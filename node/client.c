@@ -1,0 +1,70 @@
+#include "node/client.h"
+
+#include "node/replica.h"
+
+#include <stdlib.h>
+
+sk_client *sk_client_new(sk_replica *replica)
+{
+    sk_client *client = sk_alloc(sizeof *client);
+    client->id = ++replica->next_client_id;
+    client->replica = replica;
+    client->proto = 2;
+    client->authenticated = replica->options.password_hash == NULL;
+    client->connected_ms = client->active_ms = replica->wall_ms;
+    client->last_command = "NULL";
+    client->next = replica->clients;
+    if (client->next) client->next->previous = client;
+    replica->clients = client;
+    replica->client_count++;
+    return client;
+}
+
+void sk_client_discard(sk_client *client)
+{
+    for (size_t i = 0; i < client->queue_count; i++) free(client->queue[i].argv);
+    free(client->queue);
+    client->queue = NULL;
+    client->queue_count = client->queue_bytes = 0;
+    client->in_multi = client->multi_failed = false;
+    sk_client_unwatch(client);
+}
+
+void sk_client_unwatch(sk_client *client)
+{
+    client->replica->watched_keys -= (uint32_t)client->watched_count;
+    for (size_t i = 0; i < client->watched_count; i++) free((void *)(uintptr_t)client->watched[i].data);
+    free(client->watched);
+    client->watched = NULL;
+    client->watched_count = 0;
+    client->watch_broken = false;
+}
+
+void sk_client_watch(sk_client *client, sk_bytes key)
+{
+    for (size_t i = 0; i < client->watched_count; i++)
+        if (sk_bytes_equal(client->watched[i], key)) return;
+    uint8_t *copy = sk_alloc(key.len);
+    if (key.len) memcpy(copy, key.data, key.len);
+    client->watched = sk_realloc(client->watched, (client->watched_count + 1) * sizeof *client->watched);
+    client->watched[client->watched_count++] = sk_bytes_of(copy, key.len);
+    client->replica->watched_keys++;
+}
+
+void sk_client_free(sk_client *client)
+{
+    sk_replica *replica = client->replica;
+    if (client->block != SK_BLOCK_NONE) replica->blocked_count--;
+    sk_client_discard(client);
+    if (client->next) client->next->previous = client->previous;
+    if (client->previous)
+        client->previous->next = client->next;
+    else
+        replica->clients = client->next;
+    replica->client_count--;
+    sk_buf_free(&client->name);
+    sk_buf_free(&client->library_name);
+    sk_buf_free(&client->library_version);
+    sk_vv_free(&client->block_vv);
+    free(client);
+}

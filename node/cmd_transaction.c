@@ -1,0 +1,136 @@
+/* MULTI EXEC DISCARD WATCH UNWATCH.
+ *
+ * The dispatcher queues what comes between MULTI and EXEC. EXEC runs it inside the one transaction that was opened for
+ * EXEC itself, so all of it has one dot: it appears whole here and in every other region.
+ *
+ * WATCH keeps a client's keys; the replica breaks the watch when a row of one of them changes, whoever changed it, a
+ * client here or another region. A key that merely passes its deadline changes no row: EXEC looks for that itself. */
+#include "node/fold.h"
+#include "node/keyspace.h"
+#include "node/replica.h"
+
+static void cmd_multi(sk_ctx *ctx)
+{
+    if (ctx->client->in_multi) {
+        sk_reply_error(ctx->reply, "ERR MULTI calls can not be nested");
+        return;
+    }
+    ctx->client->in_multi = true;
+    sk_reply_ok(ctx->reply);
+}
+
+static void cmd_discard(sk_ctx *ctx)
+{
+    if (!ctx->client->in_multi) {
+        sk_reply_error(ctx->reply, "ERR DISCARD without MULTI");
+        return;
+    }
+    sk_client_discard(ctx->client);
+    sk_reply_ok(ctx->reply);
+}
+
+static void cmd_watch(sk_ctx *ctx)
+{
+    sk_client *client = ctx->client;
+    if (client->in_multi) {
+        sk_reply_error(ctx->reply, "ERR WATCH inside MULTI is not allowed");
+        return;
+    }
+    if (client->watched_count == 0) client->watched_ms = ctx->db->wall_ms;
+    for (size_t i = 1; i < ctx->argc; i++) sk_client_watch(client, ctx->argv[i]);
+    sk_reply_ok(ctx->reply);
+}
+
+static void cmd_unwatch(sk_ctx *ctx)
+{
+    sk_client_unwatch(ctx->client);
+    sk_reply_ok(ctx->reply);
+}
+
+/* 1 if a watched key has changed or expired since the first WATCH; or an error. A key that had expired before it was
+ * watched breaks nothing. What a transfer has changed shows when the key is brought into place. */
+static int watch_broken(sk_ctx *ctx)
+{
+    const sk_client *client = ctx->client;
+    for (size_t i = 0; i < client->watched_count && !client->watch_broken; i++) {
+        sk_row row;
+        sk_row_name name = sk_row_name_of(ctx->arena, SK_TABLE_KEY, client->watched[i], SK_BYTES_NONE);
+        int status = name.raw.data ? sk_db_touch(ctx->db, client->watched[i]) : SK_E_MEMORY;
+        if (!status) status = sk_db_row(ctx->db, name.raw, ctx->arena, &row);
+        if (status) return status;
+        uint64_t deadline = sk_row_deadline(&row);
+        if (sk_key_row_exists(&row) && deadline <= ctx->db->wall_ms && deadline > client->watched_ms) return 1;
+    }
+    return client->watch_broken;
+}
+
+/* The command of a queued request: the dispatcher has checked that there is one. */
+static const sk_command *queued_command(const sk_queued *queued)
+{
+    const sk_command *command = sk_command_find(queued->argv[0]);
+    sk_assert(command != NULL);
+    if (!command->subcommands || queued->argc < 2) return command;
+    const sk_command *sub = command->subcommands;
+    while (sub->name && !sk_arg_is(queued->argv[1], sub->name)) sub++;
+    sk_assert(sub->name != NULL);
+    return sub;
+}
+
+/* Each in an arena of its own, so that a long transaction does not keep the memory of all its commands. */
+static void run_queue(sk_ctx *ctx)
+{
+    sk_client *client = ctx->client;
+    sk_arena arena = {.max = ctx->arena->max};
+    sk_reply_array(ctx->reply, client->queue_count);
+    for (size_t i = 0; i < client->queue_count; i++) {
+        const sk_queued *queued = &client->queue[i];
+        sk_reply reply = {ctx->reply->out, client->proto}; /* HELLO in the queue changes it for what follows */
+        sk_ctx each = *ctx;
+        each.command = queued_command(queued);
+        each.argv = queued->argv;
+        each.argc = queued->argc;
+        each.reply = &reply;
+        each.arena = &arena;
+        sk_command_run(&each);
+        sk_arena_reset(&arena);
+    }
+    sk_arena_free(&arena);
+}
+
+static void cmd_exec(sk_ctx *ctx)
+{
+    sk_client *client = ctx->client;
+    if (!client->in_multi) {
+        sk_reply_error(ctx->reply, "ERR EXEC without MULTI");
+        return;
+    }
+    int broken = watch_broken(ctx);
+    if (client->multi_failed)
+        sk_reply_error(ctx->reply, "EXECABORT Transaction discarded because of previous errors.");
+    else if (broken < 0)
+        sk_reply_failure(ctx, broken);
+    else if (broken)
+        sk_reply_null_array(ctx->reply);
+    else
+        run_queue(ctx); /* in_multi stands meanwhile: no command may block or open a transaction of its own */
+    sk_client_discard(client);
+}
+
+#define TRANSACTIONS .group = "transactions", .acl = "@transaction"
+
+enum { AT_ONCE = SK_CMD_LOADING | SK_CMD_IMMEDIATE };
+
+const sk_command sk_commands_transaction[] = {
+    {.name = "discard", .run = cmd_discard, .arity = 1, .flags = AT_ONCE | SK_CMD_FAST, TRANSACTIONS, .since = "2.0.0",
+     .args = "", .summary = "Discard all commands issued after MULTI"},
+    {.name = "exec", .run = cmd_exec, .arity = 1, .flags = AT_ONCE | SK_CMD_WRITE, TRANSACTIONS, .since = "1.2.0",
+     .args = "", .summary = "Execute all commands issued after MULTI"},
+    {.name = "multi", .run = cmd_multi, .arity = 1, .flags = AT_ONCE | SK_CMD_FAST, TRANSACTIONS, .since = "1.2.0",
+     .args = "", .summary = "Mark the start of a transaction block"},
+    {.name = "unwatch", .run = cmd_unwatch, .arity = 1, .flags = SK_CMD_LOADING | SK_CMD_FAST, TRANSACTIONS,
+     .since = "2.2.0", .args = "", .summary = "Forget about all watched keys"},
+    {.name = "watch", .run = cmd_watch, .arity = -2, .flags = AT_ONCE | SK_CMD_FAST, .first_key = 1, .last_key = -1,
+     .key_step = 1, TRANSACTIONS, .since = "2.2.0", .args = "key [key ...]",
+     .summary = "Watch the given keys to determine execution of the MULTI/EXEC block"},
+    {.name = NULL},
+};

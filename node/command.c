@@ -1,0 +1,280 @@
+#include "node/command.h"
+
+#include "crdt/number.h"
+#include "node/replica.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+static const sk_command *const tables[] = {
+    sk_commands_string,     sk_commands_hash,        sk_commands_set,      sk_commands_key,     sk_commands_connection,
+    sk_commands_server,     sk_commands_transaction, sk_commands_siblings, sk_commands_session,
+};
+
+enum { TABLES = sizeof tables / sizeof *tables, SLOTS = 1024, NAME_MAX_LEN = 32 };
+
+/* -- looking up --------------------------------------------------------------------------------------------------------- */
+
+static const sk_command *slots[SLOTS]; /* open addressing by name; filled once */
+static bool slots_ready;
+
+static uint32_t hash_name(const char *name, size_t len)
+{
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < len; i++) hash = (hash ^ (uint8_t)name[i]) * 16777619u;
+    return hash % SLOTS;
+}
+
+static void fill_slots(void)
+{
+    for (size_t t = 0; t < TABLES; t++)
+        for (const sk_command *command = tables[t]; command->name; command++) {
+            uint32_t slot = hash_name(command->name, strlen(command->name));
+            while (slots[slot]) slot = (slot + 1) % SLOTS;
+            slots[slot] = command;
+        }
+    slots_ready = true;
+}
+
+const sk_command *sk_command_find(sk_bytes name)
+{
+    char lower[NAME_MAX_LEN];
+    if (name.len == 0 || name.len > sizeof lower) return NULL;
+    if (!slots_ready) fill_slots();
+    for (size_t i = 0; i < name.len; i++) lower[i] = (char)tolower(name.data[i]);
+    for (uint32_t slot = hash_name(lower, name.len); slots[slot]; slot = (slot + 1) % SLOTS)
+        if (strlen(slots[slot]->name) == name.len && memcmp(slots[slot]->name, lower, name.len) == 0) return slots[slot];
+    return NULL;
+}
+
+void sk_command_each(void (*visit)(void *self, const sk_command *command), void *self)
+{
+    for (size_t t = 0; t < TABLES; t++)
+        for (const sk_command *command = tables[t]; command->name; command++) visit(self, command);
+}
+
+static const sk_command *find_subcommand(const sk_command *container, sk_bytes name)
+{
+    for (const sk_command *command = container->subcommands; command->name; command++)
+        if (sk_arg_is(name, command->name)) return command;
+    return NULL;
+}
+
+bool sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t argc, sk_arena *arena, sk_bytes **keys,
+                     size_t *count)
+{
+    *count = 0;
+    if (command->first_key == 0) {
+        /* SINTERCARD numkeys key… : the one family whose keys are counted by an argument */
+        int64_t numkeys;
+        if (strcmp(command->name, "sintercard") != 0 || argc < 3) return false;
+        if (!sk_parse_int64(argv[1], &numkeys) || numkeys < 1 || (uint64_t)numkeys > argc - 2) return false;
+        *keys = sk_arena_take(arena, (size_t)numkeys * sizeof **keys);
+        if (!*keys) return false;
+        for (; *count < (size_t)numkeys; ++*count) (*keys)[*count] = argv[2 + *count];
+        return true;
+    }
+    size_t first = (size_t)command->first_key, step = (size_t)command->key_step;
+    int64_t last = command->last_key < 0 ? (int64_t)argc + command->last_key : command->last_key;
+    if (last >= (int64_t)argc || last < (int64_t)first) return false;
+    *keys = sk_arena_take(arena, ((size_t)last - first + 1) * sizeof **keys);
+    if (!*keys) return false;
+    for (size_t i = first; i <= (size_t)last; i += step) (*keys)[(*count)++] = argv[i];
+    return true;
+}
+
+/* -- small replies --------------------------------------------------------------------------------------------------------- */
+
+bool sk_arg_is(sk_bytes arg, const char *word)
+{
+    return arg.len == strlen(word) && strncasecmp((const char *)arg.data, word, arg.len) == 0;
+}
+
+bool sk_arg_int(sk_ctx *ctx, sk_bytes arg, int64_t *value)
+{
+    if (sk_parse_int64(arg, value)) return true;
+    sk_reply_error(ctx->reply, "ERR value is not an integer or out of range");
+    return false;
+}
+
+void sk_reply_syntax(sk_ctx *ctx)
+{
+    sk_reply_error(ctx->reply, "ERR syntax error");
+}
+
+void sk_reply_failure(sk_ctx *ctx, int status)
+{
+    const char *code = status == SK_E_DISK_FULL || status == SK_E_IO ? "MISCONF" : status == SK_E_MEMORY ? "OOM" : "ERR";
+    sk_reply_errorf(ctx->reply, "%s %s", code, sk_error_text(status));
+}
+
+static void reply_unknown(const sk_reply *reply, const sk_bytes *argv, size_t argc)
+{
+    sk_buf args = {0};
+    for (size_t i = 1; i < argc && args.len < 128; i++)
+        sk_buf_printf(&args, "'%.*s' ", (int)(argv[i].len < 128 - args.len ? argv[i].len : 128 - args.len),
+                      (const char *)argv[i].data);
+    sk_buf_byte(&args, 0);
+    sk_reply_errorf(reply, "ERR unknown command '%.*s', with args beginning with: %s",
+                    (int)(argv[0].len < 128 ? argv[0].len : 128), (const char *)argv[0].data, (const char *)args.data);
+    sk_buf_free(&args);
+}
+
+static void reply_unknown_subcommand(const sk_reply *reply, const sk_command *container, sk_bytes name)
+{
+    char upper[NAME_MAX_LEN] = {0};
+    for (size_t i = 0; container->name[i] && i + 1 < sizeof upper; i++) upper[i] = (char)toupper(container->name[i]);
+    sk_reply_errorf(reply, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)(name.len < 128 ? name.len : 128),
+                    (const char *)name.data, upper);
+}
+
+/* -- the way of a request ------------------------------------------------------------------------------------------------------ */
+
+static bool arity_fits(const sk_command *command, size_t argc)
+{
+    return command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
+}
+
+/* The command or subcommand that a request names; NULL after replying with why there is none. */
+static const sk_command *resolve(const sk_bytes *argv, size_t argc, const sk_reply *reply, const char **full_name,
+                                 char buffer[2 * NAME_MAX_LEN])
+{
+    const sk_command *command = sk_command_find(argv[0]);
+    if (!command) {
+        reply_unknown(reply, argv, argc);
+        return NULL;
+    }
+    *full_name = command->name;
+    if (command->subcommands && (argc >= 2 || !command->run)) {
+        const sk_command *sub = argc >= 2 ? find_subcommand(command, argv[1]) : NULL;
+        if (argc >= 2 && !sub) {
+            reply_unknown_subcommand(reply, command, argv[1]);
+            return NULL;
+        }
+        if (sub) {
+            snprintf(buffer, 2 * NAME_MAX_LEN, "%s|%s", command->name, sub->name);
+            *full_name = buffer;
+            command = sub;
+        }
+    }
+    if (!arity_fits(command, argc) || !command->run) {
+        sk_reply_errorf(reply, "ERR wrong number of arguments for '%s' command", *full_name);
+        return NULL;
+    }
+    return command;
+}
+
+static void queue(sk_client *client, const sk_bytes *argv, size_t argc)
+{
+    size_t bytes = argc * sizeof *argv;
+    for (size_t i = 0; i < argc; i++) bytes += argv[i].len;
+    uint8_t *memory = sk_alloc(bytes);
+    sk_bytes *copies = (sk_bytes *)(void *)memory;
+    uint8_t *at = memory + argc * sizeof *argv;
+    for (size_t i = 0; i < argc; i++) {
+        if (argv[i].len) memcpy(at, argv[i].data, argv[i].len);
+        copies[i] = sk_bytes_of(at, argv[i].len);
+        at += argv[i].len;
+    }
+    client->queue = sk_realloc(client->queue, (client->queue_count + 1) * sizeof *client->queue);
+    client->queue[client->queue_count++] = (sk_queued){copies, argc};
+    client->queue_bytes += bytes;
+}
+
+/* What keeps a command from running now, or NULL. */
+static const char *refusal(const sk_replica *replica, const sk_client *client, const sk_command *command, size_t bytes)
+{
+    if (!client->authenticated && !(command->flags & SK_CMD_NO_AUTH)) return "NOAUTH Authentication required.";
+    if (client->in_multi && command->flags & SK_CMD_NO_MULTI) return "ERR this command is not allowed inside MULTI";
+    if (!(command->flags & SK_CMD_WRITE)) return NULL;
+    if (bytes > replica->options.transaction_bytes_max)
+        return "ERR the transaction is larger than limits.transaction_max";
+    if (replica->stopping) return "ERR the node is shutting down";
+    if (replica->store_error)
+        return "MISCONF the disk does not take writes at the moment (full or failing, see the log); reads go on";
+    if (command->flags & SK_CMD_DENYOOM && replica->host.writable && !replica->host.writable(replica->host.self))
+        return "MISCONF the disk is nearly full (storage.min_free); writes are refused until there is room, reads go on";
+    return NULL;
+}
+
+/* Rows of a transfer that has just become visible are brought into place before anybody looks at them. */
+static int touch_keys(sk_ctx *ctx)
+{
+    if (!sk_fold_active(ctx->db)) return 0;
+    if (ctx->command->flags & SK_CMD_ALL_KEYS) return sk_db_touch_all(ctx->db);
+    sk_bytes *keys;
+    size_t count;
+    int status = 0;
+    if (sk_command_keys(ctx->command, ctx->argv, ctx->argc, ctx->arena, &keys, &count))
+        for (size_t i = 0; i < count && !status; i++) status = sk_db_touch(ctx->db, keys[i]);
+    return status;
+}
+
+void sk_command_run(sk_ctx *ctx)
+{
+    int status = touch_keys(ctx);
+    if (status) {
+        sk_reply_failure(ctx, status);
+        return;
+    }
+    ctx->command->run(ctx);
+}
+
+static void run(sk_replica *replica, sk_client *client, const sk_command *command, const sk_bytes *argv, size_t argc,
+                const sk_reply *reply)
+{
+    sk_db *db = &replica->db;
+    sk_ctx ctx = {replica, db, client, command, argv, argc, reply, &replica->arena};
+    db->read_batch = 0;
+    uint64_t seq = 0;
+    uint32_t own = db->own;
+    /* EXEC opens a transaction too: it is flagged as a write. A failed database takes none until it is reloaded. */
+    bool writes = command->flags & SK_CMD_WRITE;
+    if (db->failed) {
+        sk_reply_failure(&ctx, db->failed);
+        return;
+    }
+    if (writes) sk_db_begin(db);
+    sk_command_run(&ctx);
+    if (writes) seq = sk_db_commit(db);
+    uint64_t hold = db->read_batch;
+    uint64_t newest = sk_replica_newest_batch(replica);
+    if (seq || hold > newest || db->failed) hold = newest;
+    if (hold > client->hold) client->hold = hold;
+    if (seq) {
+        client->last_write = (sk_dot){own, seq};
+        replica->stat_writes++;
+    }
+    sk_arena_reset(&replica->arena);
+}
+
+void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *argv, size_t argc,
+                        const sk_reply *reply)
+{
+    char buffer[2 * NAME_MAX_LEN];
+    const char *full_name;
+    replica->stat_commands++;
+    client->active_ms = replica->wall_ms;
+    const sk_command *command = resolve(argv, argc, reply, &full_name, buffer);
+    if (!command) {
+        client->multi_failed = client->in_multi;
+        return;
+    }
+    client->last_command = command->name;
+    size_t bytes = client->queue_bytes;
+    for (size_t i = 0; i < argc; i++) bytes += argv[i].len;
+    const char *refused = refusal(replica, client, command, bytes);
+    if (refused) {
+        client->multi_failed |= client->in_multi;
+        sk_reply_error(reply, refused);
+        return;
+    }
+    if (client->in_multi && !(command->flags & SK_CMD_IMMEDIATE)) {
+        queue(client, argv, argc);
+        sk_reply_simple(reply, "QUEUED");
+        return;
+    }
+    run(replica, client, command, argv, argc, reply);
+}

@@ -1,0 +1,443 @@
+#include "node/keyspace.h"
+
+#include "crdt/number.h"
+#include "node/fold.h"
+#include "node/replica.h"
+
+#include <math.h>
+
+const char *sk_type_name(sk_type type)
+{
+    static const char *const names[] = {"none", "string", "hash", "set"};
+    return names[type];
+}
+
+/* -- looking up ----------------------------------------------------------------------------------------------------------- */
+
+static void reply_conflict(sk_ctx *ctx, sk_bytes key, sk_bytes field, const char *what)
+{
+    ctx->replica->stat_conflicts_refused++;
+    int key_len = (int)(key.len < 128 ? key.len : 128), field_len = (int)(field.len < 128 ? field.len : 128);
+    if (field.data)
+        sk_reply_errorf(ctx->reply,
+                        "CONFLICT field '%.*s' of key '%.*s' has %s; see them with SIBLINGS GET key FIELD field, resolve "
+                        "with SIBLINGS RESOLVE",
+                        field_len, (const char *)field.data, key_len, (const char *)key.data, what);
+    else
+        sk_reply_errorf(ctx->reply,
+                        "CONFLICT key '%.*s' has %s; see them with SIBLINGS GET key, resolve with SIBLINGS RESOLVE",
+                        key_len, (const char *)key.data, what);
+}
+
+static bool newer(sk_db *db, const sk_entry *a, const sk_entry *b)
+{
+    if (a->hlc != b->hlc) return a->hlc > b->hlc;
+    int order = sk_origins_compare(&db->origins, a->dot.origin, b->dot.origin);
+    return order ? order > 0 : a->dot.seq > b->dot.seq;
+}
+
+typedef struct {
+    sk_db *db;
+    sk_entry newest;
+} newest_of;
+
+static int look_newest(void *self, sk_bytes member, const sk_row *row)
+{
+    (void)member;
+    newest_of *look = self;
+    for (uint32_t i = 0; i < row->count; i++)
+        if (sk_entry_live(&row->entries[i]) && sk_entry_class_of(&row->entries[i]) == SK_CLASS_CONTENT &&
+            (look->newest.dot.seq == 0 || newer(look->db, &row->entries[i], &look->newest))) {
+            look->newest = row->entries[i];
+            look->newest.value = SK_BYTES_NONE; /* only its time is wanted, and its bytes are borrowed */
+        }
+    return 0;
+}
+
+/* Of several types the one with the newest entry. A look at every member: only for keys in conflict. */
+static bool newest_type(sk_ctx *ctx, sk_key *key)
+{
+    newest_of best = {ctx->db, {0}};
+    for (int i = 0; i < 3; i++) {
+        newest_of look = {ctx->db, {0}};
+        if (i == 0) look_newest(&look, SK_BYTES_NONE, &key->row);
+        if (i > 0 && !sk_members_each(ctx, i == 1 ? SK_TABLE_HASH : SK_TABLE_SET, key->key, SK_BYTES_NONE, look_newest,
+                                      &look))
+            return false;
+        if (look.newest.dot.seq && (best.newest.dot.seq == 0 || newer(ctx->db, &look.newest, &best.newest))) {
+            best = look;
+            key->type = (sk_type)(SK_TYPE_STRING + i);
+        }
+    }
+    return true;
+}
+
+static bool load(sk_ctx *ctx, sk_bytes name, sk_key *key)
+{
+    *key = (sk_key){.key = name, .name = sk_row_name_of(ctx->arena, SK_TABLE_KEY, name, SK_BYTES_NONE)};
+    int status = key->name.raw.data ? sk_db_row(ctx->db, key->name.raw, ctx->arena, &key->row) : SK_E_MEMORY;
+    if (status) {
+        sk_reply_failure(ctx, status);
+        return false;
+    }
+    key->deadline_ms = sk_row_deadline(&key->row);
+    return true;
+}
+
+static unsigned types_of(const sk_key *key)
+{
+    return (sk_row_live(&key->row, SK_CLASS_CONTENT) != 0) + (key->row.fields != 0) + (key->row.members != 0);
+}
+
+static bool expired(const sk_ctx *ctx, const sk_key *key)
+{
+    return key->deadline_ms != SK_DEADLINE_NEVER && key->deadline_ms <= ctx->db->wall_ms;
+}
+
+static sk_type one_type(const sk_key *key)
+{
+    if (sk_row_live(&key->row, SK_CLASS_CONTENT)) return SK_TYPE_STRING;
+    if (key->row.fields) return SK_TYPE_HASH;
+    return key->row.members ? SK_TYPE_SET : SK_TYPE_NONE;
+}
+
+static bool judge(sk_ctx *ctx, sk_type want, sk_key *key)
+{
+    if (types_of(key) > 1) {
+        if (sk_db_policy(ctx->db, key->key) == SK_POLICY_SIBLINGS) {
+            reply_conflict(ctx, key->key, SK_BYTES_NONE, "values of several types, made in different regions");
+            return false;
+        }
+        if (!newest_type(ctx, key)) return false;
+    } else {
+        key->type = one_type(key);
+    }
+    if (want == SK_TYPE_NONE || key->type == SK_TYPE_NONE || key->type == want) return true;
+    sk_reply_error(ctx->reply, "WRONGTYPE Operation against a key holding the wrong kind of value");
+    return false;
+}
+
+bool sk_key_peek(sk_ctx *ctx, sk_bytes name, sk_key *key)
+{
+    if (!load(ctx, name, key)) return false;
+    if (expired(ctx, key)) {
+        key->row = (sk_row){0};
+        key->deadline_ms = SK_DEADLINE_NEVER;
+    }
+    key->type = one_type(key);
+    return true;
+}
+
+bool sk_key_read(sk_ctx *ctx, sk_bytes name, sk_type want, sk_key *key)
+{
+    return sk_key_peek(ctx, name, key) && judge(ctx, want, key);
+}
+
+/* What is left of a key that is gone (expired, or deadlines without content) must not touch what comes next. */
+static bool sweep(sk_ctx *ctx, sk_key *key)
+{
+    bool orphan = types_of(key) == 0 && sk_row_live(&key->row, SK_CLASS_DEADLINE);
+    if (!orphan && !expired(ctx, key)) return true;
+    if (!orphan) ctx->replica->stat_expired++;
+    return sk_key_remove(ctx, key, false);
+}
+
+bool sk_key_write(sk_ctx *ctx, sk_bytes name, sk_type want, sk_key *key)
+{
+    return load(ctx, name, key) && (expired(ctx, key) || judge(ctx, want, key)) && sweep(ctx, key);
+}
+
+bool sk_key_overwrite(sk_ctx *ctx, sk_bytes name, sk_key *key)
+{
+    if (!load(ctx, name, key) || !sweep(ctx, key)) return false;
+    key->type = one_type(key);
+    return true;
+}
+
+int sk_key_exists(sk_ctx *ctx, sk_bytes name)
+{
+    sk_row_name row_name = sk_row_name_of(ctx->arena, SK_TABLE_KEY, name, SK_BYTES_NONE);
+    sk_key key = {.key = name};
+    int status = row_name.raw.data ? sk_db_row(ctx->db, row_name.raw, ctx->arena, &key.row) : SK_E_MEMORY;
+    if (status) return status;
+    key.deadline_ms = sk_row_deadline(&key.row);
+    return types_of(&key) != 0 && !expired(ctx, &key);
+}
+
+/* -- changing a whole key ---------------------------------------------------------------------------------------------------- */
+
+static bool change(sk_ctx *ctx, const sk_row_name *name, const sk_op *op)
+{
+    int status = sk_db_change(ctx->db, name, op);
+    if (status) sk_reply_failure(ctx, status);
+    return status == 0;
+}
+
+static bool remove_members(sk_ctx *ctx, sk_table table, sk_bytes key)
+{
+    sk_bytes *members;
+    size_t count;
+    if (!sk_members_list(ctx, table, key, &members, &count)) return false;
+    for (size_t i = 0; i < count; i++) {
+        sk_row_name name;
+        sk_row row;
+        if (!sk_member_row(ctx, table, key, members[i], &name, &row)) return false;
+        if (!sk_member_remove(ctx, &name, &row)) return false;
+    }
+    return true;
+}
+
+/* Its own row again, after changes. */
+static bool reread(sk_ctx *ctx, sk_key *key)
+{
+    int status = sk_db_row(ctx->db, key->name.raw, ctx->arena, &key->row);
+    if (status) sk_reply_failure(ctx, status);
+    return status == 0;
+}
+
+bool sk_key_remove(sk_ctx *ctx, sk_key *key, bool keep_deadlines)
+{
+    if (key->row.fields && !remove_members(ctx, SK_TABLE_HASH, key->key)) return false;
+    if (key->row.members && !remove_members(ctx, SK_TABLE_SET, key->key)) return false;
+    if (key->row.count) {
+        sk_op op = {0};
+        if (sk_register_remove(&op, &key->row, ctx->db->own, !keep_deadlines, ctx->arena)) {
+            sk_reply_failure(ctx, SK_E_MEMORY);
+            return false;
+        }
+        if (!change(ctx, &key->name, &op)) return false;
+    }
+    key->type = SK_TYPE_NONE;
+    if (!keep_deadlines) key->deadline_ms = SK_DEADLINE_NEVER;
+    return reread(ctx, key);
+}
+
+bool sk_key_set_string(sk_ctx *ctx, sk_key *key, sk_bytes value, uint64_t deadline_ms, bool keep_deadline)
+{
+    if (key->row.fields && !remove_members(ctx, SK_TABLE_HASH, key->key)) return false;
+    if (key->row.members && !remove_members(ctx, SK_TABLE_SET, key->key)) return false;
+    sk_op op = {.forgets_deadlines = !keep_deadline};
+    if (sk_register_write(&op, &key->row, ctx->db->own, value, ctx->arena)) {
+        sk_reply_failure(ctx, SK_E_MEMORY);
+        return false;
+    }
+    if (!keep_deadline && deadline_ms != SK_DEADLINE_NEVER) {
+        op.has_deadline = true;
+        op.deadline = (sk_entry){.kind = SK_ENTRY_DEADLINE, .deadline_ms = deadline_ms};
+    }
+    return change(ctx, &key->name, &op);
+}
+
+bool sk_key_set_deadline(sk_ctx *ctx, sk_key *key, uint64_t deadline_ms)
+{
+    sk_op op = {.forgets_deadlines = true, .has_deadline = true};
+    op.deadline = (sk_entry){.kind = SK_ENTRY_DEADLINE, .deadline_ms = deadline_ms ? deadline_ms : 1};
+    key->deadline_ms = deadline_ms;
+    return change(ctx, &key->name, &op);
+}
+
+/* -- registers ------------------------------------------------------------------------------------------------------------------ */
+
+bool sk_value_read(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row *row, sk_bytes *value, bool *found)
+{
+    *found = false;
+    if (row->count == 1 && row->entries[0].kind == SK_ENTRY_VALUE) { /* nearly always */
+        *value = row->entries[0].value;
+        *found = true;
+        return true;
+    }
+    sk_register read;
+    if (sk_register_read(row, &ctx->db->origins, ctx->arena, &read)) {
+        sk_reply_failure(ctx, SK_E_MEMORY);
+        return false;
+    }
+    if (read.count == 0) return true;
+    if (read.count > 1 && sk_db_policy(ctx->db, key) == SK_POLICY_SIBLINGS) {
+        reply_conflict(ctx, key, field, "sibling values, written in different regions");
+        return false;
+    }
+    *value = read.siblings[read.newest].value;
+    *found = true;
+    return true;
+}
+
+bool sk_value_write(sk_ctx *ctx, const sk_row_name *name, const sk_row *row, sk_bytes value)
+{
+    sk_op op = {0};
+    if (sk_register_write(&op, row, ctx->db->own, value, ctx->arena)) {
+        sk_reply_failure(ctx, SK_E_MEMORY);
+        return false;
+    }
+    return change(ctx, name, &op);
+}
+
+/* The sum of what is shown and `by`, as Redis computes and refuses it; replies on error. */
+static bool add_shown(sk_ctx *ctx, bool hash, bool found, sk_bytes shown, sk_number by, sk_number *sum)
+{
+    *sum = by;
+    if (!by.is_real) {
+        int64_t whole = 0;
+        if (found && !sk_parse_int64(shown, &whole)) {
+            sk_reply_error(ctx->reply,
+                           hash ? "ERR hash value is not an integer" : "ERR value is not an integer or out of range");
+            return false;
+        }
+        if (sk_number_add(sk_number_whole(whole), by, sum)) return true;
+        sk_reply_error(ctx->reply, "ERR increment or decrement would overflow");
+        return false;
+    }
+    long double real = 0;
+    if (found && !sk_parse_long_double(shown, &real)) {
+        sk_reply_error(ctx->reply, hash ? "ERR hash value is not a float" : "ERR value is not a valid float");
+        return false;
+    }
+    real += by.real;
+    if (isnan(real) || isinf(real)) {
+        sk_reply_error(ctx->reply, "ERR increment would produce NaN or Infinity");
+        return false;
+    }
+    *sum = sk_number_real(real);
+    return true;
+}
+
+/* In conflict (policy newest) an addition is to the newest: the values that lost are removed with it. */
+static bool list_losers(sk_ctx *ctx, const sk_row *row, sk_op *op)
+{
+    sk_register read;
+    if (sk_register_read(row, &ctx->db->origins, ctx->arena, &read)) return false;
+    if (read.count < 2) return true;
+    op->removed = sk_arena_take(ctx->arena, row->count * sizeof *op->removed);
+    if (!op->removed) return false;
+    for (uint32_t i = 0; i < read.count; i++)
+        if (i != read.newest && !read.siblings[i].is_sum)
+            op->removed[op->removed_count++] = (sk_removed){read.siblings[i].dot, SK_CLASS_CONTENT};
+    return true;
+}
+
+/* An addition within the transaction that wrote the value, or to a text that is a number only as it is shown, rewrites it. */
+static bool must_rewrite(sk_ctx *ctx, const sk_row *row)
+{
+    sk_dot dot = sk_db_next_dot(ctx->db);
+    for (uint32_t i = 0; i < row->count; i++)
+        if (row->entries[i].kind == SK_ENTRY_VALUE && row->entries[i].dot.origin == dot.origin &&
+            row->entries[i].dot.seq == dot.seq)
+            return true;
+    return false;
+}
+
+bool sk_value_add(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row_name *name, const sk_row *row, sk_number by,
+                  sk_bytes *shown)
+{
+    bool found;
+    sk_number sum;
+    sk_bytes old = SK_BYTES_NONE;
+    if (!sk_value_read(ctx, key, field, row, &old, &found)) return false;
+    if (!add_shown(ctx, field.data != NULL, found, old, by, &sum)) return false;
+    sk_sum shown_sum = {0};
+    sk_sum_add(&shown_sum, sum);
+    char text[SK_SUM_TEXT_MAX];
+    *shown = sk_arena_copy(ctx->arena, sk_bytes_of(text, sk_sum_text(&shown_sum, text)));
+    sk_op op = {0};
+    int status = shown->data ? 0 : SK_E_MEMORY;
+    bool rewrite = must_rewrite(ctx, row);
+    if (!status && !rewrite && sk_register_add(&op, row, sk_db_next_dot(ctx->db), by)) rewrite = true;
+    if (!status && rewrite) status = sk_register_write(&op, row, ctx->db->own, *shown, ctx->arena);
+    if (!status && !rewrite && !list_losers(ctx, row, &op)) status = SK_E_MEMORY;
+    if (status) {
+        sk_reply_failure(ctx, status);
+        return false;
+    }
+    return change(ctx, name, &op);
+}
+
+/* -- members -------------------------------------------------------------------------------------------------------------------- */
+
+bool sk_member_row(sk_ctx *ctx, sk_table table, sk_bytes key, sk_bytes member, sk_row_name *name, sk_row *row)
+{
+    *name = sk_row_name_of(ctx->arena, table, key, member);
+    int status = name->raw.data ? sk_db_row(ctx->db, name->raw, ctx->arena, row) : SK_E_MEMORY;
+    if (status) sk_reply_failure(ctx, status);
+    return status == 0;
+}
+
+bool sk_member_add(sk_ctx *ctx, const sk_row_name *name)
+{
+    sk_op op = {.forgets_content = true, .has_content = true, .content = {.kind = SK_ENTRY_MEMBER}};
+    return change(ctx, name, &op);
+}
+
+bool sk_member_remove(sk_ctx *ctx, const sk_row_name *name, const sk_row *row)
+{
+    sk_op op = {0};
+    if (sk_register_remove(&op, row, ctx->db->own, false, ctx->arena)) {
+        sk_reply_failure(ctx, SK_E_MEMORY);
+        return false;
+    }
+    return change(ctx, name, &op);
+}
+
+typedef struct {
+    size_t prefix_len;
+    sk_member_visit *visit;
+    void *self;
+} each_member;
+
+static int visit_row(void *self, sk_bytes raw, const sk_row *row)
+{
+    each_member *each = self;
+    if (sk_row_live(row, SK_CLASS_CONTENT) == 0) return 0;
+    return each->visit(each->self, sk_bytes_of(raw.data + each->prefix_len, raw.len - each->prefix_len), row);
+}
+
+bool sk_members_each(sk_ctx *ctx, sk_table table, sk_bytes key, sk_bytes from, sk_member_visit *visit, void *self)
+{
+    sk_buf prefix = {0}, first = {0};
+    sk_rowkey_pack_prefix(&prefix, table, key);
+    if (from.data) {
+        sk_buf_bytes(&first, sk_buf_view(&prefix));
+        sk_buf_bytes(&first, from);
+    }
+    each_member each = {prefix.len, visit, self};
+    int status =
+        sk_db_each(ctx->db, sk_buf_view(&prefix), from.data ? sk_buf_view(&first) : SK_BYTES_NONE, visit_row, &each);
+    sk_buf_free(&prefix);
+    sk_buf_free(&first);
+    if (status < 0) sk_reply_failure(ctx, status);
+    return status >= 0;
+}
+
+typedef struct {
+    sk_arena *arena;
+    sk_bytes *list;
+    size_t count, room;
+    bool failed;
+} member_list;
+
+static int add_member(void *self, sk_bytes member, const sk_row *row)
+{
+    (void)row;
+    member_list *list = self;
+    if (list->count == list->room) {
+        size_t room = list->room ? list->room * 2 : 16;
+        sk_bytes *grown = sk_arena_take(list->arena, room * sizeof *grown);
+        if (!grown) {
+            list->failed = true;
+            return 1;
+        }
+        if (list->count) memcpy(grown, list->list, list->count * sizeof *grown);
+        list->list = grown;
+        list->room = room;
+    }
+    list->list[list->count++] = sk_arena_copy(list->arena, member);
+    return 0;
+}
+
+bool sk_members_list(sk_ctx *ctx, sk_table table, sk_bytes key, sk_bytes **members, size_t *count)
+{
+    member_list list = {.arena = ctx->arena};
+    if (!sk_members_each(ctx, table, key, SK_BYTES_NONE, add_member, &list)) return false;
+    if (list.failed) sk_reply_failure(ctx, SK_E_MEMORY);
+    *members = list.list;
+    *count = list.count;
+    return !list.failed;
+}

@@ -1,0 +1,428 @@
+#include "node/replica.h"
+
+#include "node/keyspace.h"
+#include "node/session.h"
+
+#include <stdlib.h>
+
+enum {
+    STORE_RETRY_MS = 1000,   /* how often a failed store is tried again */
+    EXPIRE_EVERY_MS = 100,   /* how often deadlines are looked at */
+    EXPIRE_MOST = 64,        /* keys removed by one look */
+    FOLD_ROWS = 256,         /* rows folded in a turn */
+};
+
+/* -- random bits: splitmix64, seeded from outside -------------------------------------------------------------------------- */
+
+uint64_t sk_replica_random(sk_replica *replica)
+{
+    uint64_t z = replica->random += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* -- what the engine asks ---------------------------------------------------------------------------------------------------- */
+
+static void host_send(void *self, uint32_t peer, sk_bytes message)
+{
+    sk_replica *replica = self;
+    replica->host.send(replica->host.self, peer, message);
+}
+
+static size_t host_queued(void *self, uint32_t peer)
+{
+    sk_replica *replica = self;
+    return replica->host.queued(replica->host.self, peer);
+}
+
+static void host_hang_up(void *self, uint32_t peer, int error)
+{
+    sk_replica *replica = self;
+    replica->host.hang_up(replica->host.self, peer, error);
+}
+
+static int host_intern(void *self, sk_bytes region, uint64_t incarnation, uint32_t *origin)
+{
+    return sk_db_intern(&((sk_replica *)self)->db, region, incarnation, origin);
+}
+
+static int host_apply(void *self, const sk_txn *txn)
+{
+    return sk_db_apply(&((sk_replica *)self)->db, txn);
+}
+
+static void host_forget(void *self, const sk_vv *stable)
+{
+    sk_db_forget(&((sk_replica *)self)->db, stable);
+}
+
+static int host_new_incarnation(void *self)
+{
+    sk_replica *replica = self;
+    return sk_db_new_incarnation(&replica->db, sk_replica_random(replica));
+}
+
+static int host_source_open(void *self, const sk_vv *known, const sk_transfer_progress *progress, sk_source **source,
+                            sk_transfer_head *head)
+{
+    return sk_source_open(&((sk_replica *)self)->db, known, progress, source, head);
+}
+
+static int host_source_chunk(void *self, sk_source *source, size_t max, sk_buf *out)
+{
+    return sk_source_chunk(&((sk_replica *)self)->db, source, max, out);
+}
+
+static void host_source_close(void *self, sk_source *source)
+{
+    sk_source_close(&((sk_replica *)self)->db, source);
+}
+
+static int host_sink_progress(void *self, sk_transfer_progress *progress)
+{
+    return sk_fold_progress(&((sk_replica *)self)->db, progress);
+}
+
+static bool host_sink_busy(void *self)
+{
+    return sk_fold_active(&((sk_replica *)self)->db);
+}
+
+static int host_sink_begin(void *self, const sk_transfer_head *head)
+{
+    return sk_fold_begin(&((sk_replica *)self)->db, head);
+}
+
+static int host_sink_chunk(void *self, sk_bytes rows, const sk_origin_map *map)
+{
+    return sk_fold_chunk(&((sk_replica *)self)->db, rows, map);
+}
+
+static int host_sink_end(void *self)
+{
+    return sk_fold_end(&((sk_replica *)self)->db);
+}
+
+/* -- what the database tells -------------------------------------------------------------------------------------------------- */
+
+static void on_local(void *self, const sk_txn *txn)
+{
+    sk_replica *replica = self;
+    sk_engine_local(replica->engine, txn, replica->now_ms, replica->wall_ms);
+    if (replica->host.audit) replica->host.audit(replica->host.self, txn);
+}
+
+static void on_change(void *self, sk_bytes key)
+{
+    sk_replica *replica = self;
+    if (replica->watched_keys == 0) return;
+    for (sk_client *client = replica->clients; client; client = client->next)
+        for (size_t i = 0; i < client->watched_count; i++)
+            if (sk_bytes_equal(client->watched[i], key)) client->watch_broken = true;
+}
+
+/* -- opening and closing --------------------------------------------------------------------------------------------------------- */
+
+static sk_bytes acked_key(sk_buf *buf, const char *region)
+{
+    sk_buf_reset(buf);
+    sk_buf_printf(buf, "acked/%s", region);
+    return sk_buf_view(buf);
+}
+
+static int add_peers(sk_replica *replica)
+{
+    sk_buf key = {0};
+    sk_vv acked = {0};
+    int status = 0;
+    for (uint32_t i = 0; i < replica->options.peer_count && status >= 0; i++) {
+        sk_bytes value;
+        status = sk_store_get(replica->store, SK_CF_META, acked_key(&key, replica->options.peers[i]), &value, NULL);
+        if (status < 0) break;
+        bool known = false;
+        if (status > 0) {
+            sk_reader reader = sk_reader_of(value);
+            sk_vv_read(&reader, NULL, &acked);
+            known = sk_reader_done(&reader);
+        }
+        status = sk_engine_add_peer(replica->engine, replica->options.peers[i], known ? &acked : NULL);
+    }
+    sk_buf_free(&key);
+    sk_vv_free(&acked);
+    return status < 0 ? status : 0;
+}
+
+/* What peers had acknowledged goes to disk with the clean end of a run: a restart need not wait to hear it again. */
+static void put_acked(sk_replica *replica)
+{
+    sk_buf key = {0}, value = {0};
+    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
+        sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
+        sk_buf_reset(&value);
+        sk_vv_pack(&value, peer.acked);
+        sk_store_put(replica->store, SK_CF_META, acked_key(&key, peer.region), sk_buf_view(&value));
+    }
+    replica->db.dirty = true;
+    sk_buf_free(&key);
+    sk_buf_free(&value);
+}
+
+int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_replica_host *host, uint64_t now_ms,
+                   uint64_t wall_ms, sk_buf *error, sk_replica **out)
+{
+    sk_replica *replica = sk_alloc(sizeof *replica);
+    replica->store = store;
+    replica->options = *options;
+    replica->host = *host;
+    replica->random = options->seed;
+    replica->now_ms = now_ms;
+    replica->wall_ms = replica->started_ms = wall_ms;
+    replica->epoch = 1;
+    sk_db_identity identity = {options->region, options->cluster, options->life, sk_replica_random(replica)};
+    int status = sk_db_open(&replica->db, store, &identity, error);
+    if (!status) status = sk_store_flush(store);
+    if (status) {
+        if (error->len == 0) sk_buf_printf(error, "the database cannot be written: %s", sk_error_text(status));
+        if (replica->db.store && status != SK_E_REGION) sk_db_close(&replica->db);
+        free(replica);
+        return status;
+    }
+    sk_cursors_init(&replica->cursors, sk_replica_random(replica));
+    strcpy(replica->region, options->region);
+    replica->db.wall_ms = wall_ms;
+    replica->db.on_local = on_local;
+    replica->db.on_change = on_change;
+    replica->db.self = replica;
+    sk_engine_host asked = {
+        .self = replica,
+        .send = host_send,
+        .queued = host_queued,
+        .hang_up = host_hang_up,
+        .intern = host_intern,
+        .apply = host_apply,
+        .forget = host_forget,
+        .new_incarnation = host_new_incarnation,
+        .source_open = host_source_open,
+        .source_chunk = host_source_chunk,
+        .source_close = host_source_close,
+        .sink_progress = host_sink_progress,
+        .sink_busy = host_sink_busy,
+        .sink_begin = host_sink_begin,
+        .sink_chunk = host_sink_chunk,
+        .sink_end = host_sink_end,
+    };
+    replica->engine = sk_engine_new(replica->region, &asked, &options->limits, &replica->db.vv, &replica->db.origins,
+                                    &replica->db.own);
+    status = add_peers(replica);
+    if (status) {
+        sk_buf_printf(error, "the members cannot be read: %s", sk_error_text(status));
+        sk_replica_free(replica);
+        return status;
+    }
+    sk_vv_copy(&replica->durable_vv, &replica->db.vv);
+    /* What was sealed while opening is flushed: numbers up to here are durable. */
+    replica->last_sealed = sk_store_seal(store);
+    (void)sk_store_reap(store, &replica->durable);
+    sk_engine_durable(replica->engine, &replica->durable_vv, now_ms, wall_ms);
+    *out = replica;
+    return 0;
+}
+
+void sk_replica_free(sk_replica *replica)
+{
+    while (replica->clients) sk_client_free(replica->clients);
+    if (!replica->db.failed && !replica->store_error && replica->engine) {
+        put_acked(replica);
+        sk_db_seal(&replica->db);
+    }
+    sk_engine_free(replica->engine);
+    for (uint32_t i = 0; i < replica->sealed_room; i++) sk_vv_free(&replica->sealed[i].vv);
+    free(replica->sealed);
+    sk_vv_free(&replica->durable_vv);
+    sk_cursors_free(&replica->cursors);
+    sk_arena_free(&replica->arena);
+    sk_db_close(&replica->db);
+    free(replica);
+}
+
+/* -- turns ------------------------------------------------------------------------------------------------------------------------ */
+
+void sk_replica_time(sk_replica *replica, uint64_t now_ms, uint64_t wall_ms)
+{
+    if (now_ms > replica->now_ms) replica->now_ms = now_ms;
+    replica->wall_ms = replica->db.wall_ms = wall_ms;
+}
+
+static void seal(sk_replica *replica)
+{
+    if (!replica->db.dirty) return;
+    if (replica->sealed_count == replica->sealed_room) {
+        uint32_t room = replica->sealed_room ? replica->sealed_room * 2 : 16;
+        replica->sealed = sk_realloc(replica->sealed, room * sizeof *replica->sealed);
+        memset(replica->sealed + replica->sealed_room, 0, (room - replica->sealed_room) * sizeof *replica->sealed);
+        replica->sealed_room = room;
+    }
+    sk_sealed *sealed = &replica->sealed[replica->sealed_count++];
+    sk_vv_copy(&sealed->vv, &replica->db.vv);
+    sealed->batch = replica->last_sealed = sk_db_seal(&replica->db);
+}
+
+/* The keys whose deadline has passed: a few at a time, each in a transaction of its own. */
+typedef struct {
+    sk_replica *replica;
+    sk_arena arena;
+    sk_bytes keys[EXPIRE_MOST];
+    uint32_t count;
+} due_keys;
+
+static int collect_due(void *self, sk_bytes index_key, const sk_row *row)
+{
+    (void)row;
+    due_keys *due = self;
+    uint64_t deadline = 0;
+    if (index_key.len < SK_INDEX_DEADLINE_BYTES) return 0;
+    for (int i = 0; i < 8; i++) deadline = deadline << 8 | index_key.data[1 + i];
+    if (deadline > due->replica->wall_ms || due->count == EXPIRE_MOST) return 1;
+    due->keys[due->count++] =
+        sk_arena_copy(&due->arena, sk_bytes_of(index_key.data + SK_INDEX_DEADLINE_BYTES,
+                                               index_key.len - SK_INDEX_DEADLINE_BYTES));
+    return 0;
+}
+
+/* Every region sees a deadline pass at the same moment. The one that set it removes the key at once; the others leave it
+ * to that one for a while, so that usually one transaction does it and not one in each region. */
+static bool ours_to_expire(const sk_replica *replica, const sk_row *row)
+{
+    uint64_t deadline = sk_row_deadline(row);
+    if (!sk_key_row_exists(row)) deadline = 0; /* deadlines that outlived their key */
+    for (uint32_t i = 0; i < row->count; i++)
+        if (row->entries[i].kind == SK_ENTRY_DEADLINE && row->entries[i].dot.origin == replica->db.own) return true;
+    uint64_t set_ms = 0;
+    for (uint32_t i = 0; i < row->count; i++)
+        if (row->entries[i].kind == SK_ENTRY_DEADLINE && sk_hlc_ms(row->entries[i].hlc) > set_ms)
+            set_ms = sk_hlc_ms(row->entries[i].hlc);
+    if (deadline < set_ms) deadline = set_ms;
+    return deadline + replica->options.foreign_expiry_ms <= replica->wall_ms;
+}
+
+static void expire_key(sk_replica *replica, sk_bytes key)
+{
+    sk_buf out = {0};
+    sk_reply reply = {&out, 2};
+    sk_ctx ctx = {.replica = replica, .db = &replica->db, .reply = &reply, .arena = &replica->arena};
+    sk_row_name name = sk_row_name_of(&replica->arena, SK_TABLE_KEY, key, SK_BYTES_NONE);
+    sk_key found;
+    sk_row row;
+    if (sk_db_touch(&replica->db, key) == 0 && sk_db_row(&replica->db, name.raw, &replica->arena, &row) == 0 &&
+        ours_to_expire(replica, &row)) {
+        sk_db_begin(&replica->db);
+        (void)sk_key_overwrite(&ctx, key, &found); /* removes what has expired, and nothing else */
+        sk_db_commit(&replica->db);
+    }
+    sk_arena_reset(&replica->arena);
+    sk_buf_free(&out);
+}
+
+static void expire(sk_replica *replica)
+{
+    if (replica->now_ms < replica->expire_at_ms || replica->store_error || replica->db.failed) return;
+    replica->expire_at_ms = replica->now_ms + EXPIRE_EVERY_MS;
+    due_keys due = {.replica = replica};
+    uint8_t index = SK_INDEX_DEADLINE;
+    int status = sk_db_each_derived(&replica->db, sk_bytes_of(&index, 1), SK_BYTES_NONE, collect_due, &due);
+    for (uint32_t i = 0; i < due.count && status >= 0 && !replica->db.failed; i++)
+        expire_key(replica, due.keys[i]);
+    sk_arena_free(&due.arena);
+}
+
+void sk_replica_turn(sk_replica *replica)
+{
+    replica->more_to_do = false;
+    if (replica->store_error) return;
+    expire(replica);
+    if (!replica->db.failed && sk_fold_active(&replica->db))
+        replica->more_to_do = sk_fold_step(&replica->db, FOLD_ROWS) > 0;
+    if (!replica->db.failed) seal(replica);
+}
+
+/* -- durability --------------------------------------------------------------------------------------------------------------------- */
+
+static void answer_blocked(sk_replica *replica)
+{
+    sk_client *next;
+    for (sk_client *client = replica->clients; client && replica->blocked_count; client = next) {
+        next = client->next;
+        if (client->block != SK_BLOCK_NONE) sk_session_poll(replica, client);
+    }
+}
+
+/* Everything not on disk is void: back to what is. Nobody outside has seen it: replies and deltas were held. */
+static void roll_back(sk_replica *replica)
+{
+    if (!replica->store_error) {
+        replica->store_error = replica->db.failed ? replica->db.failed : SK_E_IO;
+        replica->epoch++;
+        replica->retry_at_ms = replica->now_ms;
+    }
+    if (replica->now_ms < replica->retry_at_ms) return;
+    replica->retry_at_ms = replica->now_ms + STORE_RETRY_MS;
+    sk_engine_close_sources(replica->engine);
+    int status = sk_store_reopen(replica->store);
+    if (!status) status = sk_db_reload(&replica->db);
+    if (status) {
+        replica->store_error = status;
+        return;
+    }
+    replica->sealed_count = 0;
+    replica->last_sealed = sk_store_seal(replica->store);
+    sk_vv_copy(&replica->durable_vv, &replica->db.vv);
+    replica->store_error = 0;
+    sk_engine_rolled_back(replica->engine, replica->now_ms, replica->wall_ms);
+    sk_engine_durable(replica->engine, &replica->durable_vv, replica->now_ms, replica->wall_ms);
+}
+
+void sk_replica_reap(sk_replica *replica)
+{
+    uint64_t durable = replica->durable;
+    int status = replica->store_error ? replica->store_error : sk_store_reap(replica->store, &durable);
+    if (status || replica->db.failed) {
+        if (!replica->store_error && status) replica->db.failed = status;
+        roll_back(replica);
+    } else if (durable > replica->durable) {
+        replica->durable = durable;
+        uint32_t done = 0;
+        while (done < replica->sealed_count && replica->sealed[done].batch <= durable) done++;
+        if (done) {
+            sk_vv_copy(&replica->durable_vv, &replica->sealed[done - 1].vv);
+            for (uint32_t i = 0; i < replica->sealed_count - done; i++) {
+                sk_sealed spare = replica->sealed[i];
+                replica->sealed[i] = replica->sealed[i + done];
+                replica->sealed[i + done] = spare;
+            }
+            replica->sealed_count -= done;
+            sk_engine_durable(replica->engine, &replica->durable_vv, replica->now_ms, replica->wall_ms);
+        }
+    }
+    if (replica->now_ms >= sk_engine_next_ms(replica->engine))
+        sk_engine_tick(replica->engine, replica->now_ms, replica->wall_ms);
+    answer_blocked(replica);
+}
+
+uint64_t sk_replica_next_ms(const sk_replica *replica)
+{
+    uint64_t next = sk_engine_next_ms(replica->engine);
+    if (replica->more_to_do) return replica->now_ms;
+    if (replica->expire_at_ms < next) next = replica->expire_at_ms;
+    if (replica->store_error && replica->retry_at_ms < next) next = replica->retry_at_ms;
+    for (sk_client *client = replica->blocked_count ? replica->clients : NULL; client; client = client->next)
+        if (client->block != SK_BLOCK_NONE && client->block_until_ms < next) next = client->block_until_ms;
+    return next;
+}
+
+int sk_replica_peer(const sk_replica *replica, sk_bytes region)
+{
+    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++)
+        if (sk_bytes_equal(region, sk_bytes_str(sk_engine_peer_status(replica->engine, i).region))) return (int)i;
+    return -1;
+}

@@ -1,0 +1,153 @@
+#include "storage/database.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* RocksDB wants a family called `default`; rows have it, as every other name costs a few bytes more a record. */
+static const char *const names[SK_CF_COUNT] = {
+    [SK_CF_ROW] = "default",     [SK_CF_HISTORY] = "history", [SK_CF_META] = "meta",
+    [SK_CF_STAGED] = "staged", [SK_CF_DERIVED] = "derived",
+};
+
+enum {
+    BLOCK_BYTES = 8 * 1024,
+    BACKGROUND_JOBS = 2, /* a flush and a compaction */
+    BLOOM_BITS = 10,     /* a key: one in a hundred misses goes to the block */
+};
+
+/* Index and filter blocks live in the cache, so that the cache's size bounds memory however many tables are open. */
+static void set_table(rocksdb_options_t *options, rocksdb_cache_t *cache, bool points)
+{
+    rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(table, cache);
+    rocksdb_block_based_options_set_block_size(table, BLOCK_BYTES);
+    rocksdb_block_based_options_set_format_version(table, 5);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(table, 1);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(table, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(table, 1);
+    if (points) {
+        rocksdb_block_based_options_set_filter_policy(table, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS));
+        rocksdb_block_based_options_set_whole_key_filtering(table, 1);
+        rocksdb_block_based_options_set_data_block_index_type(
+            table, rocksdb_block_based_table_data_block_index_type_binary_search_and_hash);
+        rocksdb_block_based_options_set_data_block_hash_ratio(table, 0.75);
+    }
+    rocksdb_options_set_block_based_table_factory(options, table);
+    rocksdb_block_based_options_destroy(table);
+}
+
+static rocksdb_options_t *family_options(const sk_rocksdb_options *options, rocksdb_cache_t *cache, sk_cf cf)
+{
+    rocksdb_options_t *made = rocksdb_options_create();
+    bool points = cf == SK_CF_ROW || cf == SK_CF_STAGED;
+    size_t share = cf == SK_CF_ROW ? options->write_buffer_bytes / 2 : options->write_buffer_bytes / 8;
+    rocksdb_options_set_write_buffer_size(made, share);
+    rocksdb_options_set_max_write_buffer_number(made, 3);
+    rocksdb_options_set_compression(made, rocksdb_lz4_compression);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(made, 1);
+    set_table(made, cache, points);
+    if (points) {
+        /* a small filter before the memtable: most first writes of a key ask for a row that is not there */
+        rocksdb_options_set_memtable_whole_key_filtering(made, 1);
+        rocksdb_options_set_memtable_prefix_bloom_size_ratio(made, 0.05);
+    }
+    return made;
+}
+
+static void set_options(rocksdb_options_t *made, const sk_rocksdb_options *options)
+{
+    rocksdb_options_set_create_if_missing(made, 1);
+    rocksdb_options_set_create_missing_column_families(made, 1);
+    rocksdb_options_set_paranoid_checks(made, 1);
+    /* On a full disk Debian's build aborts in its own log unless it hardly writes one. */
+    rocksdb_options_set_info_log_level(made, 4);
+    rocksdb_options_set_keep_log_file_num(made, 2);
+    rocksdb_options_set_max_log_file_size(made, 1 << 20);
+    rocksdb_options_set_stats_dump_period_sec(made, 0);
+    rocksdb_options_set_stats_persist_period_sec(made, 0);
+    rocksdb_options_set_max_open_files(made, options->max_open_files);
+    rocksdb_options_set_db_write_buffer_size(made, options->write_buffer_bytes);
+    rocksdb_options_set_max_background_jobs(made, BACKGROUND_JOBS);
+    /* A family that is seldom written would hold every log since; this flushes it. It bounds a restart, too. */
+    rocksdb_options_set_max_total_wal_size(made, options->write_buffer_bytes * 2);
+    rocksdb_options_set_max_manifest_file_size(made, 16 << 20);
+    rocksdb_options_set_bytes_per_sync(made, 1 << 20);
+    if (options->durability != SK_DURABILITY_ALWAYS) rocksdb_options_set_wal_bytes_per_sync(made, 512 << 10);
+    /* A torn tail is what a power loss leaves; what comes before it is a prefix of the batches. The strict modes would
+     * refuse to start then. */
+    rocksdb_options_set_wal_recovery_mode(made, 2);
+}
+
+void sk_database_init(sk_database *database, const sk_rocksdb_options *options)
+{
+    *database = (sk_database){0};
+    database->cache = rocksdb_cache_create_lru(options->cache_bytes);
+    database->options = rocksdb_options_create();
+    set_options(database->options, options);
+    for (int cf = 0; cf < SK_CF_COUNT; cf++)
+        database->family_options[cf] = family_options(options, database->cache, (sk_cf)cf);
+    database->read = rocksdb_readoptions_create();
+    database->write_plain = rocksdb_writeoptions_create();
+    database->write_synced = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(database->write_synced, 1);
+}
+
+int sk_database_error(char *message, char *error)
+{
+    static const char *const full[] = {"No space left", "Disk quota exceeded", "File too large"};
+    if (!message) return SK_OK;
+    snprintf(error, SK_FOLDER_ERROR, "%s", message);
+    int code = strncmp(message, "Corruption", 10) == 0 ? SK_E_CORRUPT : SK_E_IO;
+    for (size_t i = 0; i < sizeof full / sizeof full[0]; i++)
+        if (strstr(message, full[i])) code = SK_E_DISK_FULL;
+    if (strstr(message, "Column families not opened")) code = SK_E_FORMAT;
+    if (strstr(message, "lock ") && strstr(message, "Resource temporarily unavailable")) code = SK_E_LOCKED;
+    free(message);
+    return code;
+}
+
+int sk_database_open(sk_database *database, const sk_folder *folder, bool read_only, char *error)
+{
+    sk_assert(database->db == NULL);
+    char *message = NULL;
+    const rocksdb_options_t *const *options = (const rocksdb_options_t *const *)database->family_options;
+    rocksdb_t *db = read_only
+                        ? rocksdb_open_for_read_only_column_families(database->options, folder->db_path, SK_CF_COUNT,
+                                                                     names, options, database->family, 0, &message)
+                        : rocksdb_open_column_families(database->options, folder->db_path, SK_CF_COUNT, names, options,
+                                                       database->family, &message);
+    if (message) return sk_database_error(message, error);
+    database->db = db;
+    database->read_only = read_only;
+    return SK_OK;
+}
+
+void sk_database_close(sk_database *database)
+{
+    if (!database->db) return;
+    for (int cf = 0; cf < SK_CF_COUNT; cf++) rocksdb_column_family_handle_destroy(database->family[cf]);
+    rocksdb_close(database->db);
+    database->db = NULL;
+}
+
+void sk_database_free(sk_database *database)
+{
+    sk_database_close(database);
+    for (int cf = 0; cf < SK_CF_COUNT; cf++) rocksdb_options_destroy(database->family_options[cf]);
+    rocksdb_options_destroy(database->options);
+    rocksdb_readoptions_destroy(database->read);
+    rocksdb_writeoptions_destroy(database->write_plain);
+    rocksdb_writeoptions_destroy(database->write_synced);
+    rocksdb_cache_destroy(database->cache);
+    *database = (sk_database){0};
+}
+
+uint64_t sk_database_property(const sk_database *database, const char *name)
+{
+    uint64_t sum = 0;
+    for (int cf = 0; database->db && cf < SK_CF_COUNT; cf++) {
+        uint64_t value = 0;
+        if (rocksdb_property_int_cf(database->db, database->family[cf], name, &value) == 0) sum += value;
+    }
+    return sum;
+}

@@ -1,0 +1,50 @@
+/* The data directory: made, locked, and known to be ours before RocksDB touches anything in it.
+ *
+ *   SKERRY        what this is: "skerry\nformat 1\n"; its device and inode tell a copied directory from the original
+ *   skerry.lock   flock'd by the process that has the directory open
+ *   db/           RocksDB's files
+ *
+ * Invariants:
+ *  1. The order is: lock, identity, database. A directory of another format is left exactly as it was, but for the lock
+ *     file.
+ *  2. SKERRY appears whole or not at all (written aside, synced, renamed), and before the database does. A database
+ *     without it is refused.
+ *  3. A database that has tables or logs but has lost its CURRENT file is refused: RocksDB would begin an empty one in
+ *     its place and delete the rest. */
+#ifndef SK_STORAGE_FOLDER_H
+#define SK_STORAGE_FOLDER_H
+
+#include "crdt/error.h"
+#include "crdt/memory.h"
+
+#include <sys/types.h>
+
+enum {
+    SK_FOLDER_FORMAT = 1, /* what this binary writes, and the only one that it reads */
+    SK_FOLDER_ERROR = 256 /* bytes that a sentence about an error needs */
+};
+
+typedef struct {
+    char *path;    /* owned */
+    char *db_path; /* owned: path/db */
+    int lock;      /* file descriptor; -1: not open */
+    dev_t device;  /* of SKERRY */
+    ino_t inode;
+    bool created; /* SKERRY was written by this opening */
+} sk_folder;
+
+/** Opens the directory at `path`, making it (mode 0700) if it is missing. 0 or SK_E_LOCKED, SK_E_FORMAT, SK_E_CORRUPT,
+ *  SK_E_IO, SK_E_DISK_FULL with a sentence in `error` (SK_FOLDER_ERROR bytes). After an error nothing is held. */
+int sk_folder_open(sk_folder *folder, const char *path, char *error);
+void sk_folder_close(sk_folder *folder);
+
+/** Bytes that this user may still write there; UINT64_MAX if the system does not tell. Any thread. */
+uint64_t sk_folder_space(const sk_folder *folder);
+/** Writes, syncs and removes a file of `bytes` zeros: whether writing works at all just now. 0 or a negative error. */
+int sk_folder_probe(const sk_folder *folder, size_t bytes);
+/** Bytes of the logs (db/NNNNNN.log) that opening the database would read, and write again as tables. */
+uint64_t sk_folder_log_bytes(const sk_folder *folder);
+/** SK_E_DISK_FULL for the errno values that more space would cure, else SK_E_IO. */
+int sk_folder_error(int number);
+
+#endif

@@ -1,0 +1,375 @@
+#include "storage/overlay.h"
+
+#include <stdlib.h>
+#include <xxhash.h>
+
+enum {
+    FIRST_BUCKETS = 1024,
+    CHANGE_BYTES = 16,   /* what a change takes in a log besides key and value: none counts as nothing */
+    SPARE_BATCHES = 32,  /* kept for use again; more than a commit usually takes together */
+};
+
+uint64_t sk_overlay_hash(sk_cf cf, sk_bytes key)
+{
+    return XXH3_64bits_withSeed(key.data, key.len, cf);
+}
+
+static bool in_range(sk_bytes key, sk_bytes from, sk_bytes to)
+{
+    return sk_bytes_compare(key, from) >= 0 && (!to.data || sk_bytes_compare(key, to) < 0);
+}
+
+static sk_bytes range_end(const sk_change *range)
+{
+    return range->open_end ? SK_BYTES_NONE : sk_change_value(range);
+}
+
+/* -- batches ------------------------------------------------------------------------------------------------------ */
+
+static sk_batch *batch_new(sk_overlay *overlay, uint64_t number)
+{
+    sk_batch *batch = overlay->spare;
+    if (batch) {
+        overlay->spare = batch->next;
+        overlay->spare_count--;
+        batch->next = NULL;
+    } else {
+        batch = sk_alloc(sizeof *batch);
+    }
+    batch->number = number;
+    return batch;
+}
+
+static void batch_free(sk_batch *batch)
+{
+    sk_arena_free(&batch->arena);
+    free(batch);
+}
+
+void sk_overlay_recycle(sk_overlay *overlay, sk_batch *batch)
+{
+    if (overlay->spare_count == SPARE_BATCHES) {
+        batch_free(batch);
+        return;
+    }
+    sk_arena arena = batch->arena;
+    sk_arena_reset(&arena);
+    *batch = (sk_batch){.arena = arena, .next = overlay->spare};
+    overlay->spare = batch;
+    overlay->spare_count++;
+}
+
+static sk_change *record(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
+{
+    sk_batch *batch = overlay->open;
+    sk_assert(key.len <= UINT32_MAX);
+    sk_assert(value.len <= UINT32_MAX);
+    sk_change *change = sk_arena_take(&batch->arena, sizeof *change + key.len + value.len);
+    sk_assert(change != NULL);
+    *change = (sk_change){.number = batch->number,
+                          .key_len = (uint32_t)key.len,
+                          .value_len = (uint32_t)value.len,
+                          .cf = (uint8_t)cf,
+                          .kind = (uint8_t)kind,
+                          .live = 1};
+    if (key.len) memcpy(change->data, key.data, key.len);
+    if (value.len) memcpy(change->data + key.len, value.data, value.len);
+    if (batch->last)
+        batch->last->next = change;
+    else
+        batch->first = change;
+    batch->last = change;
+    batch->count++;
+    batch->bytes += key.len + value.len + CHANGE_BYTES;
+    return change;
+}
+
+void sk_overlay_init(sk_overlay *overlay, uint64_t first)
+{
+    *overlay = (sk_overlay){0};
+    overlay->open = batch_new(overlay, first);
+}
+
+void sk_overlay_free(sk_overlay *overlay)
+{
+    sk_batch *lists[] = {overlay->open, overlay->sealed, overlay->spare};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        for (sk_batch *batch = lists[i]; batch;) {
+            sk_batch *next = batch->next;
+            batch_free(batch);
+            batch = next;
+        }
+    }
+    for (int cf = 0; cf < SK_CF_COUNT; cf++) sk_skiplist_free(&overlay->order[cf]);
+    free(overlay->buckets);
+    *overlay = (sk_overlay){0};
+}
+
+/* -- the hash table ----------------------------------------------------------------------------------------------- */
+
+static sk_change **bucket_of(const sk_overlay *overlay, uint64_t hash)
+{
+    return &overlay->buckets[hash & (overlay->bucket_count - 1)];
+}
+
+static void grow(sk_overlay *overlay)
+{
+    sk_change **old = overlay->buckets;
+    size_t old_count = overlay->bucket_count;
+    overlay->bucket_count = old_count ? old_count * 2 : FIRST_BUCKETS;
+    overlay->buckets = sk_alloc(overlay->bucket_count * sizeof *old);
+    for (size_t i = 0; i < old_count; i++) {
+        for (sk_change *change = old[i]; change;) {
+            sk_change *next = change->chain;
+            sk_change **bucket = bucket_of(overlay, change->hash);
+            change->chain = *bucket;
+            *bucket = change;
+            change = next;
+        }
+    }
+    free(old);
+}
+
+/* The link that leads to the live point of a key, or to NULL. */
+static sk_change **find_link(const sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key)
+{
+    sk_change **link = bucket_of(overlay, hash);
+    for (; *link; link = &(*link)->chain) {
+        sk_change *at = *link;
+        if (at->hash == hash && at->cf == cf && sk_bytes_equal(sk_change_key(at), key)) break;
+    }
+    return link;
+}
+
+/* A live point out of the hash table and the ordered list: something newer, or the base, speaks for its key now. */
+static void retire_point(sk_overlay *overlay, sk_change *change)
+{
+    sk_change **link = bucket_of(overlay, change->hash);
+    while (*link != change) link = &(*link)->chain;
+    *link = change->chain;
+    overlay->live--;
+    if (change->ordered) sk_skiplist_remove(&overlay->order[change->cf], sk_change_key(change));
+    change->live = change->ordered = 0;
+}
+
+void sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
+{
+    sk_assert(kind != SK_CHANGE_RANGE);
+    if (overlay->live >= overlay->bucket_count) grow(overlay);
+    sk_change *change = record(overlay, kind, cf, key, kind == SK_CHANGE_PUT ? value : SK_BYTES_NONE);
+    change->hash = sk_overlay_hash(cf, key);
+    sk_change **link = find_link(overlay, change->hash, cf, key);
+    sk_change *old = *link;
+    *link = change;
+    if (!old) {
+        overlay->live++;
+        return;
+    }
+    change->chain = old->chain;
+    if (old->ordered) sk_skiplist_remove(&overlay->order[cf], sk_change_key(old));
+    old->live = old->ordered = 0;
+}
+
+/* -- order -------------------------------------------------------------------------------------------------------- */
+
+static void order_batch(sk_overlay *overlay, sk_batch *batch, sk_cf cf)
+{
+    sk_change *change = batch->ordered[cf] ? batch->ordered[cf]->next : batch->first;
+    for (; change; change = change->next) {
+        batch->ordered[cf] = change;
+        if (change->cf != cf || change->kind == SK_CHANGE_RANGE || !change->live) continue;
+        sk_skiplist_put(&overlay->order[cf], sk_change_key(change), change);
+        change->ordered = 1;
+    }
+}
+
+/* Brings the ordered list of a family up to date. */
+static sk_skiplist *order_of(sk_overlay *overlay, sk_cf cf)
+{
+    for (sk_batch *batch = overlay->sealed; batch; batch = batch->next) order_batch(overlay, batch, cf);
+    order_batch(overlay, overlay->open, cf);
+    return &overlay->order[cf];
+}
+
+void sk_overlay_remove_range(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to)
+{
+    if (to.data && sk_bytes_compare(from, to) >= 0) return;
+    sk_change *range = record(overlay, SK_CHANGE_RANGE, cf, from, to);
+    range->open_end = !to.data;
+    sk_bytes start = sk_change_key(range), end = range_end(range);
+    sk_skipnode *node = sk_skiplist_seek(order_of(overlay, cf), start);
+    while (node && in_range(node->key, start, end)) {
+        sk_skipnode *next = node->next[0];
+        retire_point(overlay, node->item);
+        node = next;
+    }
+    sk_change **link = &overlay->ranges[cf];
+    while (*link) {
+        sk_change *older = *link;
+        bool covered = sk_bytes_compare(sk_change_key(older), start) >= 0 &&
+                       (!end.data || (!older->open_end && sk_bytes_compare(sk_change_value(older), end) <= 0));
+        if (covered) {
+            older->live = 0;
+            *link = older->chain;
+        } else {
+            link = &older->chain;
+        }
+    }
+    *link = range;
+}
+
+sk_overlay_answer sk_overlay_find(const sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key, sk_bytes *value,
+                                  uint64_t *number)
+{
+    if (overlay->live) {
+        const sk_change *point = *find_link(overlay, hash, cf, key);
+        if (point) {
+            *value = sk_change_value(point);
+            *number = point->number;
+            return point->kind == SK_CHANGE_PUT ? SK_OVERLAY_FOUND : SK_OVERLAY_REMOVED;
+        }
+    }
+    sk_overlay_answer answer = SK_OVERLAY_ELSEWHERE;
+    for (const sk_change *range = overlay->ranges[cf]; range; range = range->chain) {
+        if (!in_range(key, sk_change_key(range), range_end(range))) continue;
+        *number = range->number; /* the last one that covers it is the newest */
+        answer = SK_OVERLAY_REMOVED;
+    }
+    return answer;
+}
+
+/* -- the way of a batch ------------------------------------------------------------------------------------------- */
+
+sk_batch *sk_overlay_seal(sk_overlay *overlay)
+{
+    sk_batch *batch = overlay->open;
+    overlay->open = batch_new(overlay, batch->number + 1);
+    if (overlay->sealed)
+        overlay->sealed_last->next = batch;
+    else
+        overlay->sealed = batch;
+    overlay->sealed_last = batch;
+    overlay->sealed_bytes += batch->bytes;
+    return batch;
+}
+
+sk_batch *sk_overlay_take(sk_overlay *overlay, uint64_t upto)
+{
+    sk_batch *batch = overlay->sealed;
+    if (!batch || batch->number > upto) return NULL;
+    for (sk_change *change = batch->first; change; change = change->next) {
+        if (!change->live) continue;
+        if (change->kind != SK_CHANGE_RANGE) {
+            retire_point(overlay, change);
+            continue;
+        }
+        sk_assert(overlay->ranges[change->cf] == change);
+        overlay->ranges[change->cf] = change->chain;
+        change->live = 0;
+    }
+    overlay->sealed = batch->next;
+    if (!overlay->sealed) overlay->sealed_last = NULL;
+    overlay->sealed_bytes -= batch->bytes;
+    batch->next = NULL;
+    return batch;
+}
+
+void sk_overlay_drop_all(sk_overlay *overlay)
+{
+    sk_overlay_seal(overlay);
+    for (sk_batch *batch; (batch = sk_overlay_take(overlay, UINT64_MAX));) sk_overlay_recycle(overlay, batch);
+}
+
+void sk_overlay_check(const sk_overlay *overlay)
+{
+    size_t live = 0;
+    uint64_t number = 0;
+    for (const sk_batch *batch = overlay->sealed; batch; batch = batch->next) {
+        sk_assert(batch->number > number);
+        number = batch->number;
+    }
+    sk_assert(overlay->open->number > number);
+    for (size_t i = 0; i < overlay->bucket_count; i++) {
+        for (const sk_change *change = overlay->buckets[i]; change; change = change->chain, live++) {
+            sk_cf cf = (sk_cf)change->cf;
+            sk_assert(change->live);
+            sk_assert(*find_link(overlay, change->hash, cf, sk_change_key(change)) == change);
+            void *ordered = sk_skiplist_get(&overlay->order[cf], sk_change_key(change));
+            sk_assert(ordered == (change->ordered ? change : NULL));
+        }
+    }
+    sk_assert(live == overlay->live);
+    for (int cf = 0; cf < SK_CF_COUNT; cf++) {
+        sk_skiplist_check(&overlay->order[cf]);
+        number = 0;
+        for (const sk_change *range = overlay->ranges[cf]; range; range = range->chain) {
+            sk_assert(range->live);
+            sk_assert(range->number >= number);
+            number = range->number;
+        }
+    }
+}
+
+/* -- views -------------------------------------------------------------------------------------------------------- */
+
+static sk_bytes copy(sk_overlay_view *view, sk_bytes bytes)
+{
+    return bytes.data ? sk_arena_copy(&view->arena, bytes) : SK_BYTES_NONE;
+}
+
+void sk_overlay_view_take(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to, sk_overlay_view *view)
+{
+    *view = (sk_overlay_view){0};
+    for (const sk_change *range = overlay->ranges[cf]; range; range = range->chain) view->range_count++;
+    if (view->range_count) {
+        view->ranges = sk_arena_take(&view->arena, view->range_count * sizeof *view->ranges);
+        sk_overlay_pair *at = view->ranges;
+        for (const sk_change *range = overlay->ranges[cf]; range; range = range->chain)
+            *at++ = (sk_overlay_pair){copy(view, sk_change_key(range)), copy(view, range_end(range)), true};
+    }
+    if (!overlay->live) return;
+    sk_skipnode *first = sk_skiplist_seek(order_of(overlay, cf), from);
+    for (sk_skipnode *node = first; node && in_range(node->key, from, to); node = node->next[0]) view->count++;
+    if (!view->count) return;
+    view->pairs = sk_arena_take(&view->arena, view->count * sizeof *view->pairs);
+    sk_skipnode *node = first;
+    for (size_t i = 0; i < view->count; i++, node = node->next[0]) {
+        const sk_change *change = node->item;
+        view->pairs[i] = (sk_overlay_pair){copy(view, sk_change_key(change)), copy(view, sk_change_value(change)),
+                                           change->kind == SK_CHANGE_REMOVE};
+    }
+}
+
+/* Whether a range hides the key, and up to where. */
+static bool hidden(const sk_overlay_view *view, sk_bytes key, sk_bytes *end)
+{
+    for (size_t i = 0; i < view->range_count; i++) {
+        if (!in_range(key, view->ranges[i].key, view->ranges[i].value)) continue;
+        *end = view->ranges[i].value;
+        return true;
+    }
+    return false;
+}
+
+sk_view_step sk_overlay_view_next(sk_overlay_view *view, const sk_bytes *below, sk_bytes *key, sk_bytes *value)
+{
+    while (view->at < view->count) {
+        const sk_overlay_pair *pair = &view->pairs[view->at];
+        int order = below ? sk_bytes_compare(pair->key, *below) : -1;
+        if (order > 0) break;
+        if (order == 0) return SK_VIEW_SKIP; /* the pair itself comes when the one below is out of the way */
+        view->at++;
+        if (pair->removed) continue;
+        *key = pair->key;
+        *value = pair->value;
+        return SK_VIEW_PAIR;
+    }
+    if (!below) return SK_VIEW_END;
+    return hidden(view, *below, key) ? SK_VIEW_SEEK : SK_VIEW_BASE;
+}
+
+void sk_overlay_view_free(sk_overlay_view *view)
+{
+    sk_arena_free(&view->arena);
+    *view = (sk_overlay_view){0};
+}

@@ -1,0 +1,437 @@
+#include "storage/rocksdb.h"
+
+#include "storage/committer.h"
+#include "storage/rowcache.h"
+
+#include <stdlib.h>
+
+enum {
+    PROBE_BYTES = 1 << 20,   /* a reopen writes this much first */
+    REOPEN_SPARE = 4 << 20,  /* and wants this much free beyond what the logs will take as tables */
+    INTERVAL_MS = 1000,      /* the defaults */
+    RECLAIM_MS = 60000,
+    MAX_OPEN_FILES = 512,
+};
+#define CACHE_BYTES ((size_t)256 << 20)
+#define WRITE_BUFFER_BYTES ((size_t)128 << 20)
+#define ROW_CACHE_BYTES ((size_t)64 << 20)
+
+typedef struct {
+    sk_store store;
+    uint64_t min_free_bytes;
+    sk_folder folder;
+    sk_database database;
+    sk_committer committer;
+    sk_overlay overlay;
+    sk_rowcache cache;               /* of SK_CF_ROW */
+    uint64_t durable;                /* what reap last answered */
+    rocksdb_pinnableslice_t *pinned; /* under the value that the last get gave */
+    size_t readers;                  /* iterators and snapshots that are open */
+    int broken;                      /* why the database is not open for writing; 0: it is */
+    char message[SK_ROCKSDB_ERROR];
+} rocks;
+
+struct sk_store_snapshot {
+    const rocksdb_snapshot_t *snapshot; /* NULL: the database was not open */
+};
+
+struct sk_store_iter {
+    rocks *store;
+    sk_overlay_view view;
+    rocksdb_iterator_t *below; /* NULL: the database was not open */
+    rocksdb_readoptions_t *options;
+    bool past; /* the pair below was given, the next call goes on first */
+};
+
+static rocks *rocks_of(sk_store *store)
+{
+    return (rocks *)store;
+}
+
+/* -- reading ------------------------------------------------------------------------------------------------------ */
+
+static void unpin(rocks *self)
+{
+    if (self->pinned) rocksdb_pinnableslice_destroy(self->pinned);
+    self->pinned = NULL;
+}
+
+static int get_below(rocks *self, sk_cf cf, sk_bytes key, sk_bytes *value)
+{
+    if (!self->database.db) return self->broken;
+    char *message = NULL;
+    rocksdb_pinnableslice_t *found = rocksdb_get_pinned_cf(
+        self->database.db, self->database.read, self->database.family[cf], (const char *)key.data, key.len, &message);
+    rocksdb_pinnableslice_t *last = self->pinned; /* given back later: the key may lie in the last value */
+    self->pinned = found;
+    if (found) value->data = (const uint8_t *)rocksdb_pinnableslice_value(found, &value->len);
+    if (cf == SK_CF_ROW && !message)
+        sk_rowcache_put(&self->cache, sk_overlay_hash(cf, key), key, found ? value : NULL);
+    if (last) rocksdb_pinnableslice_destroy(last);
+    return message ? sk_database_error(message, self->message) : found != NULL;
+}
+
+static int rocks_get(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes *value, uint64_t *batch)
+{
+    rocks *self = rocks_of(store);
+    uint64_t number = 0, hash = sk_overlay_hash(cf, key);
+    sk_overlay_answer answer = sk_overlay_find(&self->overlay, hash, cf, key, value, &number);
+    if (batch) *batch = number;
+    if (answer != SK_OVERLAY_ELSEWHERE) return answer == SK_OVERLAY_FOUND;
+    int known = cf == SK_CF_ROW ? sk_rowcache_get(&self->cache, hash, key, value) : -1;
+    return known >= 0 ? known : get_below(self, cf, key, value);
+}
+
+static sk_store_snapshot *rocks_snapshot(sk_store *store)
+{
+    rocks *self = rocks_of(store);
+    sk_store_snapshot *snapshot = sk_alloc(sizeof *snapshot);
+    if (self->database.db) snapshot->snapshot = rocksdb_create_snapshot(self->database.db);
+    self->readers++;
+    return snapshot;
+}
+
+static void rocks_snapshot_free(sk_store *store, sk_store_snapshot *snapshot)
+{
+    rocks *self = rocks_of(store);
+    if (!snapshot) return;
+    if (snapshot->snapshot) rocksdb_release_snapshot(self->database.db, snapshot->snapshot);
+    self->readers--;
+    free(snapshot);
+}
+
+static int rocks_snapshot_get(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes key, sk_buf *value)
+{
+    rocks *self = rocks_of(store);
+    if (!snapshot->snapshot) return self->broken;
+    char *message = NULL;
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_snapshot(options, snapshot->snapshot);
+    rocksdb_pinnableslice_t *found = rocksdb_get_pinned_cf(
+        self->database.db, options, self->database.family[cf], (const char *)key.data, key.len, &message);
+    rocksdb_readoptions_destroy(options);
+    if (message) return sk_database_error(message, self->message);
+    if (!found) return 0;
+    size_t len;
+    const char *data = rocksdb_pinnableslice_value(found, &len);
+    sk_buf_reset(value);
+    sk_buf_append(value, data, len);
+    rocksdb_pinnableslice_destroy(found);
+    return value->full ? SK_E_MEMORY : 1;
+}
+
+static sk_store_iter *rocks_iter(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from, sk_bytes to)
+{
+    rocks *self = rocks_of(store);
+    sk_store_iter *iter = sk_alloc(sizeof *iter);
+    iter->store = self;
+    self->readers++;
+    if (!snapshot) sk_overlay_view_take(&self->overlay, cf, from, to, &iter->view);
+    if (!self->database.db || (snapshot && !snapshot->snapshot)) return iter;
+    iter->options = rocksdb_readoptions_create();
+    if (snapshot) {
+        rocksdb_readoptions_set_snapshot(iter->options, snapshot->snapshot);
+        rocksdb_readoptions_set_fill_cache(iter->options, 0); /* long scans must not drive out what clients read */
+    }
+    if (to.data) {
+        sk_bytes bound = sk_arena_copy(&iter->view.arena, to); /* RocksDB borrows it */
+        rocksdb_readoptions_set_iterate_upper_bound(iter->options, (const char *)bound.data, bound.len);
+    }
+    iter->below = rocksdb_create_iterator_cf(self->database.db, iter->options, self->database.family[cf]);
+    rocksdb_iter_seek(iter->below, from.data ? (const char *)from.data : "", from.len);
+    return iter;
+}
+
+/* Whether there is a pair below, and its key; negative: an error. */
+static int peek_below(sk_store_iter *iter, sk_bytes *key)
+{
+    if (!iter->below) return iter->store->broken;
+    if (iter->past) rocksdb_iter_next(iter->below);
+    iter->past = false;
+    if (rocksdb_iter_valid(iter->below)) {
+        key->data = (const uint8_t *)rocksdb_iter_key(iter->below, &key->len);
+        return 1;
+    }
+    char *message = NULL;
+    rocksdb_iter_get_error(iter->below, &message);
+    return sk_database_error(message, iter->store->message);
+}
+
+static int rocks_iter_next(sk_store_iter *iter, sk_bytes *key, sk_bytes *value)
+{
+    for (;;) {
+        sk_bytes below;
+        int some = peek_below(iter, &below);
+        if (some < 0) return some;
+        switch (sk_overlay_view_next(&iter->view, some ? &below : NULL, key, value)) {
+        case SK_VIEW_END: return 0;
+        case SK_VIEW_PAIR: return 1;
+        case SK_VIEW_BASE:
+            *key = below;
+            value->data = (const uint8_t *)rocksdb_iter_value(iter->below, &value->len);
+            iter->past = true;
+            return 1;
+        case SK_VIEW_SKIP: iter->past = true; break;
+        case SK_VIEW_SEEK:
+            iter->past = !key->data; /* past the last one, when all to the end is hidden */
+            if (key->data)
+                rocksdb_iter_seek(iter->below, (const char *)key->data, key->len);
+            else
+                rocksdb_iter_seek_to_last(iter->below);
+            break;
+        }
+    }
+}
+
+static void rocks_iter_free(sk_store_iter *iter)
+{
+    if (!iter) return;
+    if (iter->below) rocksdb_iter_destroy(iter->below);
+    if (iter->options) rocksdb_readoptions_destroy(iter->options);
+    sk_overlay_view_free(&iter->view);
+    iter->store->readers--;
+    free(iter);
+}
+
+/* -- writing ------------------------------------------------------------------------------------------------------ */
+
+static void rocks_put(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes value)
+{
+    sk_overlay_change(&rocks_of(store)->overlay, SK_CHANGE_PUT, cf, key, value);
+}
+
+static void rocks_remove(sk_store *store, sk_cf cf, sk_bytes key)
+{
+    sk_overlay_change(&rocks_of(store)->overlay, SK_CHANGE_REMOVE, cf, key, SK_BYTES_NONE);
+}
+
+static void rocks_remove_range(sk_store *store, sk_cf cf, sk_bytes from, sk_bytes to)
+{
+    sk_overlay_remove_range(&rocks_of(store)->overlay, cf, from, to);
+}
+
+static uint64_t rocks_seal(sk_store *store)
+{
+    rocks *self = rocks_of(store);
+    sk_batch *batch = sk_overlay_seal(&self->overlay);
+    if (batch->first && !self->broken) sk_committer_submit(&self->committer, batch);
+    return batch->number;
+}
+
+/* What a batch changed goes into the cache, in order: an older word on a key is overwritten by the newer one that
+ * follows, and hidden by the overlay until then. */
+static void note_committed(rocks *self, const sk_batch *batch)
+{
+    for (const sk_change *change = batch->first; change; change = change->next) {
+        if (change->cf != SK_CF_ROW) continue;
+        sk_bytes value = sk_change_value(change);
+        if (change->kind == SK_CHANGE_RANGE)
+            sk_rowcache_clear(&self->cache);
+        else
+            sk_rowcache_put(&self->cache, change->hash, sk_change_key(change),
+                            change->kind == SK_CHANGE_PUT ? &value : NULL);
+    }
+}
+
+static int rocks_reap(sk_store *store, uint64_t *durable)
+{
+    rocks *self = rocks_of(store);
+    uint64_t committed = atomic_load(&self->committer.durable);
+    int error = atomic_load(&self->committer.error);
+    sk_batch *batch;
+    while ((batch = sk_overlay_take(&self->overlay, committed))) {
+        self->durable = batch->number;
+        note_committed(self, batch);
+        sk_overlay_recycle(&self->overlay, batch);
+    }
+    while (!error && (batch = self->overlay.sealed) && !batch->first) { /* empty ones never went to the thread */
+        self->durable = batch->number;
+        sk_overlay_recycle(&self->overlay, sk_overlay_take(&self->overlay, batch->number));
+    }
+    *durable = self->durable;
+    return error;
+}
+
+static int rocks_flush(sk_store *store)
+{
+    return sk_committer_flush(&rocks_of(store)->committer);
+}
+
+static size_t rocks_open_bytes(sk_store *store)
+{
+    return rocks_of(store)->overlay.open->bytes;
+}
+
+static size_t rocks_pending_bytes(sk_store *store)
+{
+    return rocks_of(store)->overlay.sealed_bytes;
+}
+
+/* -- going back to what the disk has ------------------------------------------------------------------------------ */
+
+/* Opening writes the logs' contents as tables: it is tried only where there is room, since a database that was closed
+ * and cannot be opened again serves no reads. */
+static int worth_trying(rocks *self)
+{
+    uint64_t wanted = sk_folder_log_bytes(&self->folder) + REOPEN_SPARE;
+    if (wanted < self->min_free_bytes) wanted = self->min_free_bytes;
+    if (sk_folder_space(&self->folder) < wanted) return SK_E_DISK_FULL;
+    return sk_folder_probe(&self->folder, PROBE_BYTES);
+}
+
+static int reopen_database(rocks *self)
+{
+    int result = worth_trying(self);
+    if (result != SK_OK) return result;
+    sk_database_close(&self->database);
+    result = sk_database_open(&self->database, &self->folder, false, self->message);
+    char ignored[SK_ROCKSDB_ERROR];
+    if (result != SK_OK) sk_database_open(&self->database, &self->folder, true, ignored);
+    return result;
+}
+
+static int rocks_reopen(sk_store *store)
+{
+    rocks *self = rocks_of(store);
+    sk_assert(self->readers == 0);
+    unpin(self);
+    sk_committer_stop(&self->committer, true);
+    sk_overlay_drop_all(&self->overlay);
+    sk_rowcache_clear(&self->cache);
+    int result = reopen_database(self);
+    if (result == SK_OK) self->durable = self->overlay.open->number - 1;
+    atomic_store(&self->committer.error, result);
+    if (sk_committer_start(&self->committer) != SK_OK && result == SK_OK) {
+        result = SK_E_IO;
+        atomic_store(&self->committer.error, result);
+    }
+    self->broken = result;
+    return result;
+}
+
+/* -- the rest ----------------------------------------------------------------------------------------------------- */
+
+static void stat_line(sk_buf *text, const char *name, uint64_t value)
+{
+    sk_buf_printf(text, "%s:%llu\r\n", name, (unsigned long long)value);
+}
+
+static void rocks_stats(sk_store *store, sk_buf *text)
+{
+    rocks *self = rocks_of(store);
+    const sk_committer *committer = &self->committer;
+    sk_buf_printf(text, "store:rocksdb\r\n");
+    stat_line(text, "store_live_bytes", sk_database_property(&self->database, "rocksdb.estimate-live-data-size"));
+    stat_line(text, "store_table_bytes", sk_database_property(&self->database, "rocksdb.total-sst-files-size"));
+    stat_line(text, "store_memtable_bytes", sk_database_property(&self->database, "rocksdb.cur-size-all-mem-tables"));
+    stat_line(text, "store_estimated_keys", sk_database_property(&self->database, "rocksdb.estimate-num-keys"));
+    stat_line(text, "store_cache_bytes", rocksdb_cache_get_usage(self->database.cache));
+    stat_line(text, "store_row_cache_bytes", self->cache.bytes);
+    stat_line(text, "store_row_cache_hits", self->cache.hits);
+    stat_line(text, "store_row_cache_misses", self->cache.misses);
+    stat_line(text, "store_overlay_keys", self->overlay.live);
+    stat_line(text, "store_batches", atomic_load(&committer->batches));
+    stat_line(text, "store_writes", atomic_load(&committer->writes));
+    stat_line(text, "store_syncs", atomic_load(&committer->syncs));
+    stat_line(text, "store_bytes_written", atomic_load(&committer->bytes));
+    stat_line(text, "store_free_bytes", sk_folder_space(&self->folder));
+    stat_line(text, "store_space_low", atomic_load(&committer->space_low));
+    stat_line(text, "store_failed", self->broken || atomic_load(&committer->error));
+}
+
+static void give_back(rocks *self)
+{
+    sk_committer_free(&self->committer);
+    sk_database_free(&self->database);
+    sk_overlay_free(&self->overlay);
+    sk_rowcache_free(&self->cache);
+    sk_folder_close(&self->folder);
+    free(self);
+}
+
+static void rocks_close(sk_store *store)
+{
+    rocks *self = rocks_of(store);
+    sk_assert(self->readers == 0);
+    unpin(self);
+    sk_committer_stop(&self->committer, false);
+    give_back(self);
+}
+
+static const sk_store_ops rocks_ops = {
+    .get = rocks_get,
+    .put = rocks_put,
+    .remove = rocks_remove,
+    .remove_range = rocks_remove_range,
+    .seal = rocks_seal,
+    .reap = rocks_reap,
+    .flush = rocks_flush,
+    .reopen = rocks_reopen,
+    .open_bytes = rocks_open_bytes,
+    .pending_bytes = rocks_pending_bytes,
+    .snapshot = rocks_snapshot,
+    .snapshot_free = rocks_snapshot_free,
+    .snapshot_get = rocks_snapshot_get,
+    .iter = rocks_iter,
+    .iter_next = rocks_iter_next,
+    .iter_free = rocks_iter_free,
+    .stats = rocks_stats,
+    .close = rocks_close,
+};
+
+static sk_rocksdb_options with_defaults(const sk_rocksdb_options *given)
+{
+    sk_rocksdb_options options = *given;
+    if (!options.interval_ms) options.interval_ms = INTERVAL_MS;
+    if (!options.reclaim_ms) options.reclaim_ms = RECLAIM_MS;
+    if (!options.cache_bytes) options.cache_bytes = CACHE_BYTES;
+    if (!options.row_cache_bytes) options.row_cache_bytes = ROW_CACHE_BYTES;
+    if (!options.write_buffer_bytes) options.write_buffer_bytes = WRITE_BUFFER_BYTES;
+    if (!options.max_open_files) options.max_open_files = MAX_OPEN_FILES;
+    return options;
+}
+
+int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *error)
+{
+    _Static_assert((int)SK_ROCKSDB_ERROR == (int)SK_FOLDER_ERROR, "one size for sentences");
+    sk_rocksdb_options options = with_defaults(given);
+    rocks *self = sk_alloc(sizeof *self);
+    self->store.ops = &rocks_ops;
+    self->min_free_bytes = options.min_free_bytes;
+    int result = sk_folder_open(&self->folder, options.path, error);
+    if (result != SK_OK) {
+        free(self);
+        return result;
+    }
+    sk_overlay_init(&self->overlay, 1);
+    sk_rowcache_init(&self->cache, options.row_cache_bytes);
+    sk_database_init(&self->database, &options);
+    sk_committer_init(&self->committer, &self->database, &self->folder, &options);
+    result = sk_database_open(&self->database, &self->folder, false, error);
+    if (result == SK_OK) result = sk_committer_start(&self->committer);
+    if (result != SK_OK) {
+        give_back(self);
+        return result;
+    }
+    *store = &self->store;
+    return SK_OK;
+}
+
+void sk_rocksdb_identity(const sk_store *store, dev_t *device, ino_t *inode)
+{
+    const rocks *self = (const rocks *)store;
+    *device = self->folder.device;
+    *inode = self->folder.inode;
+}
+
+bool sk_rocksdb_space_low(const sk_store *store)
+{
+    return atomic_load(&((const rocks *)store)->committer.space_low);
+}
+
+const char *sk_rocksdb_last_error(sk_store *store)
+{
+    rocks *self = rocks_of(store);
+    if (atomic_load(&self->committer.error) && !self->broken) sk_committer_message(&self->committer, self->message);
+    return self->message;
+}

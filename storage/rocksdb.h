@@ -1,0 +1,52 @@
+/* The store on disk: RocksDB, with group commit off the thread that uses it.
+ *
+ *   the loop's thread                                the commit thread
+ *   put  -> the open batch, in the overlay
+ *   seal -> the batch waits              ------>     every batch that waits becomes one write and one sync;
+ *   reap <- the overlay forgets it       <------     the durable number goes up; wake() is called
+ *
+ * Gets look into the overlay, then for rows into a cache of committed ones, then into RocksDB. So nothing that the loop does waits for a write or a sync.
+ *
+ * What a crash can lose, by durability: `always`: nothing that a reap gave as durable. `interval`: nothing when the
+ * process dies; when the machine does, at most what came since the last sync (`interval_ms` and the time of a sync).
+ * `os`: nothing when the process dies; what the system had not written when the machine does. In every case what is
+ * there afterwards is a prefix of the batches. */
+#ifndef SK_STORAGE_ROCKSDB_H
+#define SK_STORAGE_ROCKSDB_H
+
+#include "storage/store.h"
+
+#include <sys/types.h>
+
+enum { SK_ROCKSDB_ERROR = 256 }; /* bytes for a sentence about what went wrong */
+
+typedef struct {
+    const char *path; /* of the data directory; made if missing. Borrowed during the opening */
+    sk_durability durability;
+    uint32_t interval_ms;       /* between syncs under `interval`; 0: 1000 */
+    size_t cache_bytes;         /* block cache, index and filter blocks included; 0: 256 MiB */
+    size_t row_cache_bytes;     /* committed rows, found without asking RocksDB; 0: 64 MiB */
+    size_t write_buffer_bytes;  /* all memtables together; 0: 128 MiB */
+    int max_open_files;         /* tables; 0: 512 */
+    uint64_t min_free_bytes;    /* sk_rocksdb_space_low below this; 0: never */
+    uint32_t reclaim_ms;        /* an idle store gives the space of removed ranges back after this; 0: 60000 */
+    void (*wake)(void *context); /* called from the commit thread after each commit or failure; may be NULL. It must not
+                                  * call the store */
+    void *context;
+} sk_rocksdb_options;
+
+/** Opens the store of a data directory, alone. 0, or SK_E_LOCKED, SK_E_FORMAT, SK_E_CORRUPT, SK_E_DISK_FULL, SK_E_IO with
+ *  a sentence for a person in `error` (SK_ROCKSDB_ERROR bytes). Given back with sk_store_close. */
+int sk_rocksdb_open(const sk_rocksdb_options *options, sk_store **store, char *error);
+
+/** Device and inode of the directory's SKERRY file. Others than those noted at the last start: the directory was copied
+ *  or restored, and the node must take a new incarnation. */
+void sk_rocksdb_identity(const sk_store *store, dev_t *device, ino_t *inode);
+
+/** Whether less than min_free_bytes are free, as looked at 100 ms ago at most (1 s when nothing is written). Cheap. */
+bool sk_rocksdb_space_low(const sk_store *store);
+
+/** What RocksDB said about the last failure; empty if there was none. Borrowed until the next call on the store. */
+const char *sk_rocksdb_last_error(sk_store *store);
+
+#endif
