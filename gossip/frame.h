@@ -26,7 +26,7 @@ enum {
     SK_FRAME_OVERHEAD = SK_FRAME_HEADER + SK_FRAME_FLAG + SK_NOISE_TAG, /* a record over the part it carries */
     SK_FRAME_RECORD_MAX = SK_FRAME_HEADER + SK_NOISE_MESSAGE_MAX,
     SK_FRAME_PART_MAX = SK_NOISE_PLAINTEXT_MAX - SK_FRAME_FLAG,
-    SK_FRAME_MESSAGE_MAX = 1024 * 1024, /* what a decoder should accept, unless there is reason for less */
+    SK_FRAME_MESSAGE_MAX = 66 * 1024 * 1024, /* the largest transaction (SK_TRANSACTION_MAX) with what goes around it */
     SK_FRAME_HANDSHAKE_MAX = 4096,      /* strangers get no more than this */
 };
 

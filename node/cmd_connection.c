@@ -411,7 +411,7 @@ enum { SESSION_FLAGS = SK_CMD_LOADING | SK_CMD_FAST | SK_CMD_NO_AUTH };
 const sk_command sk_commands_connection[] = {
     {.name = "auth", .run = cmd_auth, .arity = -2, .flags = SESSION_FLAGS, CONNECTION, .since = "1.0.0",
      .args = "[username] password", .summary = "Authenticate to the server"},
-    {.name = "client", .arity = -2, CONNECTION, .since = "2.4.0", .args = "subcommand",
+    {.name = "client", .arity = -2, .group = "connection", .acl = "", .since = "2.4.0", .args = "subcommand",
      .summary = "A container for client connection commands", .subcommands = client_commands},
     {.name = "echo", .run = cmd_echo, .arity = 2, .flags = SK_CMD_LOADING | SK_CMD_FAST, CONNECTION, .since = "1.0.0",
      .args = "message", .summary = "Echo the given string"},

@@ -1,14 +1,15 @@
 /* Commands on whole keys, of whatever type: DEL, EXISTS, TYPE, TOUCH, and the deadlines.
  *
- * A deadline is one for the key, not for its value: keys in conflict have one too, and commands that only look at it, or
- * remove the key, work on them. RENAME and COPY are in node/cmd_copy.c; SCAN, KEYS and RANDOMKEY in node/cmd_scan.c. */
+ * A deadline is one for the key, not for its value: keys in conflict have one too, and commands that only look at it,
+ * or remove the key, work on them. RENAME and COPY are in node/cmd_copy.c; SCAN, KEYS and RANDOMKEY in
+ * node/cmd_scan.c. */
 #include "node/cmd_key.h"
 
 #include "node/replica.h"
 
 enum { ROW_BYTES = 16 }; /* what an operation takes beside its row key and value, about */
 
-/* -- DEL, UNLINK, EXISTS, TOUCH, TYPE ---------------------------------------------------------------------------------- */
+/* -- DEL, UNLINK, EXISTS, TOUCH, TYPE ------------------------------------------------------------------------------ */
 
 bool sk_key_removal_bytes(sk_ctx *ctx, const sk_key *key, size_t *bytes)
 {
@@ -27,8 +28,8 @@ bool sk_key_removal_bytes(sk_ctx *ctx, const sk_key *key, size_t *bytes)
 bool sk_transaction_fits(sk_ctx *ctx, size_t bytes)
 {
     if (bytes <= ctx->replica->options.transaction_bytes_max) return true;
-    sk_reply_error(ctx->reply, "ERR this would be a transaction larger than limits.transaction_max; go on in parts, with "
-                               "HSCAN and HDEL, or SSCAN and SREM");
+    sk_reply_error(ctx->reply, "ERR this would be a transaction larger than limits.transaction_max; go on in parts, "
+                               "with HSCAN and HDEL, or SSCAN and SREM");
     return false;
 }
 
@@ -71,7 +72,7 @@ static void cmd_type(sk_ctx *ctx)
     if (sk_key_read(ctx, ctx->argv[1], SK_TYPE_NONE, &key)) sk_reply_simple(ctx->reply, sk_type_name(key.type));
 }
 
-/* -- setting deadlines ------------------------------------------------------------------------------------------------- */
+/* -- setting deadlines --------------------------------------------------------------------------------------------- */
 
 enum { IF_NONE = 1, IF_ANY = 2, IF_LATER = 4, IF_EARLIER = 8 };
 
@@ -105,9 +106,12 @@ static bool expire_options(sk_ctx *ctx, unsigned *options)
 static bool expire_time(sk_ctx *ctx, int64_t base_ms, int64_t unit_ms, int64_t *when_ms)
 {
     if (!sk_arg_int(ctx, ctx->argv[2], when_ms)) return false;
-    if (*when_ms <= INT64_MAX / unit_ms && *when_ms >= INT64_MIN / unit_ms && *when_ms * unit_ms <= INT64_MAX - base_ms) {
-        *when_ms = *when_ms * unit_ms + base_ms;
-        return true;
+    if (*when_ms <= INT64_MAX / unit_ms && *when_ms >= INT64_MIN / unit_ms) {
+        *when_ms *= unit_ms;
+        if (*when_ms <= INT64_MAX - base_ms) {
+            *when_ms += base_ms;
+            return true;
+        }
     }
     sk_reply_errorf(ctx->reply, "ERR invalid expire time in '%s' command", ctx->command->name);
     return false;
@@ -175,7 +179,7 @@ static void cmd_persist(sk_ctx *ctx)
     sk_reply_int(ctx->reply, had);
 }
 
-/* -- reading deadlines ------------------------------------------------------------------------------------------------- */
+/* -- reading deadlines --------------------------------------------------------------------------------------------- */
 
 /* Replies -2 without a key, -1 without a deadline, else what is left of it from `base_ms` on, in units, rounded. */
 static void reply_deadline(sk_ctx *ctx, uint64_t base_ms, uint64_t unit_ms)
@@ -216,7 +220,7 @@ static void cmd_pexpiretime(sk_ctx *ctx)
     reply_deadline(ctx, 0, 1);
 }
 
-/* -- the table --------------------------------------------------------------------------------------------------------- */
+/* -- the table ----------------------------------------------------------------------------------------------------- */
 
 #define KEYS(first, last) .first_key = (first), .last_key = (last), .key_step = 1
 #define READS(more) .flags = SK_CMD_READONLY | (more), .group = "generic", .acl = "@keyspace"

@@ -48,6 +48,14 @@ void sk_connection_finish(sk_connection *connection)
         sk_connection_update(connection);
 }
 
+/* Nothing is left to say, and nothing will be. */
+static bool is_done(const sk_connection *connection)
+{
+    if (connection->out.bytes) return false;
+    if (connection->finishing) return true;
+    return connection->finished && !connection->pending && connection->client->block == SK_BLOCK_NONE;
+}
+
 /* -- output ------------------------------------------------------------------------------------------------------- */
 
 /* Counts what `out` has gained, and has it looked at when the turn ends. */
@@ -139,7 +147,7 @@ void sk_connection_flush(sk_connection *connection)
     if (!write_out(connection)) return;
     if (connection->out.bytes == 0) {
         sk_list_remove(&connection->unsent);
-        if (connection->finishing || (connection->finished && !connection->pending)) {
+        if (is_done(connection)) {
             sk_connection_close(connection);
             return;
         }
@@ -249,7 +257,7 @@ static void process(sk_connection *connection, sk_bytes fresh)
         sk_connection_finish(connection);
         return;
     }
-    if (connection->finished && !connection->pending && connection->out.bytes == 0) {
+    if (is_done(connection)) {
         sk_connection_close(connection);
         return;
     }
@@ -300,8 +308,8 @@ static void on_end(sk_connection *connection, int status)
 {
     bool blocked = connection->client->block != SK_BLOCK_NONE;
     connection->finished = true;
-    /* A client that is only done with sending still gets its replies. */
-    if (status != UV_EOF || blocked || connection->finishing || (connection->out.bytes == 0 && !connection->pending))
+    /* A client that is only done with sending still gets its replies; one that waits is taken to be gone. */
+    if (status != UV_EOF || blocked || is_done(connection))
         sk_connection_close(connection);
     else
         sk_connection_update(connection);

@@ -258,10 +258,13 @@ int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row)
 sk_row_name sk_row_name_of(sk_arena *arena, sk_table table, sk_bytes key, sk_bytes member)
 {
     sk_row_name name = {.key = {table, key, member}};
-    sk_buf buf = {0};
+    /* Packed straight into the arena: at the worst each byte of the key is escaped. */
+    size_t room = 2 * key.len + member.len + 3;
+    uint8_t *bytes = sk_arena_take(arena, room);
+    if (!bytes) return name;
+    sk_buf buf = {.data = bytes, .cap = room, .max = room};
     sk_rowkey_pack(&buf, table, key, member);
-    name.raw = sk_arena_copy(arena, sk_buf_view(&buf));
-    sk_buf_free(&buf);
+    name.raw = sk_buf_view(&buf);
     return name;
 }
 

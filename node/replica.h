@@ -42,10 +42,12 @@ typedef struct {
     void (*hang_up)(void *self, uint32_t peer, int error);
     /* REGION LINK name up|down: the owner closes the link and dials or accepts no more, or does again. */
     void (*link_allowed)(void *self, uint32_t peer, bool allowed);
-    /* CONFIG GET/SET/REWRITE; may be NULL. Appends name and value pairs to the reply's array, or an error sentence. */
+    /* CONFIG GET and SET; may be NULL. `get` appends each parameter that the pattern matches as two bulks, name and
+     * value, and returns how many; `set` changes one, or returns an error with a sentence. */
     int (*config_get)(void *self, sk_bytes pattern, const sk_reply *reply);
     int (*config_set)(void *self, sk_bytes name, sk_bytes value, sk_buf *error);
-    /* Appends "name:value\r\n" lines of a section that the owner knows of (server, clients); may be NULL. */
+    /* Appends "name:value\r\n" lines of what the owner knows to a section of INFO (server, clients,
+     * memory, persistence, stats, replication, keyspace); may be NULL. */
     void (*info)(void *self, const char *section, sk_buf *text);
     /* Each local transaction as it commits into the open batch (not yet durable), in the numbers of db.origins: what the
      * simulator's history is made of; may be NULL. */

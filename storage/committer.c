@@ -252,6 +252,7 @@ static void *run(void *argument)
     sk_committer *committer = argument;
     sk_batch **taken = NULL;
     size_t cap = 0;
+    sk_database_thread_begin();
     pthread_mutex_lock(&committer->lock);
     for (;;) {
         bool wanted = committer->count || committer->flush_done < committer->flush_wanted || committer->stopping;

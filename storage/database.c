@@ -92,6 +92,11 @@ void sk_database_init(sk_database *database, const sk_rocksdb_options *options)
     rocksdb_writeoptions_set_sync(database->write_synced, 1);
 }
 
+void sk_database_thread_begin(void)
+{
+    rocksdb_set_perf_level(rocksdb_disable);
+}
+
 int sk_database_error(char *message, char *error)
 {
     static const char *const full[] = {"No space left", "Disk quota exceeded", "File too large"};

@@ -12,9 +12,9 @@ enum {
     RECLAIM_MS = 60000,
     MAX_OPEN_FILES = 512,
 };
-#define CACHE_BYTES ((size_t)256 << 20)
+#define CACHE_BYTES ((size_t)128 << 20)
 #define WRITE_BUFFER_BYTES ((size_t)128 << 20)
-#define ROW_CACHE_BYTES ((size_t)64 << 20)
+#define ROW_CACHE_BYTES ((size_t)192 << 20)
 
 typedef struct {
     sk_store store;
@@ -408,6 +408,7 @@ int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *err
     sk_database_init(&self->database, &options);
     sk_committer_init(&self->committer, &self->database, &self->folder, &options);
     result = sk_database_open(&self->database, &self->folder, false, error);
+    sk_database_thread_begin();
     if (result == SK_OK) result = sk_committer_start(&self->committer);
     if (result != SK_OK) {
         give_back(self);

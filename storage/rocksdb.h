@@ -5,7 +5,8 @@
  *   seal -> the batch waits              ------>     every batch that waits becomes one write and one sync;
  *   reap <- the overlay forgets it       <------     the durable number goes up; wake() is called
  *
- * Gets look into the overlay, then for rows into a cache of committed ones, then into RocksDB. So nothing that the loop does waits for a write or a sync.
+ * Gets look into the overlay, then for rows into a cache of committed ones, then into RocksDB. So nothing that the loop
+ * does waits for a write or a sync.
  *
  * What a crash can lose, by durability: `always`: nothing that a reap gave as durable. `interval`: nothing when the
  * process dies; when the machine does, at most what came since the last sync (`interval_ms` and the time of a sync).
@@ -24,8 +25,8 @@ typedef struct {
     const char *path; /* of the data directory; made if missing. Borrowed during the opening */
     sk_durability durability;
     uint32_t interval_ms;       /* between syncs under `interval`; 0: 1000 */
-    size_t cache_bytes;         /* block cache, index and filter blocks included; 0: 256 MiB */
-    size_t row_cache_bytes;     /* committed rows, found without asking RocksDB; 0: 64 MiB */
+    size_t cache_bytes;         /* block cache, index and filter blocks included; 0: 128 MiB */
+    size_t row_cache_bytes;     /* committed rows, found without asking RocksDB; 0: 192 MiB */
     size_t write_buffer_bytes;  /* all memtables together; 0: 128 MiB */
     int max_open_files;         /* tables; 0: 512 */
     uint64_t min_free_bytes;    /* sk_rocksdb_space_low below this; 0: never */

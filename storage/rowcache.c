@@ -105,7 +105,8 @@ int sk_rowcache_get(sk_rowcache *cache, uint64_t hash, sk_bytes key, sk_bytes *v
     return entry->present;
 }
 
-static void insert(sk_rowcache *cache, sk_rowcache_entry **link, uint64_t hash, sk_bytes key, size_t room)
+static sk_rowcache_entry *insert(sk_rowcache *cache, sk_rowcache_entry **link, uint64_t hash, sk_bytes key,
+                                 size_t room)
 {
     sk_rowcache_entry *entry = sk_realloc(NULL, sizeof *entry + room);
     *entry = (sk_rowcache_entry){.hash = hash, .key_len = (uint32_t)key.len, .room = (uint32_t)room};
@@ -121,6 +122,7 @@ static void insert(sk_rowcache *cache, sk_rowcache_entry **link, uint64_t hash, 
     }
     cache->count++;
     cache->bytes += size_of(entry);
+    return entry;
 }
 
 void sk_rowcache_put(sk_rowcache *cache, uint64_t hash, sk_bytes key, const sk_bytes *value)
@@ -129,10 +131,13 @@ void sk_rowcache_put(sk_rowcache *cache, uint64_t hash, sk_bytes key, const sk_b
     sk_rowcache_entry **link = find_link(cache, hash, key);
     bool large = key.len > limit || value_len > limit - key.len;
     size_t wanted = key.len + value_len;
-    if (*link && (large || (*link)->room < wanted || (*link)->room / 2 > wanted + 64)) drop(cache, link);
-    if (large) return;
-    if (!*link) insert(cache, link, hash, key, (wanted + 15) / 16 * 16);
     sk_rowcache_entry *entry = *link;
+    if (entry && (large || entry->room < wanted || entry->room / 2 > wanted + 64)) {
+        drop(cache, link); /* the link now leads to the next one of the chain */
+        entry = NULL;
+    }
+    if (large) return;
+    if (!entry) entry = insert(cache, link, hash, key, (wanted + 15) / 16 * 16);
     entry->present = value != NULL;
     entry->value_len = (uint32_t)value_len;
     if (value_len) memcpy(entry->data + key.len, value->data, value_len);

@@ -251,7 +251,7 @@ static bool place(sim_oracle *oracle, sk_dot dot)
         return false;
     }
     if (dot.seq == origin->count + 1) return true;
-    if (dot.seq <= origin->acked) {
+    if (dot.seq <= origin->acked && !origin->excused) {
         snprintf(oracle->error, sizeof oracle->error, "dot %s:%llx:%llu was acknowledged and is used again",
                  origin->region, (unsigned long long)origin->incarnation, (unsigned long long)dot.seq);
         return false;

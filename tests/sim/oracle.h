@@ -45,6 +45,7 @@ typedef struct {
     sim_txn **txns; /* owned; index = seq - 1 */
     uint64_t count, room;
     uint64_t acked; /* the highest seq that a client was told of */
+    bool excused;   /* its region lost its disk, or part of it: what was acknowledged may be gone with it */
 } sim_origin;
 
 typedef struct {

@@ -1,0 +1,237 @@
+/* The engine's own state, shared by its files and by nobody else.
+ *
+ *   engine.c     life, links up and down, dispatch of messages, timers, what operators ask
+ *   status.c     HELLO and STATUS: who has what, heartbeats, terms, amnesia
+ *   send.c       live sending, relays
+ *   receive.c    live receiving, transactions held back
+ *   transfer.c   transfers, both sides
+ *   stability.c  what may be forgotten
+ *
+ * A link's states, and what moves it:
+ *
+ *   DOWN --sk_engine_link_up: HELLO sent--> GREETING --their HELLO: sk_status_hello--> UP
+ *   GREETING, UP --sk_engine_link_down, or sk_link_close (an error, GOODBYE, silence)--> DOWN
+ *
+ * Everything in the `session` part of a peer is void when its link goes down. */
+#ifndef SK_GOSSIP_ENGINE_INTERNAL_H
+#define SK_GOSSIP_ENGINE_INTERNAL_H
+
+#include "gossip/engine.h"
+#include "gossip/message.h"
+#include "gossip/ring.h"
+
+enum {
+    PEERS_MAX = SK_MEMBERS_MAX - 1,
+    RESEND_MS = 100,            /* a RESEND waits at least this long: more may be dropped meanwhile */
+    BUSY_MS = 50,               /* how often a busy sink is asked again */
+    RELAY_REVIEWS = 4,          /* relays are reviewed this often within relay_ms */
+    GOSSIP_BYTES_MAX = 64 * 1024, /* about; what does not fit goes with the next heartbeat */
+    MESSAGE_SLACK = 4 * 1024,   /* headers around a transaction or rows of the largest size */
+};
+
+#define NEVER UINT64_MAX
+#define NO_PEER UINT32_MAX
+
+/* A sparse vector, as small as what was sent: `seen` of one transaction. */
+typedef struct {
+    sk_dot *list; /* owned; each origin once */
+    uint32_t count, cap;
+} sk_seen;
+
+/* One origin on one link. */
+typedef struct {
+    uint64_t next;       /* seq to send next; 0: not set, the peer's vector + 1 */
+    bool continues;      /* next - 1 was sent in this session: the peer has its time and `seen` to go on from */
+    sk_hlc sent_hlc;     /* its time */
+    bool relaying;       /* the peer gets this origin from us, though it is not our own */
+    uint64_t lag_seq;    /* where the peer's vector stood… */
+    uint64_t lag_since_ms; /* …at this time, when it was first found behind; NEVER: it is not */
+    uint64_t got;        /* receiving: the last seq that came; 0: none */
+    sk_hlc got_hlc;
+    sk_seen got_seen;
+} sk_track;
+
+typedef enum { LINK_DOWN, LINK_GREETING, LINK_UP } sk_link_state;
+
+typedef struct {
+    sk_source *source;    /* owned, NULL: nothing is being sent */
+    uint64_t number;      /* of the transfer last begun; 0: none in this session */
+    sk_vv vv;             /* owned; of its head */
+    uint64_t sent, acked; /* chunks */
+    uint64_t progress_ms; /* when it last got on */
+    bool wanted;          /* the ring cannot bring what the peer lacks */
+    uint64_t offer_at_ms; /* not before */
+} sk_outgoing;
+
+typedef struct {
+    /* what is known of the member, with or without a link */
+    char region[SK_REGION_NAME_MAX + 1];
+    sk_vv acked;      /* owned; durable there */
+    uint64_t term;    /* of `acked`: see status.c */
+    uint32_t current; /* its own origin, or SK_ORIGIN_UNKNOWN */
+    sk_peer_status counts; /* only the counters and times in it */
+
+    /* session */
+    sk_link_state state;
+    sk_origin_map map;   /* owned; the peer's numbers to ours */
+    uint32_t announced;  /* how many of our origins the peer knows */
+    sk_vv vv;            /* owned; durable there, as it said in this session */
+    uint64_t said_term;  /* the term that it said */
+    sk_vv told;          /* owned; what we said is durable here */
+    uint64_t neighbours; /* bit per peer: regions that it has links with */
+    sk_track *tracks;    /* owned; index = origin */
+    uint32_t track_count;
+    bool blocked;        /* its queue was full */
+    uint32_t send_from;  /* origin that the next round of sending begins with */
+    uint32_t gossip_from; /* member that the next heartbeat's gossip begins with */
+    uint64_t heard_ms;
+    uint64_t heartbeat_at_ms, ack_at_ms, flush_at_ms, resend_at_ms, review_at_ms; /* NEVER: not set */
+    uint64_t resent_sum; /* of our vector at the last RESEND: has it moved since? */
+    bool has_ping;
+    uint64_t ping_ms, ping_came_ms; /* theirs, to be given back */
+    bool has_offer;
+    sk_vv offer; /* owned; what a transfer from it would bring */
+    uint64_t requested; /* number of the last transfer we asked for */
+    sk_outgoing out;
+} sk_peer;
+
+/* A transaction that waits for its dependencies. */
+typedef struct sk_held sk_held;
+
+typedef struct {
+    sk_held *first, *last; /* owned; consecutive seqs from applied + 1 */
+    uint64_t end;          /* seq of last */
+} sk_held_lane;
+
+typedef struct {
+    uint32_t peer;        /* NO_PEER: none */
+    bool begun;           /* BEGIN has come */
+    uint64_t number, chunks, progress_ms;
+    uint64_t retry_at_ms; /* the sink was busy */
+} sk_incoming;
+
+struct sk_engine {
+    char region[SK_REGION_NAME_MAX + 1];
+    sk_engine_host host;
+    sk_engine_limits limits;
+    const sk_vv *applied;      /* the host's */
+    const sk_origins *origins; /* the host's */
+    const uint32_t *own;       /* the host's */
+    uint64_t now_ms, wall_ms;
+    sk_vv durable;   /* owned */
+    uint64_t term;   /* of our own acknowledgements */
+    uint32_t fresh_origin; /* one of ours that this process began: nobody can know more of it */
+    uint32_t origin_count; /* of *origins, when we last looked */
+    sk_ring ring;
+    sk_peer peers[PEERS_MAX];
+    uint32_t peer_count;
+    sk_held_lane *held; /* owned; index = origin */
+    uint32_t held_lanes;
+    size_t held_bytes;
+    uint64_t held_retry_at_ms; /* applying one failed for a while */
+    sk_incoming incoming;
+    sk_vv stable;       /* owned; last handed to forget */
+    bool stable_waits;  /* `stable_next` waits until `stable_need` is applied */
+    sk_vv stable_next;  /* owned */
+    sk_vv stable_need;  /* owned */
+    uint64_t stable_at_ms; /* when to look again; NEVER: nothing changed */
+    sk_buf out;         /* the message being made */
+    sk_buf names, gossip, ops, txns, raises; /* scratch */
+    sk_arena arena;     /* scratch: one transaction's operations */
+    sk_vv seen;         /* scratch */
+};
+
+/* -- engine.c ------------------------------------------------------------------------------------------------------ */
+
+/** Sends engine->out, and before it the origins that the peer was not told. */
+void sk_link_send(sk_engine *engine, uint32_t peer);
+/** Ends the session and has the host hang up; with `goodbye` the peer is told why. */
+void sk_link_close(sk_engine *engine, uint32_t peer, int error, bool goodbye);
+/** The record of an origin on a link, there from now on. Borrowed until the next call. */
+sk_track *sk_link_track(sk_engine *engine, sk_peer *peer, uint32_t origin);
+/** Index of the member of that name; NO_PEER for ourselves and for strangers. */
+uint32_t sk_engine_find(const sk_engine *engine, sk_bytes region);
+static inline void sk_sooner(uint64_t *at_ms, uint64_t ms)
+{
+    if (*at_ms > ms) *at_ms = ms;
+}
+
+/* -- status.c ------------------------------------------------------------------------------------------------------ */
+
+void sk_status_send_hello(sk_engine *engine, uint32_t peer);
+int sk_status_hello(sk_engine *engine, uint32_t peer, sk_reader *reader);
+int sk_status_origins(sk_engine *engine, uint32_t peer, sk_reader *reader);
+int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader);
+void sk_status_send(sk_engine *engine, uint32_t peer, bool heartbeat);
+/** Heartbeats are due soon on every link: something in the news changed. */
+void sk_status_spread(sk_engine *engine);
+/** The host's table of origins may have grown. */
+static inline void sk_status_grown(sk_engine *engine)
+{
+    engine->origin_count = engine->origins->count;
+}
+/** A new incarnation, in any case. */
+int sk_status_reincarnate(sk_engine *engine);
+/** A peer knows `seq` of our own current origin, which we do not: a new incarnation, unless it cannot be so. */
+int sk_status_amnesia(sk_engine *engine, uint64_t seq);
+
+/* -- send.c -------------------------------------------------------------------------------------------------------- */
+
+/** Sends what is due, live and of a transfer, as far as the link takes it. */
+void sk_send_pump(sk_engine *engine, uint32_t peer);
+/** Looks again which origins the peer needs to get from us. */
+void sk_send_review(sk_engine *engine, uint32_t peer);
+/** The peer's vector has moved: cursors with it. */
+void sk_send_advance(sk_engine *engine, uint32_t peer, uint32_t origin);
+/** Cursors back (or on) to what `vv` lacks. */
+void sk_send_rewind(sk_engine *engine, uint32_t peer, const sk_vv *vv);
+/** The seq that goes next. */
+static inline uint64_t sk_send_next(const sk_peer *peer, uint32_t origin)
+{
+    uint64_t next = origin < peer->track_count ? peer->tracks[origin].next : 0;
+    return next ? next : sk_vv_get(&peer->vv, origin) + 1;
+}
+
+/* -- receive.c ----------------------------------------------------------------------------------------------------- */
+
+int sk_receive_batch(sk_engine *engine, uint32_t peer, sk_reader *reader);
+int sk_receive_resend(sk_engine *engine, uint32_t peer, sk_reader *reader);
+/** Applies held transactions until none can be, after the applied vector moved by other means. */
+void sk_receive_release(sk_engine *engine);
+/** Asks this peer to send again, soon. */
+void sk_receive_want(sk_engine *engine, uint32_t peer);
+void sk_receive_send_resend(sk_engine *engine, uint32_t peer);
+/** The applied vector went back: what does not follow it any more is dropped, and asked for again. */
+void sk_receive_rolled_back(sk_engine *engine);
+/** Drops everything held back. */
+void sk_receive_drop_all(sk_engine *engine);
+void sk_receive_check(const sk_engine *engine);
+void sk_receive_free(sk_engine *engine);
+void sk_seen_free(sk_seen *seen);
+
+/* -- transfer.c ---------------------------------------------------------------------------------------------------- */
+
+int sk_transfer_message(sk_engine *engine, uint32_t peer, int type, sk_reader *reader);
+/** Offers, and sends chunks as the window and the queue allow. */
+void sk_transfer_pump(sk_engine *engine, uint32_t peer);
+/** Asks for a transfer that was offered, if one is wanted and none is under way. */
+void sk_transfer_request(sk_engine *engine);
+/** Gives up what made no progress. */
+void sk_transfer_tick(sk_engine *engine);
+/** The link is gone. */
+void sk_transfer_link_down(sk_engine *engine, uint32_t peer);
+/** Closes every source; the peers are told. */
+void sk_transfer_close_sources(sk_engine *engine);
+/** The store went back: snapshots and staged rows are not to be relied on. */
+void sk_transfer_rolled_back(sk_engine *engine);
+uint64_t sk_transfer_next_ms(const sk_engine *engine);
+
+/* -- stability.c --------------------------------------------------------------------------------------------------- */
+
+/** Acknowledgements have moved. */
+void sk_stability_touch(sk_engine *engine);
+/** A member's acknowledgement was lowered: what rested on it is worked out anew. */
+void sk_stability_lowered(sk_engine *engine);
+void sk_stability_tick(sk_engine *engine);
+
+#endif

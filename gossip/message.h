@@ -1,0 +1,195 @@
+/* The messages that two nodes exchange, as bytes.
+ *
+ * A message is a sequence of msgpack values; the first is its type. Origins go by the sender's own numbers, which it
+ * announces (HELLO, ORIGINS) before it uses them; the receiver keeps an sk_origin_map per link and reads through it.
+ *
+ *   HELLO      version, region, origins [number, region, incarnation …], vv, news       first, once, both ways
+ *   ORIGINS    [number, region, incarnation …]
+ *   BATCH      flags, origin, first seq (unless it continues), count, transactions      live transactions, one origin's
+ *   STATUS     flags, vv (what changed), and in a heartbeat: news, ping                 what is durable here
+ *   RESEND     vv                                                    send again what is above it: something was dropped
+ *   OFFER      vv                                                    you lack what only a transfer can bring
+ *   REQUEST    number, vv, resumable?, [vv, everything, cursor]      start it
+ *   BEGIN      number, vv, floor, everything, resumed
+ *   CHUNK      number, rows
+ *   CHUNK_ACK  number, how many so far
+ *   END        number
+ *   CANCEL     number, by the source?, code
+ *   GOODBYE    code                                                  nothing follows
+ *
+ * A vector is [origin, seq …], zeros left out. News is what a node tells of itself and of others:
+ *   own origin, term, [regions that it has links with …], [region, term, current origin + 1 or 0, vv …]
+ * (the last: what other members have acknowledged, as far as it knows; gossip/status.c says what a term is).
+ *
+ * A transaction in a batch: a head (operations << 2 | 2 if it raises `seen` | 1 if the time's counter is zero), the
+ * time, what it raises [origin, increase …], the operations as one bin. Times and `seen` are relative to the
+ * transaction before, also across batches where one continues the other. The own origin's part of `seen` is seq - 1
+ * and is not sent.
+ *
+ * Readers are bounded by the bytes there are, allocate nothing but a vector's slots, and leave what they fill in
+ * undefined on error. Each answers 0 or SK_E_MALFORMED, also for bytes that follow the message's end. */
+#ifndef SK_GOSSIP_MESSAGE_H
+#define SK_GOSSIP_MESSAGE_H
+
+#include "crdt/op.h"
+
+typedef enum {
+    SK_MESSAGE_HELLO = 1,
+    SK_MESSAGE_ORIGINS,
+    SK_MESSAGE_BATCH,
+    SK_MESSAGE_STATUS,
+    SK_MESSAGE_RESEND,
+    SK_MESSAGE_OFFER,
+    SK_MESSAGE_REQUEST,
+    SK_MESSAGE_BEGIN,
+    SK_MESSAGE_CHUNK,
+    SK_MESSAGE_CHUNK_ACK,
+    SK_MESSAGE_END,
+    SK_MESSAGE_CANCEL,
+    SK_MESSAGE_GOODBYE,
+} sk_message_type;
+
+#define SK_SEQ_MAX ((uint64_t)1 << 62) /* seqs, terms and times above this are not believed */
+
+/** Empties `buf` and begins a message in it. */
+void sk_message_begin(sk_buf *buf, sk_message_type type);
+/** The type, or SK_E_MALFORMED; SK_E_PROTOCOL for a type that there is not. The reader then stands behind it. */
+int sk_message_type_read(sk_reader *reader);
+
+/* -- lists in messages --------------------------------------------------------------------------------------------- */
+
+/* A list that was looked through and found good; its elements are read one by one. */
+typedef struct {
+    sk_reader reader; /* over the message */
+    uint32_t count;   /* elements left */
+} sk_list;
+
+typedef struct {
+    uint32_t number;
+    sk_bytes region;
+    uint64_t incarnation;
+} sk_announced;
+
+/** Announces origins `from` and on. */
+void sk_message_pack_origins(sk_buf *buf, const sk_origins *origins, uint32_t from);
+/** False at the end of the list. */
+bool sk_announced_next(sk_list *list, sk_announced *origin);
+/** The names in news. False at the end. */
+bool sk_name_next(sk_list *list, sk_bytes *name);
+
+/* What a node says of another member. */
+typedef struct {
+    sk_bytes region;
+    uint64_t term;
+    uint32_t current; /* its own origin, or SK_ORIGIN_UNKNOWN */
+} sk_gossip;
+
+void sk_gossip_pack(sk_buf *buf, const sk_gossip *gossip, const sk_vv *acked);
+/** False at the end. Reads the vector over `acked`. */
+bool sk_gossip_next(sk_list *list, const sk_origin_map *map, sk_gossip *gossip, sk_vv *acked);
+
+typedef struct {
+    uint32_t own;
+    uint64_t term;
+    sk_list neighbours, gossip;
+} sk_news;
+
+/** `names` and `gossip` are elements that were packed before (sk_pack_bytes, sk_gossip_pack). */
+void sk_news_pack(sk_buf *buf, uint32_t own, uint64_t term, uint32_t name_count, sk_bytes names, uint32_t gossip_count,
+                  sk_bytes gossip);
+
+/** What `vv` has that differs from `told`. */
+void sk_message_pack_changes(sk_buf *buf, const sk_vv *vv, const sk_vv *told);
+
+/* -- messages ------------------------------------------------------------------------------------------------------ */
+
+/* HELLO after version and region, which are read first, because they decide whether the rest can be understood. */
+typedef struct {
+    sk_list origins;
+    sk_vv vv; /* owned */
+    sk_news news;
+} sk_hello;
+
+/** Reads the version alone. */
+uint64_t sk_hello_read_version(sk_reader *reader);
+/** Reads the rest; vectors and news through `map`, or with map NULL against what the message itself announces, in the
+ *  sender's numbers: for a look before anything is interned. The caller frees hello->vv in any case. */
+int sk_hello_read(sk_reader *reader, const sk_origin_map *map, sk_bytes *region, sk_hello *hello);
+
+int sk_origins_read(sk_reader *reader, sk_list *origins);
+
+typedef struct {
+    bool heartbeat;
+    sk_vv vv; /* owned; what changed */
+    sk_news news;
+    uint64_t ping_ms; /* the sender's clock, to be given back */
+    uint64_t wall_ms; /* the sender's wall clock */
+    bool has_pong;
+    uint64_t pong_ms;      /* the receiver's own ping, given back */
+    uint64_t pong_held_ms; /* how long the sender had it */
+} sk_status;
+
+/** The part of a STATUS before the vector. */
+void sk_status_pack_flags(sk_buf *buf, bool heartbeat, bool has_pong);
+/** The part behind the news. */
+void sk_status_pack_ping(sk_buf *buf, const sk_status *status);
+/** The caller frees status->vv in any case. */
+int sk_status_read(sk_reader *reader, const sk_origin_map *map, sk_status *status);
+
+typedef struct {
+    uint32_t origin;
+    bool continues; /* where the last batch of this origin on this link ended; `first` is 0 */
+    uint64_t first;
+    uint32_t count;
+} sk_batch;
+
+typedef struct {
+    sk_hlc hlc;
+    uint32_t op_count;
+    sk_list raise; /* of origin and increase */
+    sk_bytes ops;
+} sk_batch_txn;
+
+void sk_batch_pack(sk_buf *buf, const sk_batch *batch);
+/** `before` is the time of the transaction before, 0 at a fresh start. `raise` is packed, or empty. */
+void sk_batch_txn_pack(sk_buf *buf, sk_hlc before, sk_hlc hlc, uint32_t op_count, sk_bytes raise, sk_bytes ops);
+/** The header; the transactions follow. */
+int sk_batch_read(sk_reader *reader, const sk_origin_map *map, sk_batch *batch);
+/** The next transaction. The operations are not looked into. */
+int sk_batch_txn_read(sk_reader *reader, const sk_origin_map *map, uint32_t origin, sk_hlc before, sk_batch_txn *txn);
+/** Origin (through `map`) and increase of the next raise. False at the end. */
+bool sk_raise_next(sk_list *list, const sk_origin_map *map, sk_dot *raise);
+
+/** RESEND and OFFER. The caller frees `vv` in any case. */
+int sk_vector_read(sk_reader *reader, const sk_origin_map *map, sk_vv *vv);
+
+typedef struct {
+    uint64_t number; /* of the transfer: the receiver counts them, per link */
+    sk_vv known;     /* owned */
+    bool resumable;
+    sk_vv vv; /* owned; what was staged so far */
+    bool everything;
+    sk_bytes cursor;
+} sk_request;
+
+void sk_request_pack(sk_buf *buf, const sk_request *request);
+/** The caller frees both vectors in any case. */
+int sk_request_read(sk_reader *reader, const sk_origin_map *map, sk_request *request);
+
+typedef struct {
+    uint64_t number;
+    sk_vv vv, floor; /* owned */
+    bool everything, resumed;
+} sk_begin;
+
+void sk_begin_pack(sk_buf *buf, const sk_begin *begin);
+/** The caller frees both vectors in any case. */
+int sk_begin_read(sk_reader *reader, const sk_origin_map *map, sk_begin *begin);
+
+int sk_chunk_read(sk_reader *reader, uint64_t *number, sk_bytes *rows);
+int sk_chunk_ack_read(sk_reader *reader, uint64_t *number, uint64_t *chunks);
+int sk_end_read(sk_reader *reader, uint64_t *number);
+int sk_cancel_read(sk_reader *reader, uint64_t *number, bool *by_source, int *code);
+int sk_goodbye_read(sk_reader *reader, int *code);
+
+#endif

@@ -1,0 +1,354 @@
+/* Who has what: HELLO, STATUS, and what they tell of members that we have no link with.
+ *
+ * Two things are kept apart. A peer's `vv` is what it said in this session; it decides what the peer is sent. A member's
+ * `acked` is what it is known to have on disk, from itself or from others; it decides what may be forgotten.
+ *
+ * Terms. What is known of a member spreads through others, so old words may arrive after newer ones. Within one life of
+ * its database a member's acknowledgements only grow, and joining them in any order is right. When it comes back with
+ * less (an old copy, a disk that lied), its term rises by one, and words of lower terms are void:
+ *  1. Of another member: words of a higher term replace, of the same term are joined, of a lower one are dropped.
+ *  2. A HELLO that does not cover what its sender had acknowledged begins the next term of that member.
+ *  3. A member that hears of itself takes over a term that is higher than its own (it starts at 0, and need not keep it
+ *     on disk), if it has what is said there. If it does not, it has come back with less: it begins the next term, and
+ *     with it a new incarnation, because of its own history too something may be missing that others know.
+ *  4. A member that begins or takes over a term says its whole vector to every link.
+ * Rule 3 mends what rule 2 cannot see: words about a former life that reach a node which never saw that life. Until
+ * then stability may count them; what that lets us forget is above nothing that the member can still need, because the
+ * floor rises with it and sends the member to tier 3.
+ *
+ * Amnesia. Whoever knows more of our own origin than we do shows that we have come back with less. An incarnation that
+ * began in this process cannot be known better elsewhere: who says so breaks the protocol. */
+#include "gossip/engine_internal.h"
+
+/* -- sending ------------------------------------------------------------------------------------------------------- */
+
+static bool is_empty(const sk_vv *vv)
+{
+    for (uint32_t o = 0; o < vv->count; o++)
+        if (vv->seq[o]) return false;
+    return true;
+}
+
+static void pack_gossip_of(sk_engine *engine, uint32_t member, uint32_t *count)
+{
+    const sk_peer *about = &engine->peers[member];
+    sk_gossip gossip = {sk_bytes_str(about->region), about->term, about->current};
+    sk_gossip_pack(&engine->gossip, &gossip, &about->acked);
+    ++*count;
+}
+
+/* What the peer cannot know from the members themselves. In a hello: all. */
+static uint32_t gather_gossip(sk_engine *engine, uint32_t peer, bool hello)
+{
+    sk_peer *to = &engine->peers[peer];
+    uint32_t count = 0;
+    sk_buf_reset(&engine->gossip);
+    if (!is_empty(&to->acked) && (hello || to->said_term != to->term)) pack_gossip_of(engine, peer, &count);
+    for (uint32_t i = 0; i < engine->peer_count; i++) {
+        uint32_t member = (to->gossip_from + i) % engine->peer_count;
+        if (member == peer || is_empty(&engine->peers[member].acked)) continue;
+        if (!hello && (to->neighbours >> member & 1)) continue;
+        if (engine->gossip.len > GOSSIP_BYTES_MAX) {
+            to->gossip_from = member;
+            break;
+        }
+        pack_gossip_of(engine, member, &count);
+    }
+    return count;
+}
+
+static void pack_news(sk_engine *engine, uint32_t peer, bool hello)
+{
+    uint32_t names = 0;
+    sk_buf_reset(&engine->names);
+    for (uint32_t m = 0; m < engine->peer_count; m++) {
+        if (m == peer || engine->peers[m].state != LINK_UP) continue;
+        sk_pack_bytes(&engine->names, sk_bytes_str(engine->peers[m].region));
+        names++;
+    }
+    uint32_t gossip = gather_gossip(engine, peer, hello);
+    sk_news_pack(&engine->out, *engine->own, engine->term, names, sk_buf_view(&engine->names), gossip,
+                 sk_buf_view(&engine->gossip));
+}
+
+void sk_status_send_hello(sk_engine *engine, uint32_t peer)
+{
+    sk_peer *to = &engine->peers[peer];
+    sk_message_begin(&engine->out, SK_MESSAGE_HELLO);
+    sk_pack_uint(&engine->out, SK_PROTOCOL_VERSION);
+    sk_pack_bytes(&engine->out, sk_bytes_str(engine->region));
+    sk_message_pack_origins(&engine->out, engine->origins, 0);
+    to->announced = engine->origins->count;
+    sk_vv_pack(&engine->out, &engine->durable);
+    sk_vv_copy(&to->told, &engine->durable);
+    pack_news(engine, peer, true);
+    sk_link_send(engine, peer);
+}
+
+void sk_status_send(sk_engine *engine, uint32_t peer, bool heartbeat)
+{
+    sk_peer *to = &engine->peers[peer];
+    to->ack_at_ms = NEVER;
+    if (!heartbeat && sk_vv_equal(&engine->durable, &to->told)) return;
+    sk_message_begin(&engine->out, SK_MESSAGE_STATUS);
+    sk_status_pack_flags(&engine->out, heartbeat, heartbeat && to->has_ping);
+    sk_message_pack_changes(&engine->out, &engine->durable, &to->told);
+    sk_vv_copy(&to->told, &engine->durable);
+    if (heartbeat) {
+        to->heartbeat_at_ms = engine->now_ms + engine->limits.heartbeat_ms;
+        pack_news(engine, peer, false);
+        sk_status ping = {.ping_ms = engine->now_ms,
+                          .wall_ms = engine->wall_ms,
+                          .has_pong = to->has_ping,
+                          .pong_ms = to->ping_ms,
+                          .pong_held_ms = engine->now_ms - to->ping_came_ms};
+        sk_status_pack_ping(&engine->out, &ping);
+        to->has_ping = false;
+    }
+    sk_link_send(engine, peer);
+}
+
+void sk_status_spread(sk_engine *engine)
+{
+    for (uint32_t m = 0; m < engine->peer_count; m++)
+        if (engine->peers[m].state == LINK_UP)
+            sk_sooner(&engine->peers[m].heartbeat_at_ms, engine->now_ms + engine->limits.ack_ms);
+}
+
+/* Rule 4. */
+static void spread_all(sk_engine *engine)
+{
+    for (uint32_t m = 0; m < engine->peer_count; m++) {
+        sk_vv *told = &engine->peers[m].told;
+        for (uint32_t o = 0; o < told->count; o++) told->seq[o] = 0;
+    }
+    sk_status_spread(engine);
+}
+
+/* -- what is known of members -------------------------------------------------------------------------------------- */
+
+int sk_status_reincarnate(sk_engine *engine)
+{
+    uint32_t before = *engine->own;
+    int status = engine->host.new_incarnation(engine->host.self);
+    if (status) return status;
+    sk_assert(*engine->own != before);
+    engine->fresh_origin = *engine->own;
+    sk_status_grown(engine);
+    sk_status_spread(engine);
+    return 0;
+}
+
+int sk_status_amnesia(sk_engine *engine, uint64_t seq)
+{
+    if (seq <= sk_vv_get(engine->applied, *engine->own)) return 0;
+    return engine->fresh_origin == *engine->own ? SK_E_PROTOCOL : sk_status_reincarnate(engine);
+}
+
+/* The member's own words, in peer->vv (rules 1 and 2). */
+static void hear_itself(sk_engine *engine, sk_peer *member, bool hello)
+{
+    bool covers = sk_vv_at_most(&member->acked, &member->vv);
+    if (member->said_term > member->term || (hello && !covers)) {
+        member->term = member->said_term > member->term ? member->said_term : member->term + 1;
+        sk_vv_copy(&member->acked, &member->vv);
+        if (!covers) sk_stability_lowered(engine);
+    } else if (covers || member->said_term == member->term) {
+        sk_vv_join(&member->acked, &member->vv);
+    }
+    sk_stability_touch(engine);
+}
+
+/* Another's words about a member (rule 1). */
+static void hear_about(sk_engine *engine, sk_peer *member, const sk_gossip *gossip, const sk_vv *acked)
+{
+    if (gossip->term < member->term) return;
+    bool newer = !sk_vv_at_most(acked, &member->acked);
+    if (gossip->term > member->term) {
+        bool lowers = !sk_vv_at_most(&member->acked, acked);
+        member->term = gossip->term;
+        sk_vv_copy(&member->acked, acked);
+        if (lowers) sk_stability_lowered(engine);
+        newer = true;
+    } else if (newer) {
+        sk_vv_join(&member->acked, acked);
+    }
+    if (member->state != LINK_UP && (newer || member->current == SK_ORIGIN_UNKNOWN) &&
+        gossip->current != SK_ORIGIN_UNKNOWN)
+        member->current = gossip->current;
+    if (newer) sk_stability_touch(engine);
+}
+
+/* Another's words about us (rule 3). */
+static int hear_of_us(sk_engine *engine, const sk_gossip *gossip, const sk_vv *acked)
+{
+    if (gossip->term < engine->term) return 0;
+    if (sk_vv_at_most(acked, &engine->durable)) {
+        if (gossip->term == engine->term) return 0;
+        engine->term = gossip->term;
+        spread_all(engine);
+        return 0;
+    }
+    int status = engine->fresh_origin == *engine->own ? 0 : sk_status_reincarnate(engine);
+    if (status) return status;
+    engine->term = gossip->term + 1;
+    spread_all(engine);
+    return 0;
+}
+
+static int take_gossip(sk_engine *engine, uint32_t peer, sk_list list)
+{
+    sk_gossip gossip;
+    sk_vv acked = {0};
+    int status = 0;
+    while (!status && sk_gossip_next(&list, &engine->peers[peer].map, &gossip, &acked)) {
+        if (sk_bytes_equal(gossip.region, sk_bytes_str(engine->region))) {
+            status = hear_of_us(engine, &gossip, &acked);
+            continue;
+        }
+        status = sk_status_amnesia(engine, sk_vv_get(&acked, *engine->own));
+        uint32_t member = sk_engine_find(engine, gossip.region);
+        if (!status && member != NO_PEER && member != peer)
+            hear_about(engine, &engine->peers[member], &gossip, &acked);
+    }
+    sk_vv_free(&acked);
+    return status;
+}
+
+static int take_news(sk_engine *engine, uint32_t peer, const sk_news *news)
+{
+    sk_peer *from = &engine->peers[peer];
+    from->said_term = news->term;
+    from->current = news->own;
+    from->neighbours = 0;
+    sk_list names = news->neighbours;
+    sk_bytes name;
+    while (sk_name_next(&names, &name)) {
+        uint32_t member = sk_engine_find(engine, name);
+        if (member != NO_PEER) from->neighbours |= (uint64_t)1 << member;
+    }
+    return take_gossip(engine, peer, news->gossip);
+}
+
+/* -- receiving ----------------------------------------------------------------------------------------------------- */
+
+/* Their number of the origin to ours; SK_E_PROTOCOL if it has meant another one before. */
+static int intern(sk_engine *engine, sk_peer *peer, const sk_announced *origin)
+{
+    uint32_t known = sk_origin_map_get(&peer->map, origin->number);
+    if (known != SK_ORIGIN_UNKNOWN) {
+        const sk_origin *before = &engine->origins->list[known];
+        bool same = before->incarnation == origin->incarnation &&
+                    sk_bytes_equal(sk_bytes_str(before->region), origin->region);
+        return same ? 0 : SK_E_PROTOCOL;
+    }
+    uint32_t ours;
+    int status = engine->host.intern(engine->host.self, origin->region, origin->incarnation, &ours);
+    if (status) return status;
+    sk_status_grown(engine);
+    return sk_origin_map_set(&peer->map, origin->number, ours);
+}
+
+static int intern_all(sk_engine *engine, sk_peer *peer, sk_list list)
+{
+    sk_announced origin;
+    int status = 0;
+    while (!status && sk_announced_next(&list, &origin)) status = intern(engine, peer, &origin);
+    return status;
+}
+
+int sk_status_origins(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    sk_list list;
+    int status = sk_origins_read(reader, &list);
+    return status ? status : intern_all(engine, &engine->peers[peer], list);
+}
+
+/* What can be wrong with a hello that reads well, in their numbers, before anything is interned. */
+static int check_hello(const sk_peer *peer, sk_bytes region, const sk_hello *hello)
+{
+    if (!sk_bytes_equal(region, sk_bytes_str(peer->region))) return SK_E_CLUSTER;
+    sk_list list = hello->origins;
+    sk_announced origin;
+    while (sk_announced_next(&list, &origin))
+        if (origin.number == hello->news.own && !sk_bytes_equal(origin.region, region)) return SK_E_PROTOCOL;
+    return 0;
+}
+
+static int take_hello(sk_engine *engine, uint32_t peer, const sk_hello *hello)
+{
+    sk_peer *from = &engine->peers[peer];
+    int status = sk_status_amnesia(engine, sk_vv_get(&hello->vv, *engine->own));
+    if (status) return status;
+    sk_vv_copy(&from->vv, &hello->vv);
+    from->state = LINK_UP;
+    status = take_news(engine, peer, &hello->news);
+    if (status) return status;
+    hear_itself(engine, from, true);
+    from->heartbeat_at_ms = engine->now_ms;
+    from->review_at_ms = engine->now_ms;
+    sk_status_spread(engine); /* a new neighbour is news */
+    return 0;
+}
+
+int sk_status_hello(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    sk_peer *from = &engine->peers[peer];
+    uint64_t version = sk_hello_read_version(reader);
+    if (reader->bad) return SK_E_MALFORMED;
+    if (version != SK_PROTOCOL_VERSION) return SK_E_VERSION;
+    sk_reader look = *reader;
+    sk_hello hello;
+    sk_bytes region;
+    int status = sk_hello_read(&look, NULL, &region, &hello);
+    sk_vv_free(&hello.vv);
+    if (!status) status = check_hello(from, region, &hello);
+    if (!status) status = intern_all(engine, from, hello.origins);
+    if (status) return status;
+    status = sk_hello_read(reader, &from->map, &region, &hello);
+    if (!status) status = take_hello(engine, peer, &hello);
+    sk_vv_free(&hello.vv);
+    return status;
+}
+
+static int check_status(const sk_engine *engine, const sk_peer *from, const sk_status *said)
+{
+    for (uint32_t o = 0; o < said->vv.count; o++)
+        if (said->vv.seq[o] && said->vv.seq[o] < sk_vv_get(&from->vv, o)) return SK_E_PROTOCOL;
+    if (said->heartbeat && strcmp(engine->origins->list[said->news.own].region, from->region) != 0) return SK_E_PROTOCOL;
+    return 0;
+}
+
+/* Round trip and clock offset, from a ping of ours that came back. */
+static void take_pong(sk_engine *engine, sk_peer *from, const sk_status *said)
+{
+    if (said->pong_ms > engine->now_ms || said->pong_held_ms > engine->now_ms - said->pong_ms) return;
+    uint64_t trip = engine->now_ms - said->pong_ms - said->pong_held_ms;
+    from->counts.round_trip_ms = trip;
+    from->counts.clock_offset_ms = (int64_t)(said->wall_ms + trip / 2) - (int64_t)engine->wall_ms;
+}
+
+int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    sk_peer *from = &engine->peers[peer];
+    sk_status said;
+    int status = sk_status_read(reader, &from->map, &said);
+    if (!status) status = check_status(engine, from, &said);
+    if (!status) status = sk_status_amnesia(engine, sk_vv_get(&said.vv, *engine->own));
+    for (uint32_t o = 0; !status && o < said.vv.count; o++) {
+        if (said.vv.seq[o] <= sk_vv_get(&from->vv, o)) continue;
+        sk_vv_set(&from->vv, o, said.vv.seq[o]);
+        sk_send_advance(engine, peer, o);
+    }
+    if (!status && said.heartbeat) {
+        status = take_news(engine, peer, &said.news);
+        from->has_ping = true;
+        from->ping_ms = said.ping_ms;
+        from->ping_came_ms = engine->now_ms;
+        if (said.has_pong) take_pong(engine, from, &said);
+    }
+    if (!status) hear_itself(engine, from, false);
+    if (!status && said.heartbeat) sk_send_review(engine, peer);
+    sk_vv_free(&said.vv);
+    return status;
+}

@@ -1,0 +1,386 @@
+/* Transfers: what the ring cannot bring.
+ *
+ *   sender                                receiver
+ *   OFFER vv  ------------------------->  remembers it; when nothing else comes in and it lacks something of vv:
+ *             <-------------------------  REQUEST number, what it has, how far an interrupted one had come
+ *   opens a snapshot, BEGIN  ---------->  sink_begin
+ *   CHUNK, at most `window` ahead  ---->  sink_chunk, CHUNK_ACK
+ *   END  ------------------------------>  sink_end: the atomic step
+ *   either side: CANCEL, and both forget it; the sender offers again after relay_ms if the need is still there
+ *
+ * Numbers tell transfers of one link apart: what still arrives of a cancelled one is recognized and ignored.
+ * Live batches go on meanwhile. After END the sender's cursors stand behind the snapshot's vector.
+ *
+ * Invariants (sk_engine_check):
+ *  1. sent - acked <= window.
+ *  2. A source is open only while its link is up; the incoming transfer's peer is up. */
+#include "gossip/engine_internal.h"
+
+/* -- both sides ---------------------------------------------------------------------------------------------------- */
+
+static void send_cancel(sk_engine *engine, uint32_t peer, uint64_t number, bool by_source, int code)
+{
+    sk_message_begin(&engine->out, SK_MESSAGE_CANCEL);
+    sk_pack_uint(&engine->out, number);
+    sk_pack_bool(&engine->out, by_source);
+    sk_pack_int(&engine->out, code);
+    sk_link_send(engine, peer);
+}
+
+/* -- sending ------------------------------------------------------------------------------------------------------- */
+
+static void close_source(sk_engine *engine, sk_peer *to)
+{
+    if (to->out.source) engine->host.source_close(engine->host.self, to->out.source);
+    to->out.source = NULL;
+}
+
+static void give_up_sending(sk_engine *engine, uint32_t peer, int code)
+{
+    close_source(engine, &engine->peers[peer]);
+    send_cancel(engine, peer, engine->peers[peer].out.number, true, code);
+}
+
+static void send_offer(sk_engine *engine, uint32_t peer)
+{
+    sk_peer *to = &engine->peers[peer];
+    to->out.offer_at_ms = engine->now_ms + engine->limits.relay_ms;
+    sk_message_begin(&engine->out, SK_MESSAGE_OFFER);
+    sk_vv_pack(&engine->out, &engine->durable);
+    sk_link_send(engine, peer);
+}
+
+/* Nothing more to read: from here on the live tier brings what follows. */
+static void send_end(sk_engine *engine, uint32_t peer)
+{
+    sk_peer *to = &engine->peers[peer];
+    close_source(engine, to);
+    to->counts.transfers_out++;
+    sk_message_begin(&engine->out, SK_MESSAGE_END);
+    sk_pack_uint(&engine->out, to->out.number);
+    sk_link_send(engine, peer);
+    for (uint32_t o = 0; o < to->out.vv.count; o++) {
+        if (sk_send_next(to, o) > to->out.vv.seq[o]) continue;
+        sk_track *track = sk_link_track(engine, to, o);
+        track->next = to->out.vv.seq[o] + 1;
+        track->continues = false;
+    }
+    to->out.wanted = false;
+}
+
+/* One chunk. False when there is no more to send for now. */
+static bool send_chunk(sk_engine *engine, uint32_t peer)
+{
+    sk_peer *to = &engine->peers[peer];
+    sk_buf_reset(&engine->ops);
+    int more = engine->host.source_chunk(engine->host.self, to->out.source, engine->limits.chunk_bytes, &engine->ops);
+    if (more < 0) {
+        give_up_sending(engine, peer, more);
+        return false;
+    }
+    if (engine->ops.len) {
+        sk_message_begin(&engine->out, SK_MESSAGE_CHUNK);
+        sk_pack_uint(&engine->out, to->out.number);
+        sk_pack_bytes(&engine->out, sk_buf_view(&engine->ops));
+        sk_link_send(engine, peer);
+        to->out.sent++;
+        to->counts.sent_rows_bytes += engine->ops.len;
+    }
+    if (more == 0) send_end(engine, peer);
+    return more > 0;
+}
+
+void sk_transfer_pump(sk_engine *engine, uint32_t peer)
+{
+    sk_peer *to = &engine->peers[peer];
+    if (!to->out.source) {
+        if (to->out.wanted && engine->now_ms >= to->out.offer_at_ms) send_offer(engine, peer);
+        return;
+    }
+    bool more = true;
+    while (more && to->out.sent - to->out.acked < engine->limits.transfer_window) {
+        if (engine->host.queued(engine->host.self, peer) > engine->limits.send_queue_max) {
+            to->out.progress_ms = engine->now_ms; /* it waits for the link, not for the peer */
+            return;
+        }
+        more = send_chunk(engine, peer);
+    }
+}
+
+static int open_source(sk_engine *engine, uint32_t peer, const sk_request *request, sk_transfer_head *head)
+{
+    sk_peer *to = &engine->peers[peer];
+    sk_transfer_progress progress = {.vv = request->vv, .everything = request->everything};
+    sk_buf_bytes(&progress.cursor, request->cursor);
+    int status = engine->host.source_open(engine->host.self, &request->known, request->resumable ? &progress : NULL,
+                                          &to->out.source, head);
+    sk_buf_free(&progress.cursor);
+    return status;
+}
+
+static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *request)
+{
+    sk_peer *to = &engine->peers[peer];
+    close_source(engine, to);
+    to->out.number = request->number;
+    to->out.sent = to->out.acked = 0;
+    to->out.progress_ms = engine->now_ms;
+    to->out.offer_at_ms = engine->now_ms + engine->limits.relay_ms;
+    sk_transfer_head head = {0};
+    int status = open_source(engine, peer, request, &head);
+    if (status) {
+        to->out.source = NULL;
+        give_up_sending(engine, peer, status);
+    } else {
+        sk_begin begin = {request->number, head.vv, head.floor, head.everything, head.resumed};
+        sk_message_begin(&engine->out, SK_MESSAGE_BEGIN);
+        sk_begin_pack(&engine->out, &begin);
+        sk_link_send(engine, peer);
+        sk_vv_copy(&to->out.vv, &head.vv);
+    }
+    sk_vv_free(&head.vv);
+    sk_vv_free(&head.floor);
+}
+
+static int take_request(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    sk_peer *to = &engine->peers[peer];
+    sk_request request;
+    int status = sk_request_read(reader, &to->map, &request);
+    if (!status && request.number <= to->out.number) status = SK_E_PROTOCOL;
+    if (!status) status = sk_status_amnesia(engine, sk_vv_get(&request.known, *engine->own));
+    if (!status) start_sending(engine, peer, &request);
+    sk_vv_free(&request.known);
+    sk_vv_free(&request.vv);
+    return status;
+}
+
+static int take_chunk_ack(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    sk_peer *to = &engine->peers[peer];
+    uint64_t number, chunks;
+    int status = sk_chunk_ack_read(reader, &number, &chunks);
+    if (status) return status;
+    if (number > to->out.number) return SK_E_PROTOCOL;
+    if (number < to->out.number) return 0;
+    if (chunks > to->out.sent || chunks < to->out.acked) return SK_E_PROTOCOL;
+    to->out.acked = chunks;
+    to->out.progress_ms = engine->now_ms;
+    return 0;
+}
+
+/* -- receiving ----------------------------------------------------------------------------------------------------- */
+
+/* Its staged progress stays with the host. */
+static void forget_incoming(sk_engine *engine)
+{
+    engine->incoming = (sk_incoming){.peer = NO_PEER, .retry_at_ms = engine->now_ms + BUSY_MS};
+}
+
+static void give_up_receiving(sk_engine *engine, int code)
+{
+    uint32_t peer = engine->incoming.peer;
+    uint64_t number = engine->incoming.number;
+    engine->peers[peer].has_offer = false;
+    forget_incoming(engine);
+    send_cancel(engine, peer, number, false, code);
+}
+
+static void send_request(sk_engine *engine, uint32_t peer)
+{
+    sk_peer *from = &engine->peers[peer];
+    from->has_offer = false;
+    engine->incoming = (sk_incoming){
+        .peer = peer, .number = ++from->requested, .progress_ms = engine->now_ms, .retry_at_ms = NEVER};
+    sk_transfer_progress progress = {0};
+    sk_request request = {.number = from->requested, .known = *engine->applied};
+    request.resumable = engine->host.sink_progress(engine->host.self, &progress) == 1;
+    request.vv = progress.vv;
+    request.everything = progress.everything;
+    request.cursor = sk_buf_view(&progress.cursor);
+    sk_message_begin(&engine->out, SK_MESSAGE_REQUEST);
+    sk_request_pack(&engine->out, &request);
+    sk_link_send(engine, peer);
+    sk_vv_free(&progress.vv);
+    sk_buf_free(&progress.cursor);
+}
+
+void sk_transfer_request(sk_engine *engine)
+{
+    if (engine->incoming.peer != NO_PEER) return;
+    engine->incoming.retry_at_ms = NEVER;
+    for (uint32_t m = 0; m < engine->peer_count; m++) {
+        sk_peer *from = &engine->peers[m];
+        if (!from->has_offer || from->state != LINK_UP) continue;
+        if (sk_vv_at_most(&from->offer, engine->applied)) {
+            from->has_offer = false;
+            continue;
+        }
+        if (engine->host.sink_busy(engine->host.self)) {
+            engine->incoming.retry_at_ms = engine->now_ms + BUSY_MS;
+            return;
+        }
+        send_request(engine, m);
+        return;
+    }
+}
+
+static int take_offer(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    sk_peer *from = &engine->peers[peer];
+    sk_vv offer = {0};
+    int status = sk_vector_read(reader, &from->map, &offer);
+    if (!status) status = sk_status_amnesia(engine, sk_vv_get(&offer, *engine->own));
+    if (!status) {
+        sk_vv_copy(&from->offer, &offer);
+        from->has_offer = true;
+        sk_transfer_request(engine);
+    }
+    sk_vv_free(&offer);
+    return status;
+}
+
+/* Is this number of the transfer that comes in? 1: yes; 0: of an earlier one, ignore it; or SK_E_PROTOCOL. */
+static int is_incoming(const sk_engine *engine, uint32_t peer, uint64_t number)
+{
+    if (number == 0 || number > engine->peers[peer].requested) return SK_E_PROTOCOL;
+    return engine->incoming.peer == peer && engine->incoming.number == number;
+}
+
+/* A step at the sink failed: the transfer is off, and the link too if the peer is to blame. */
+static int sink_failed(sk_engine *engine, int status)
+{
+    if (sk_error_class(status) == SK_CLASS_HANGUP) return status;
+    give_up_receiving(engine, status);
+    return 0;
+}
+
+static int take_begin(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    sk_begin begin;
+    int status = sk_begin_read(reader, &engine->peers[peer].map, &begin);
+    int ours = status ? status : is_incoming(engine, peer, begin.number);
+    if (ours > 0 && engine->incoming.begun) ours = SK_E_PROTOCOL;
+    if (ours > 0) status = sk_status_amnesia(engine, sk_vv_get(&begin.vv, *engine->own));
+    if (ours > 0 && !status) {
+        sk_transfer_head head = {begin.vv, begin.floor, begin.everything, begin.resumed};
+        engine->incoming.begun = true;
+        engine->incoming.progress_ms = engine->now_ms;
+        status = engine->host.sink_begin(engine->host.self, &head);
+        if (status) status = sink_failed(engine, status);
+    }
+    sk_vv_free(&begin.vv);
+    sk_vv_free(&begin.floor);
+    return ours < 0 ? ours : status;
+}
+
+static int take_chunk(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    uint64_t number;
+    sk_bytes rows;
+    int status = sk_chunk_read(reader, &number, &rows);
+    if (!status) status = is_incoming(engine, peer, number);
+    if (status <= 0) return status;
+    if (!engine->incoming.begun) return SK_E_PROTOCOL;
+    status = engine->host.sink_chunk(engine->host.self, rows, &engine->peers[peer].map);
+    if (status) return sink_failed(engine, status);
+    engine->incoming.progress_ms = engine->now_ms;
+    engine->incoming.chunks++;
+    sk_message_begin(&engine->out, SK_MESSAGE_CHUNK_ACK);
+    sk_pack_uint(&engine->out, number);
+    sk_pack_uint(&engine->out, engine->incoming.chunks);
+    sk_link_send(engine, peer);
+    return 0;
+}
+
+static int take_end(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    uint64_t number;
+    int status = sk_end_read(reader, &number);
+    if (!status) status = is_incoming(engine, peer, number);
+    if (status <= 0) return status;
+    if (!engine->incoming.begun) return SK_E_PROTOCOL;
+    status = engine->host.sink_end(engine->host.self);
+    if (status) return sink_failed(engine, status);
+    engine->peers[peer].counts.transfers_in++;
+    forget_incoming(engine);
+    sk_receive_release(engine);
+    sk_transfer_request(engine);
+    return 0;
+}
+
+static int take_cancel(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    sk_peer *other = &engine->peers[peer];
+    uint64_t number;
+    bool by_source;
+    int code;
+    int status = sk_cancel_read(reader, &number, &by_source, &code);
+    if (status) return status;
+    if (by_source) {
+        status = is_incoming(engine, peer, number);
+        if (status > 0) forget_incoming(engine);
+        return status < 0 ? status : 0;
+    }
+    if (number > other->out.number) return SK_E_PROTOCOL;
+    if (number < other->out.number) return 0;
+    close_source(engine, other);
+    other->out.offer_at_ms = engine->now_ms + engine->limits.relay_ms;
+    sk_send_rewind(engine, peer, &other->vv); /* also after END: its last step failed there */
+    return 0;
+}
+
+int sk_transfer_message(sk_engine *engine, uint32_t peer, int type, sk_reader *reader)
+{
+    switch (type) {
+    case SK_MESSAGE_OFFER: return take_offer(engine, peer, reader);
+    case SK_MESSAGE_REQUEST: return take_request(engine, peer, reader);
+    case SK_MESSAGE_BEGIN: return take_begin(engine, peer, reader);
+    case SK_MESSAGE_CHUNK: return take_chunk(engine, peer, reader);
+    case SK_MESSAGE_CHUNK_ACK: return take_chunk_ack(engine, peer, reader);
+    case SK_MESSAGE_END: return take_end(engine, peer, reader);
+    case SK_MESSAGE_CANCEL: return take_cancel(engine, peer, reader);
+    default: return SK_E_PROTOCOL;
+    }
+}
+
+/* -- ends that come from elsewhere --------------------------------------------------------------------------------- */
+
+void sk_transfer_link_down(sk_engine *engine, uint32_t peer)
+{
+    close_source(engine, &engine->peers[peer]);
+    if (engine->incoming.peer == peer) forget_incoming(engine);
+}
+
+void sk_transfer_close_sources(sk_engine *engine)
+{
+    for (uint32_t m = 0; m < engine->peer_count; m++)
+        if (engine->peers[m].out.source) give_up_sending(engine, m, SK_E_IO);
+}
+
+void sk_transfer_rolled_back(sk_engine *engine)
+{
+    sk_transfer_close_sources(engine);
+    if (engine->incoming.peer != NO_PEER) give_up_receiving(engine, SK_E_IO);
+}
+
+void sk_transfer_tick(sk_engine *engine)
+{
+    for (uint32_t m = 0; m < engine->peer_count; m++) {
+        const sk_peer *to = &engine->peers[m];
+        if (to->out.source && engine->now_ms - to->out.progress_ms >= engine->limits.silence_ms)
+            give_up_sending(engine, m, SK_E_TIMEOUT);
+    }
+    if (engine->incoming.peer != NO_PEER && engine->now_ms - engine->incoming.progress_ms >= engine->limits.silence_ms)
+        give_up_receiving(engine, SK_E_TIMEOUT);
+    if (engine->now_ms >= engine->incoming.retry_at_ms) sk_transfer_request(engine);
+}
+
+uint64_t sk_transfer_next_ms(const sk_engine *engine)
+{
+    uint64_t next = engine->incoming.retry_at_ms;
+    for (uint32_t m = 0; m < engine->peer_count; m++)
+        if (engine->peers[m].out.source) sk_sooner(&next, engine->peers[m].out.progress_ms + engine->limits.silence_ms);
+    if (engine->incoming.peer != NO_PEER) sk_sooner(&next, engine->incoming.progress_ms + engine->limits.silence_ms);
+    return next;
+}

@@ -1,0 +1,436 @@
+#include "node/link.h"
+
+#include "node/log.h"
+#include "node/wire.h"
+
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { BACKLOG = 128, SILENT_MS_MIN = 1000, LATER_MS = 100 };
+
+static const char *own_region(const sk_links *links) { return links->config->region; }
+
+static uint64_t now_of(const sk_links *links) { return links->replica->now_ms; }
+
+/* -- time ----------------------------------------------------------------------------------------------------------- */
+
+void sk_link_reschedule(sk_links *links) { links->timer_stale = true; }
+
+static bool may_dial(const sk_links *links, const sk_link_peer *peer)
+{
+    return !links->stopping && peer->allowed && !peer->up && !peer->dialing && !peer->resolving;
+}
+
+/* The region with the larger name lets the other one try first. */
+static uint64_t courtesy_ms(const sk_links *links, const sk_link_peer *peer)
+{
+    return strcmp(own_region(links), peer->config->region) > 0 ? LATER_MS + randombytes_uniform(LATER_MS) : 0;
+}
+
+static void dial_at_once(sk_links *links, sk_link_peer *peer)
+{
+    peer->delay_ms = SK_LINK_BACKOFF_MS;
+    peer->dial_at_ms = now_of(links) + courtesy_ms(links, peer);
+    sk_link_reschedule(links);
+}
+
+static void dial_later(sk_links *links, sk_link_peer *peer)
+{
+    uint32_t half = (uint32_t)(peer->delay_ms / 2);
+    peer->dial_at_ms = now_of(links) + half + randombytes_uniform(half + 1) + courtesy_ms(links, peer);
+    peer->delay_ms = peer->delay_ms * 2 > SK_LINK_BACKOFF_MS_MAX ? SK_LINK_BACKOFF_MS_MAX : peer->delay_ms * 2;
+    sk_link_reschedule(links);
+}
+
+/* -- dialing -------------------------------------------------------------------------------------------------------- */
+
+/* Notes what went wrong; told once, not at each attempt. */
+static void note(sk_link_peer *peer, const char *event, const char *why)
+{
+    bool again = strcmp(peer->status, why) == 0;
+    snprintf(peer->status, sizeof peer->status, "%s", why);
+    sk_log(again ? SK_LOG_DEBUG : SK_LOG_WARN, event, sk_log_text("peer", peer->config->region),
+           sk_log_text("host", peer->config->host), sk_log_uint("port", peer->config->port),
+           sk_log_text("error", why));
+}
+
+static void forget_addresses(sk_link_peer *peer)
+{
+    if (peer->addresses) uv_freeaddrinfo(peer->addresses);
+    peer->addresses = peer->next_address = NULL;
+}
+
+/* The next address that the name has, or false when all were tried. */
+static bool dial_next(sk_links *links, sk_link_peer *peer)
+{
+    while (peer->next_address && !peer->dialing) {
+        const struct addrinfo *at = peer->next_address;
+        peer->next_address = at->ai_next;
+        peer->dialing = sk_wire_dial(links, (size_t)(peer - links->peers), at->ai_addr);
+    }
+    if (!peer->dialing) forget_addresses(peer);
+    return peer->dialing != NULL;
+}
+
+static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *addresses)
+{
+    sk_link_peer *peer = SK_LIST_OWNER(resolve, sk_link_peer, resolve);
+    sk_links *links = resolve->data;
+    char why[SK_HANDSHAKE_WHY_MAX];
+    peer->resolving = false;
+    if (status == UV_ECANCELED || links->stopping) {
+        uv_freeaddrinfo(addresses);
+        return;
+    }
+    links->event(links->self);
+    if (status < 0) {
+        snprintf(why, sizeof why, "its address is not known: %s", uv_strerror(status));
+        note(peer, "link.dial_failed", why);
+        dial_later(links, peer);
+        return;
+    }
+    forget_addresses(peer);
+    peer->addresses = peer->next_address = addresses;
+    if (!may_dial(links, peer)) {
+        forget_addresses(peer);
+        return;
+    }
+    if (!dial_next(links, peer)) {
+        note(peer, "link.dial_failed", "none of its addresses can be connected to");
+        dial_later(links, peer);
+    }
+}
+
+static void dial(sk_links *links, sk_link_peer *peer)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    char port[8];
+    snprintf(port, sizeof port, "%u", peer->config->port);
+    peer->resolve.data = links;
+    peer->resolving = true;
+    int status = uv_getaddrinfo(links->loop, &peer->resolve, on_resolved, peer->config->host, port, &hints);
+    if (status == 0) return;
+    peer->resolving = false;
+    note(peer, "link.dial_failed", uv_strerror(status));
+    dial_later(links, peer);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    sk_links *links = timer->data;
+    links->event(links->self);
+    sk_link_reschedule(links);
+    for (size_t i = 0; i < links->peer_count; i++) {
+        sk_link_peer *peer = &links->peers[i];
+        if (may_dial(links, peer) && now_of(links) >= peer->dial_at_ms) dial(links, peer);
+    }
+    for (sk_list *at = links->all.next, *next; at != &links->all; at = next) {
+        sk_wire *wire = SK_LIST_OWNER(at, sk_wire, all);
+        next = at->next;
+        if (!wire->deadline_ms || now_of(links) < wire->deadline_ms) continue;
+        if (wire->state != SK_WIRE_LINGER) sk_link_lost(wire, SK_E_TIMEOUT, "no answer came within 5 s");
+        sk_wire_close(wire);
+    }
+}
+
+static void set_timer(sk_links *links)
+{
+    uint64_t next = UINT64_MAX, now = now_of(links);
+    links->timer_stale = false;
+    for (size_t i = 0; i < links->peer_count; i++)
+        if (may_dial(links, &links->peers[i]) && links->peers[i].dial_at_ms < next) next = links->peers[i].dial_at_ms;
+    for (sk_list *at = links->all.next; at != &links->all; at = at->next) {
+        const sk_wire *wire = SK_LIST_OWNER(at, sk_wire, all);
+        if (wire->deadline_ms && wire->deadline_ms < next) next = wire->deadline_ms;
+    }
+    if (next == UINT64_MAX)
+        uv_timer_stop(&links->timer);
+    else
+        uv_timer_start(&links->timer, on_timer, next > now ? next - now : 0, 0);
+}
+
+/* -- which connection is kept --------------------------------------------------------------------------------------- */
+
+static bool is_silent(const sk_links *links, const sk_wire *wire)
+{
+    uint64_t most = 2 * links->config->replication.heartbeat_ms;
+    return now_of(links) - wire->heard_ms > (most > SILENT_MS_MIN ? most : SILENT_MS_MIN);
+}
+
+/* Whether a new connection, dialed by this node or not, takes the place of the one that is up. */
+static bool replaces(const sk_links *links, const sk_link_peer *peer, bool by_us)
+{
+    if (peer->up->doom || peer->up->initiator == by_us || is_silent(links, peer->up)) return true;
+    return (strcmp(own_region(links), peer->config->region) < 0) == by_us;
+}
+
+static int admit(void *context, size_t index)
+{
+    const sk_links *links = context;
+    const sk_link_peer *peer = &links->peers[index];
+    if (links->stopping) return SK_E_SHUTDOWN;
+    if (!peer->allowed) return SK_E_LINK_DOWN;
+    return peer->up && !replaces(links, peer, false) ? SK_E_DUPLICATE : SK_OK;
+}
+
+/* The link is no more; tells the engine. The wire is the caller's to end. */
+static void drop(sk_links *links, sk_link_peer *peer, int error, const char *why)
+{
+    sk_wire *wire = peer->up;
+    bool expected = error == SK_E_SHUTDOWN || error == SK_E_LINK_DOWN || error == SK_E_DUPLICATE || links->stopping;
+    peer->up = NULL;
+    snprintf(peer->status, sizeof peer->status, "%s", why);
+    sk_log(expected ? SK_LOG_INFO : SK_LOG_WARN, "link.down", sk_log_text("peer", peer->config->region),
+           sk_log_text("address", wire->address), sk_log_text("why", why));
+    sk_replica_link_down(links->replica, (uint32_t)wire->peer);
+    if (now_of(links) - wire->up_ms >= SK_LINK_GOOD_MS) peer->delay_ms = SK_LINK_BACKOFF_MS;
+    dial_later(links, peer);
+}
+
+void sk_link_established(sk_wire *wire)
+{
+    sk_links *links = wire->links;
+    sk_link_peer *peer = &links->peers[wire->peer];
+    if (peer->dialing == wire) {
+        peer->dialing = NULL;
+        forget_addresses(peer);
+    }
+    if (links->stopping || !peer->allowed || (peer->up && !replaces(links, peer, wire->initiator))) {
+        sk_wire_end(wire);
+        return;
+    }
+    if (peer->up) {
+        sk_wire *old = peer->up;
+        drop(links, peer, SK_E_DUPLICATE, sk_error_text(SK_E_DUPLICATE));
+        sk_wire_end(old);
+    }
+    peer->up = wire;
+    peer->status[0] = peer->refused[0] = 0;
+    sk_log(SK_LOG_INFO, "link.up", sk_log_text("peer", peer->config->region), sk_log_text("address", wire->address),
+           sk_log_text("dialed_by", wire->initiator ? own_region(links) : peer->config->region));
+    sk_replica_link_up(links->replica, (uint32_t)wire->peer);
+    sk_wire_update(wire);
+}
+
+/* Somebody who called us and did not get through. Ports are looked at by many; who just goes away is no news. */
+static void note_refusal(sk_links *links, const sk_wire *wire, int error, const char *why)
+{
+    size_t claimed = wire->handshake ? wire->handshake->peer : wire->peer;
+    if (error == SK_E_IO) {
+        sk_log(SK_LOG_DEBUG, "link.went_away", sk_log_text("address", wire->address), sk_log_text("error", why));
+        return;
+    }
+    if (claimed != SK_WIRE_STRANGER)
+        snprintf(links->peers[claimed].refused, sizeof links->peers[claimed].refused, "%s", why);
+    sk_log_limited(2, SK_LOG_WARN, "link.refused", sk_log_text("address", wire->address), sk_log_text("error", why));
+}
+
+void sk_link_lost(sk_wire *wire, int error, const char *why)
+{
+    sk_links *links = wire->links;
+    sk_link_peer *peer = wire->peer == SK_WIRE_STRANGER ? NULL : &links->peers[wire->peer];
+    if (peer && peer->up == wire) {
+        drop(links, peer, error, why);
+    } else if (peer && peer->dialing == wire) {
+        bool connected = wire->state != SK_WIRE_CONNECTING;
+        peer->dialing = NULL;
+        if (error == SK_E_DUPLICATE)
+            sk_log(SK_LOG_DEBUG, "link.duplicate", sk_log_text("peer", peer->config->region));
+        else
+            note(peer, connected ? "link.handshake_failed" : "link.dial_failed", why);
+        if (connected) forget_addresses(peer); /* it did answer: its other addresses would not help */
+        if (links->stopping || !dial_next(links, peer)) dial_later(links, peer);
+    } else if (!wire->initiator && error != SK_E_DUPLICATE) {
+        note_refusal(links, wire, error, why);
+    }
+}
+
+/* -- what the engine and operators ask ------------------------------------------------------------------------------ */
+
+static sk_wire *open_wire(const sk_links *links, uint32_t peer)
+{
+    sk_assert(peer < links->peer_count);
+    sk_wire *wire = links->peers[peer].up;
+    return wire && !wire->doom ? wire : NULL;
+}
+
+static void doom(sk_links *links, sk_wire *wire, int error)
+{
+    wire->doom = error ? error : SK_E_PROTOCOL;
+    links->doomed = true;
+    links->event(links->self);
+}
+
+void sk_links_send(sk_links *links, uint32_t peer, sk_bytes message)
+{
+    sk_wire *wire = open_wire(links, peer);
+    if (!wire) return;
+    int status = sk_wire_send(wire, message);
+    if (status) doom(links, wire, status);
+}
+
+size_t sk_links_queued(const sk_links *links, uint32_t peer)
+{
+    const sk_wire *wire = open_wire(links, peer);
+    return wire ? sk_wire_queued(wire) : 0;
+}
+
+void sk_links_hang_up(sk_links *links, uint32_t peer, int error)
+{
+    sk_wire *wire = open_wire(links, peer);
+    if (wire) doom(links, wire, error);
+}
+
+void sk_links_allow(sk_links *links, uint32_t index, bool allowed)
+{
+    sk_assert(index < links->peer_count);
+    sk_link_peer *peer = &links->peers[index];
+    if (peer->allowed == allowed) return;
+    peer->allowed = allowed;
+    sk_log(SK_LOG_INFO, allowed ? "link.allowed" : "link.out_of_service", sk_log_text("peer", peer->config->region));
+    if (allowed) {
+        peer->status[0] = 0;
+        dial_at_once(links, peer);
+        return;
+    }
+    if (peer->up && !peer->up->doom) doom(links, peer->up, SK_E_LINK_DOWN);
+    if (peer->dialing) {
+        sk_wire *dialing = peer->dialing;
+        peer->dialing = NULL;
+        forget_addresses(peer);
+        sk_wire_close(dialing);
+    }
+    snprintf(peer->status, sizeof peer->status, "%s", sk_error_text(SK_E_LINK_DOWN));
+    links->event(links->self);
+}
+
+void sk_links_turn(sk_links *links)
+{
+    if (links->doomed) {
+        links->doomed = false;
+        for (size_t i = 0; i < links->peer_count; i++) {
+            sk_wire *wire = links->peers[i].up;
+            if (!wire || !wire->doom) continue;
+            drop(links, &links->peers[i], wire->doom, sk_error_text(wire->doom));
+            sk_wire_end(wire);
+        }
+    }
+    for (size_t i = 0; i < links->peer_count; i++)
+        if (links->peers[i].up) sk_wire_flush(links->peers[i].up);
+    if (links->timer_stale && !uv_is_closing((uv_handle_t *)&links->timer)) set_timer(links);
+}
+
+/* -- life ----------------------------------------------------------------------------------------------------------- */
+
+sk_links *sk_links_new(uv_loop_t *loop, sk_replica *replica, const sk_config *config, const sk_noise_keypair *key,
+                       void (*event)(void *self), void *self)
+{
+    sk_links *links = sk_alloc(sizeof *links);
+    links->loop = loop;
+    links->replica = replica;
+    links->config = config;
+    links->event = event;
+    links->self = self;
+    links->peer_count = config->peer_count;
+    links->peers = sk_alloc(config->peer_count * sizeof *links->peers);
+    for (size_t i = 0; i < config->peer_count; i++) {
+        sk_link_peer *peer = &links->peers[i];
+        peer->config = &config->peers[i];
+        peer->allowed = true;
+        sk_assert(sk_replica_peer(replica, sk_bytes_str(peer->config->region)) == (int)i);
+    }
+    links->handshake = (sk_handshake_self){config->region, config->cluster, key, config->peers, config->peer_count,
+                                           admit, links};
+    sk_list_init(&links->all);
+    sk_list_init(&links->strangers);
+    uv_tcp_init(loop, &links->listener);
+    uv_timer_init(loop, &links->timer);
+    links->listener.data = links->timer.data = links;
+    return links;
+}
+
+static void on_connection(uv_stream_t *stream, int status)
+{
+    sk_links *links = stream->data;
+    links->event(links->self);
+    if (status < 0)
+        sk_log_limited(1, SK_LOG_WARN, "link.accept_failed", sk_log_text("error", uv_strerror(status)));
+    else
+        sk_wire_accept(links);
+}
+
+int sk_links_listen(sk_links *links)
+{
+    struct sockaddr_storage address;
+    const char *host = links->config->replication.address;
+    int port = links->config->replication.port;
+    int status = uv_ip4_addr(host, port, (struct sockaddr_in *)&address);
+    if (status) status = uv_ip6_addr(host, port, (struct sockaddr_in6 *)&address);
+    if (!status) status = uv_tcp_bind(&links->listener, (const struct sockaddr *)&address, 0);
+    if (!status) status = uv_listen((uv_stream_t *)&links->listener, BACKLOG, on_connection);
+    return status;
+}
+
+void sk_links_start(sk_links *links)
+{
+    for (size_t i = 0; i < links->peer_count; i++) dial_at_once(links, &links->peers[i]);
+    set_timer(links);
+}
+
+void sk_links_pause(sk_links *links, bool paused)
+{
+    if (links->paused == paused) return;
+    links->paused = paused;
+    for (size_t i = 0; i < links->peer_count; i++)
+        if (links->peers[i].up) sk_wire_update(links->peers[i].up);
+}
+
+void sk_links_stop(sk_links *links)
+{
+    links->stopping = true;
+    if (!uv_is_closing((uv_handle_t *)&links->listener)) uv_close((uv_handle_t *)&links->listener, NULL);
+    for (size_t i = 0; i < links->peer_count; i++)
+        if (links->peers[i].resolving) uv_cancel((uv_req_t *)&links->peers[i].resolve);
+    for (sk_list *at = links->all.next, *next; at != &links->all; at = next) {
+        sk_wire *wire = SK_LIST_OWNER(at, sk_wire, all);
+        next = at->next;
+        if (wire->state == SK_WIRE_UP || wire->state == SK_WIRE_LINGER) continue;
+        if (wire->peer != SK_WIRE_STRANGER && links->peers[wire->peer].dialing == wire)
+            links->peers[wire->peer].dialing = NULL;
+        sk_wire_close(wire);
+    }
+}
+
+bool sk_links_idle(const sk_links *links) { return sk_list_empty(&links->all); }
+
+void sk_links_close(sk_links *links)
+{
+    sk_links_stop(links);
+    for (size_t i = 0; i < links->peer_count; i++) links->peers[i].up = NULL;
+    while (!sk_list_empty(&links->all)) sk_wire_close(SK_LIST_OWNER(links->all.next, sk_wire, all));
+    uv_close((uv_handle_t *)&links->timer, NULL);
+}
+
+void sk_links_free(sk_links *links)
+{
+    if (!links) return;
+    for (size_t i = 0; i < links->peer_count; i++) forget_addresses(&links->peers[i]);
+    free(links->peers);
+    free(links);
+}
+
+void sk_links_info(const sk_links *links, sk_buf *text)
+{
+    for (size_t i = 0; i < links->peer_count; i++) {
+        const sk_link_peer *peer = &links->peers[i];
+        const char *state = !peer->allowed ? "out_of_service" : peer->up ? "up" : peer->dialing ? "dialing" : "waiting";
+        sk_buf_printf(text, "link_%s:state=%s,host=%s,port=%u", peer->config->region, state, peer->config->host,
+                      peer->config->port);
+        if (peer->up)
+            sk_buf_printf(text, ",address=%s,dialed_by=%s,up_ms=%llu,queued=%zu", peer->up->address,
+                          peer->up->initiator ? own_region(links) : peer->config->region,
+                          (unsigned long long)(now_of(links) - peer->up->up_ms), sk_wire_queued(peer->up));
+        sk_buf_printf(text, ",error=%s,refused=%s\r\n", peer->up ? "" : peer->status, peer->refused);
+    }
+}

@@ -1,0 +1,106 @@
+/* One connection between two nodes, and what the links keep of all: shared by link.c and wire.c only.
+ *
+ *   CONNECTING --connected--> HANDSHAKE --(responder)--> CONFIRM --its empty message--> UP
+ *                                 '------(initiator)-----------------------------------^
+ *   any --sk_wire_end--> LINGER (writes what is left, waits for the other end) --> CLOSED
+ *
+ * Invariants: bytes that came before the handshake is over are at most SK_HANDSHAKE_INPUT_MAX. `channel` holds secrets
+ * from CONFIRM or UP on and is wiped when the connection is freed. */
+#ifndef SK_NODE_WIRE_H
+#define SK_NODE_WIRE_H
+
+#include "node/handshake.h"
+#include "node/link.h"
+#include "node/list.h"
+
+#define SK_WIRE_STRANGER SIZE_MAX
+
+typedef enum {
+    SK_WIRE_CONNECTING,
+    SK_WIRE_HANDSHAKE,
+    SK_WIRE_CONFIRM,
+    SK_WIRE_UP,
+    SK_WIRE_LINGER,
+    SK_WIRE_CLOSED
+} sk_wire_state;
+
+typedef struct {
+    uv_tcp_t tcp;
+    uv_connect_t connect;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    sk_links *links; /* borrowed */
+    sk_list all, strangers;
+    sk_wire_state state;
+    bool initiator;            /* this node dialed */
+    size_t peer;               /* index of the peer; SK_WIRE_STRANGER until the handshake says */
+    sk_handshake *handshake;   /* owned; until it is over */
+    sk_noise_channel channel;
+    sk_frame_decoder decoder;
+    sk_buf in;                 /* during the handshake */
+    sk_buf filling, writing;   /* sealed records: waiting, and with libuv */
+    size_t queue_peak;         /* most bytes queued since the engine was last told that there is room */
+    uint64_t deadline_ms;      /* 0: none */
+    uint64_t heard_ms, up_ms;
+    int doom;                  /* not 0: the engine or an operator gave it up; closed at the turn's end */
+    char address[64];
+} sk_wire;
+
+typedef struct {
+    const sk_config_peer *config;
+    sk_wire *up, *dialing; /* borrowed */
+    uv_getaddrinfo_t resolve;
+    bool resolving, allowed;
+    struct addrinfo *addresses, *next_address; /* of the last resolve; owned, by the first */
+    uint64_t dial_at_ms, delay_ms;
+    char status[SK_HANDSHAKE_WHY_MAX];  /* what went wrong last; empty while up */
+    char refused[SK_HANDSHAKE_WHY_MAX]; /* why somebody who said to be this peer was last refused; empty when it got up */
+} sk_link_peer;
+
+struct sk_links {
+    uv_loop_t *loop;
+    sk_replica *replica;
+    const sk_config *config;
+    sk_handshake_self handshake;
+    void (*event)(void *self);
+    void *self;
+    uv_tcp_t listener;
+    uv_timer_t timer;
+    sk_link_peer *peers; /* owned; by the engine's index */
+    size_t peer_count;
+    sk_list all, strangers;
+    uint32_t stranger_count;
+    bool stopping, paused, doomed, timer_stale;
+    uint8_t read[64 * 1024];
+};
+
+/* -- wire.c --------------------------------------------------------------------------------------------------------- */
+
+/** Connects to a peer. NULL when that failed at once. */
+sk_wire *sk_wire_dial(sk_links *links, size_t peer, const struct sockaddr *address);
+void sk_wire_accept(sk_links *links);
+/** Seals a message into the queue; goes out with sk_wire_flush. */
+int sk_wire_send(sk_wire *wire, sk_bytes message);
+void sk_wire_flush(sk_wire *wire);
+static inline size_t sk_wire_queued(const sk_wire *wire)
+{
+    return wire->filling.len + wire->writing.len;
+}
+/** Starts or stops reading, as the links' pause asks. */
+void sk_wire_update(sk_wire *wire);
+/** Writes what is left, then closes. */
+void sk_wire_end(sk_wire *wire);
+/** Closes at once. */
+void sk_wire_close(sk_wire *wire);
+
+/* -- link.c: what a connection reports ------------------------------------------------------------------------------ */
+
+/** The handshake is over and the peer proven. It may end the wire: look at its state afterwards. */
+void sk_link_established(sk_wire *wire);
+/** The connection failed or was closed by the other side, in whatever state; `why` is for a person. Whoever reports
+ *  it then closes the wire. */
+void sk_link_lost(sk_wire *wire, int error, const char *why);
+/** A connection was closed, begun or changed its deadline. */
+void sk_link_reschedule(sk_links *links);
+
+#endif

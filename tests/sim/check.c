@@ -1,0 +1,281 @@
+/* The promises, checked after every event. */
+#include "gossip/engine_internal.h"
+#include "tests/sim/world.h"
+
+#include <stdlib.h>
+
+/* -- what is durable, what is lost ------------------------------------------------------------------------------------------------- */
+
+void sim_check_durable(sim_region *region, sk_vv *out)
+{
+    if (region->replica)
+        sim_region_canonical(region, &region->replica->durable_vv, out);
+    else
+        sk_vv_copy(out, &region->at_least);
+}
+
+void sim_check_lost(sim_region *region)
+{
+    sim_oracle *oracle = &region->world->oracle;
+    region->losses++;
+    sk_vv_free(&region->at_least);
+    for (uint32_t o = 0; o < oracle->origin_count; o++)
+        if (strcmp(oracle->origins[o].region, region->name) == 0) oracle->origins[o].excused = true;
+}
+
+/* -- rows ---------------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    sim_region *region;
+    uint64_t mark;
+    sim_expected expected;
+} row_check;
+
+static bool same_sum(const sk_entry *entry, const sk_sum *share)
+{
+    sk_sum sum = {0};
+    sk_sum_add(&sum, entry->count.total);
+    if (entry->count.base_seq) sk_sum_subtract(&sum, entry->count.base);
+    if (!sum.is_real && !share->is_real) return sum.whole == share->whole;
+    long double off = sum.real + (long double)sum.whole - share->real - (long double)share->whole;
+    return off < 1e-6L && off > -1e-6L;
+}
+
+static bool same_entry(const sk_entry *have, sk_dot dot, const sk_entry *want, const sk_sum *share)
+{
+    if (have->kind != want->kind || dot.origin != want->dot.origin || dot.seq != want->dot.seq || have->hlc != want->hlc)
+        return false;
+    switch (have->kind) {
+    case SK_ENTRY_VALUE: return sk_bytes_equal(have->value, want->value);
+    case SK_ENTRY_MEMBER: return true;
+    case SK_ENTRY_DEADLINE: return have->deadline_ms == want->deadline_ms;
+    case SK_ENTRY_COUNT:
+        return have->count.epoch == want->count.epoch && have->count.base_seq == want->count.base_seq &&
+               same_sum(have, share);
+    }
+    return false;
+}
+
+static void describe(const sk_entry *entry, sk_dot dot, sk_buf *text)
+{
+    sk_buf_printf(text, " %s@%u:%llu", entry->kind == SK_ENTRY_VALUE    ? "value"
+                                      : entry->kind == SK_ENTRY_COUNT  ? "count"
+                                      : entry->kind == SK_ENTRY_MEMBER ? "member"
+                                                                       : "deadline",
+                  dot.origin, (unsigned long long)dot.seq);
+    if (entry->kind == SK_ENTRY_COUNT)
+        sk_buf_printf(text, "(epoch %llu, base at %llu)", (unsigned long long)entry->count.epoch,
+                      (unsigned long long)entry->count.base_seq);
+}
+
+static void fail_row(row_check *check, sk_bytes raw, const sk_row *row)
+{
+    sk_buf text = {0};
+    sim_region *region = check->region;
+    sk_buf_printf(&text, "%s: row %.*s holds", region->name, (int)raw.len, (const char *)raw.data);
+    for (uint32_t i = 0; row && i < row->count; i++)
+        if (sk_entry_live(&row->entries[i]))
+            describe(&row->entries[i], (sk_dot){region->map[row->entries[i].dot.origin], row->entries[i].dot.seq}, &text);
+    sk_buf_printf(&text, " but the history says");
+    for (uint32_t i = 0; i < check->expected.count; i++)
+        describe(&check->expected.entries[i], check->expected.entries[i].dot, &text);
+    sk_buf_byte(&text, 0);
+    for (size_t i = 0; i + 1 < text.len; i++)
+        if (text.data[i] < ' ') text.data[i] = '.';
+    sim_fail(region->world, "%s", (const char *)text.data);
+}
+
+static int visit_row(void *self, sk_bytes raw, const sk_row *row)
+{
+    row_check *check = self;
+    sim_region *region = check->region;
+    sim_row *history = sim_oracle_row(&region->world->oracle, raw);
+    check->expected.count = 0;
+    if (history) {
+        history->mark = check->mark;
+        sim_oracle_expect(history, &region->vv, &check->expected);
+    }
+    uint32_t live = 0;
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sk_entry *entry = &row->entries[i];
+        if (!sk_entry_live(entry)) continue;
+        live++;
+        sk_dot dot = {region->map[entry->dot.origin], entry->dot.seq};
+        bool found = false;
+        for (uint32_t k = 0; k < check->expected.count && !found; k++)
+            found = same_entry(entry, dot, &check->expected.entries[k], &check->expected.share[k]);
+        if (!found) fail_row(check, raw, row);
+    }
+    if (live != check->expected.count) fail_row(check, raw, row);
+    return 0;
+}
+
+void sim_check_rows(sim_region *region)
+{
+    sim_world *world = region->world;
+    sim_oracle *oracle = &world->oracle;
+    sk_db *db = &region->replica->db;
+    row_check *check = sk_alloc(sizeof *check);
+    check->region = region;
+    check->mark = ++oracle->marks;
+    uint64_t read_batch = db->read_batch;
+    int status = sk_db_each(db, SK_BYTES_NONE, SK_BYTES_NONE, visit_row, check);
+    db->read_batch = read_batch;
+    if (status) sim_fail(world, "%s: the rows cannot be read: %s", region->name, sk_error_text(status));
+    for (uint32_t r = 0; r < oracle->row_count; r++) {
+        if (oracle->rows[r].mark == check->mark) continue;
+        sim_oracle_expect(&oracle->rows[r], &region->vv, &check->expected);
+        if (check->expected.count) fail_row(check, oracle->rows[r].raw, NULL);
+    }
+    world->counts.checks++;
+    free(check);
+}
+
+/* -- digests ----------------------------------------------------------------------------------------------------------------------------- */
+
+static sim_digest_slot *digest_slot(sim_world *world, uint64_t name)
+{
+    uint32_t mask = world->digest_size - 1, slot = (uint32_t)(name >> 32) & mask;
+    while (world->digests[slot].name && world->digests[slot].name != name) slot = (slot + 1) & mask;
+    return &world->digests[slot];
+}
+
+static void grow_digests(sim_world *world)
+{
+    sim_digest_slot *old = world->digests;
+    uint32_t old_size = world->digest_size;
+    world->digest_size = old_size ? old_size * 2 : 1024;
+    world->digests = sk_alloc(world->digest_size * sizeof *world->digests);
+    for (uint32_t i = 0; i < old_size; i++)
+        if (old[i].name) *digest_slot(world, old[i].name) = old[i];
+    free(old);
+}
+
+/* Two states that cover the same transactions are the same, wherever and whenever. */
+static void check_digest(sim_region *region)
+{
+    sim_world *world = region->world;
+    uint64_t name = sim_oracle_name(&world->oracle, &region->vv);
+    if (name == 0) name = 1;
+    if (world->digest_count * 2 >= world->digest_size) grow_digests(world);
+    sim_digest_slot *slot = digest_slot(world, name);
+    if (!slot->name) {
+        *slot = (sim_digest_slot){name, region->replica->db.digest};
+        world->digest_count++;
+    } else if (slot->digest != region->replica->db.digest) {
+        sim_fail(world, "%s: its digest is not the one that the same vector had before", region->name);
+    }
+}
+
+/* -- vectors ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void check_vector(sim_region *region)
+{
+    sim_world *world = region->world;
+    const sk_replica *replica = region->replica;
+    sk_vv now = {0};
+    sim_region_canonical(region, &replica->db.vv, &now);
+    if (replica->epoch != region->last_epoch) {
+        region->last_epoch = replica->epoch;
+        world->counts.rollbacks++;
+        if (!sk_vv_at_most(&region->durable, &now)) sim_fail(world, "%s: a rollback loses what was durable", region->name);
+    } else if (!sk_vv_at_most(&region->vv, &now)) {
+        sim_fail(world, "%s: its vector runs backwards", region->name);
+    }
+    sk_vv_copy(&region->vv, &now);
+    sk_vv_free(&now);
+    const char *open = sim_oracle_closed(&world->oracle, &region->vv);
+    if (open) sim_fail(world, "%s: %s", region->name, open);
+    sim_region_canonical(region, &replica->durable_vv, &region->durable);
+    if (!sk_vv_at_most(&region->durable, &region->vv))
+        sim_fail(world, "%s: more is durable than applied", region->name);
+    if (!sk_vv_at_most(&replica->db.floor, &replica->db.vv)) sim_fail(world, "%s: the floor is above", region->name);
+    for (uint32_t o = 0; o < world->oracle.origin_count; o++) {
+        const sim_origin *origin = &world->oracle.origins[o];
+        if (origin->excused || strcmp(origin->region, region->name) != 0) continue;
+        if (sk_vv_get(&region->vv, o) < origin->acked)
+            sim_fail(world, "%s: acknowledged writes are lost: %llu of them, it has %llu", region->name,
+                     (unsigned long long)origin->acked, (unsigned long long)sk_vv_get(&region->vv, o));
+    }
+}
+
+static void check_memory(sim_region *region)
+{
+    sim_world *world = region->world;
+    const sk_engine_limits *limits = &world->config.limits;
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        if (i == region->index) continue;
+        size_t queued = sim_network_queued(world, region->index, i);
+        if (queued > limits->send_queue_max + 4 * limits->batch_bytes + 4 * limits->chunk_bytes + 200000)
+            sim_fail(world, "%s: %zu bytes are queued for %s", region->name, queued, world->regions[i].name);
+    }
+}
+
+void sim_check_region(sim_region *region, bool costly)
+{
+    sk_replica *replica = region->replica;
+    if (replica->db.failed || replica->store_error) return; /* between a failure and the way back */
+    check_vector(region);
+    sk_engine_check(replica->engine);
+    check_memory(region);
+    if (!sk_fold_active(&replica->db)) check_digest(region);
+    if (!costly || !region->dirty) return;
+    region->dirty = false;
+    sk_memory_check(region->store);
+    sk_db_check(&replica->db);
+    if (!sk_fold_active(&replica->db)) sim_check_rows(region);
+}
+
+/* -- the end ---------------------------------------------------------------------------------------------------------------------------- */
+
+static bool family_empty(sk_store *store, sk_cf family)
+{
+    sk_bytes key, value;
+    sk_store_iter *iter = sk_store_iterate(store, NULL, family, SK_BYTES_NONE, SK_BYTES_NONE);
+    bool empty = sk_store_next(store, iter, &key, &value) == 0;
+    sk_store_iter_free(store, iter);
+    return empty;
+}
+
+static int find_dead(void *self, sk_bytes raw, const sk_row *row)
+{
+    (void)self, (void)raw;
+    for (uint32_t i = 0; i < row->count; i++)
+        if (!sk_entry_live(&row->entries[i])) return 1;
+    return 0;
+}
+
+static const char *region_at_rest(sim_region *region)
+{
+    sk_replica *replica = region->replica;
+    if (!replica) return "a region is down";
+    sk_db *db = &replica->db;
+    if (replica->store_error || db->failed) return "a store has failed";
+    if (db->fold) return "a transfer is staged or being folded in";
+    if (replica->engine->held_bytes) return "transactions are held back";
+    if (db->dirty || replica->sealed_count) return "something is not durable";
+    uint64_t read_batch = db->read_batch;
+    int dead = sk_db_each(db, SK_BYTES_NONE, SK_BYTES_NONE, find_dead, NULL);
+    db->read_batch = read_batch;
+    if (dead) return "dead counts are left";
+    if (!family_empty(replica->store, SK_CF_HISTORY)) return "history is left";
+    if (!family_empty(replica->store, SK_CF_STAGED)) return "staged rows are left";
+    return NULL;
+}
+
+const char *sim_check_converged(sim_world *world)
+{
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        sim_region *region = &world->regions[i], *first = &world->regions[0];
+        if (!region->replica || !first->replica) return "a region is down";
+        if (!sk_vv_equal(&region->vv, &first->vv)) return "vectors differ";
+        if (region->replica->db.digest != first->replica->db.digest && !sk_fold_active(&region->replica->db) &&
+            !sk_fold_active(&first->replica->db))
+            return "digests differ";
+    }
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        const char *missing = region_at_rest(&world->regions[i]);
+        if (missing) return missing;
+    }
+    return NULL;
+}

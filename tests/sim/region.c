@@ -1,0 +1,314 @@
+/* One region: the replica, as the node runs it, over a disk, a clock and a loop of its own.
+ *
+ *   an event (a request, a message, a timer)
+ *     -> sk_replica_time, then the replica's own function
+ *     -> sim_region_after: a turn is due soon -> sk_replica_turn seals -> the disk is busy for a while
+ *     -> WRITTEN or SYNCED -> sk_replica_reap -> replies and deltas leave */
+#include "tests/sim/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* -- what the replica asks of its owner ------------------------------------------------------------------------------------ */
+
+static void host_send(void *self, uint32_t peer, sk_bytes message)
+{
+    sim_region *region = self;
+    sim_network_send(region->world, region->index, region->peer_region[peer], message);
+}
+
+static size_t host_queued(void *self, uint32_t peer)
+{
+    sim_region *region = self;
+    return sim_network_queued(region->world, region->index, region->peer_region[peer]);
+}
+
+static void host_hang_up(void *self, uint32_t peer, int error)
+{
+    sim_region *region = self;
+    sim_network_hang_up(region->world, region->index, region->peer_region[peer], error);
+}
+
+static void host_link_allowed(void *self, uint32_t peer, bool allowed)
+{
+    sim_region *region = self;
+    sim_network_allow(region->world, region->index, region->peer_region[peer], allowed);
+}
+
+static void host_audit(void *self, const sk_txn *txn)
+{
+    sim_region *region = self;
+    sim_world *world = region->world;
+    sk_vv none = {0}, canonical = {0};
+    sim_region_canonical(region, &none, &canonical); /* brings the map up to date */
+    sk_vv_free(&canonical);
+    const sim_txn *made = sim_oracle_record(&world->oracle, txn, region->map, region->map_count);
+    if (world->oracle.error[0]) sim_fail(world, "%s: %s", region->name, world->oracle.error);
+    region->last_txn = made->dot;
+    world->counts.transactions++;
+}
+
+static bool host_writable(void *self)
+{
+    return !((sim_region *)self)->nearly_full;
+}
+
+/* -- life ---------------------------------------------------------------------------------------------------------------------- */
+
+void sim_region_init(sim_world *world, uint32_t index)
+{
+    static const char *const names[] = {"eu", "us", "ap", "sa", "af", "me", "oc", "ca", "in"};
+    sim_region *region = &world->regions[index];
+    *region = (sim_region){.world = world, .index = index, .slow = 1, .timer_us = UINT64_MAX};
+    snprintf(region->name, sizeof region->name, "%s", names[index]);
+    uint32_t peer = 0;
+    for (uint32_t other = 0; other < world->config.regions; other++) {
+        if (other == index) continue;
+        region->peers[peer] = names[other];
+        region->peer_region[peer] = other;
+        region->region_peer[other] = peer++;
+    }
+    region->store = sk_memory_open(world->config.durability);
+    region->new_life = true;
+    if (world->config.faults >> SIM_FAULT_CLOCK & 1)
+        region->wall_offset_ms = (int64_t)sim_random_below(&world->random, 20000) - 10000;
+}
+
+void sim_region_free(sim_region *region)
+{
+    sim_client_disconnect(region);
+    if (region->replica) sk_replica_free(region->replica);
+    sk_store_close(region->store);
+    if (region->copy) sk_store_close(region->copy);
+    free(region->map);
+    sk_vv_free(&region->vv);
+    sk_vv_free(&region->at_least);
+    sk_vv_free(&region->durable);
+}
+
+uint64_t sim_region_wall_ms(const sim_region *region)
+{
+    return (uint64_t)((int64_t)(SIM_WALL_MS + sim_now_ms(region->world)) + region->wall_offset_ms);
+}
+
+void sim_region_time(sim_region *region)
+{
+    sk_replica_time(region->replica, sim_now_ms(region->world), sim_region_wall_ms(region));
+}
+
+void sim_region_start(sim_region *region)
+{
+    sim_world *world = region->world;
+    if (region->replica) return;
+    if (region->new_life) snprintf(region->life, sizeof region->life, "life-%llu", (unsigned long long)++region->lives);
+    region->new_life = false;
+    sk_replica_options options = {
+        .region = region->name,
+        .cluster = "sim",
+        .life = sk_bytes_str(region->life),
+        .peers = region->peers,
+        .peer_count = world->config.regions - 1,
+        .limits = world->config.limits,
+        .foreign_expiry_ms = world->config.foreign_expiry_ms,
+        .transaction_bytes_max = 1 << 20,
+        .seed = sim_random_next(&world->random),
+    };
+    sk_replica_host host = {
+        .self = region,
+        .send = host_send,
+        .queued = host_queued,
+        .hang_up = host_hang_up,
+        .link_allowed = host_link_allowed,
+        .audit = host_audit,
+        .writable = host_writable,
+    };
+    sk_buf error = {0};
+    region->map_count = 0;
+    int status = sk_replica_new(region->store, &options, &host, sim_now_ms(world), sim_region_wall_ms(region), &error,
+                                &region->replica);
+    if (status) {
+        sim_trace(world, "%s cannot start: %.*s", region->name, (int)error.len, (const char *)error.data);
+        if (!region->disk_error) sim_fail(world, "%s does not start: %s", region->name, sk_error_text(status));
+        region->replica = NULL;
+        sk_memory_crash(region->store, 0);
+        sim_event_push(world, world->now_us + 1000000, SIM_EVENT_START, region->index, 0, 0);
+    } else {
+        region->run++;
+        region->last_epoch = region->replica->epoch;
+        region->turn_pending = region->disk_busy = false;
+        sk_memory_progress(region->store, NULL, NULL, &region->disk_upto);
+        const sk_db *db = &region->replica->db;
+        sim_trace(world, "%s starts as %s, incarnation %llx", region->name, region->life,
+                  (unsigned long long)db->origins.list[db->own].incarnation);
+        sim_region_canonical(region, &db->vv, &region->vv);
+        if (!sk_vv_at_most(&region->at_least, &region->vv))
+            sim_fail(world, "%s starts with less than was durable there", region->name);
+        sim_client_connect(region);
+        for (uint32_t i = 0; i < world->config.regions; i++)
+            if (i != region->index && world->config.graph[region->index][i])
+                world->links[sim_network_link(world, region->index, i)]
+                    .refused[region->index > i] = false; /* an operator's word does not outlive the process */
+        sim_network_dial(world, region->index);
+        sim_region_after(region);
+    }
+    sk_buf_free(&error);
+}
+
+/* The process is gone: what it held in memory with it. */
+static void end_process(sim_region *region)
+{
+    sim_world *world = region->world;
+    sim_client_disconnect(region);
+    sim_network_gone(world, region->index);
+    sk_replica_free(region->replica);
+    region->replica = NULL;
+    region->run++;
+    region->disk_busy = region->turn_pending = false;
+}
+
+void sim_region_crash(sim_region *region, bool kill)
+{
+    sim_world *world = region->world;
+    uint64_t sealed, written, synced;
+    if (!region->replica) return;
+    sim_check_durable(region, &region->at_least);
+    sk_memory_progress(region->store, &sealed, &written, &synced);
+    uint64_t keep = sim_random_between(&world->random, kill ? written : synced, sealed);
+    if (!kill && world->config.durability != SK_DURABILITY_ALWAYS) {
+        region->new_life = true; /* another boot of the machine */
+        sim_check_lost(region);
+    }
+    if (sim_random_chance(&world->random, 200)) region->new_life = true;
+    sim_trace(world, "%s %s: sealed %llu, written %llu, synced %llu, kept %llu", region->name,
+              kill ? "is killed" : "loses power", (unsigned long long)sealed, (unsigned long long)written,
+              (unsigned long long)synced, (unsigned long long)keep);
+    sk_memory_crash(region->store, keep);
+    end_process(region);
+    sk_memory_crash(region->store, 0); /* what the end of the replica put there */
+    if (kill)
+        world->counts.kills++;
+    else
+        world->counts.power_losses++;
+}
+
+void sim_region_stop(sim_region *region)
+{
+    sim_world *world = region->world;
+    if (!region->replica || region->disk_error) return;
+    sim_trace(world, "%s stops", region->name);
+    sim_region_time(region);
+    sk_engine_goodbye(region->replica->engine, sim_now_ms(world), sim_region_wall_ms(region));
+    sim_check_durable(region, &region->at_least);
+    end_process(region);
+    sk_memory_sync(region->store, UINT64_MAX);
+    world->counts.stops++;
+}
+
+/* -- the loop -------------------------------------------------------------------------------------------------------------------- */
+
+static void start_disk(sim_region *region)
+{
+    sim_world *world = region->world;
+    uint64_t sealed, reached;
+    if (region->disk_busy) return;
+    bool always = world->config.durability == SK_DURABILITY_ALWAYS;
+    sk_memory_progress(region->store, &sealed, always ? NULL : &reached, always ? &reached : NULL);
+    if (sealed <= reached) return;
+    region->disk_busy = true;
+    region->disk_upto = sealed;
+    uint64_t delay = sim_random_delay(&world->random, (always ? world->config.disk_us : 50) * region->slow);
+    sim_event_push(world, world->now_us + delay, always ? SIM_EVENT_SYNCED : SIM_EVENT_WRITTEN, region->index,
+                   (uint32_t)region->run, sealed);
+}
+
+static void wake_timer(sim_region *region)
+{
+    sim_world *world = region->world;
+    uint64_t next_ms = sk_replica_next_ms(region->replica);
+    uint64_t next_us = next_ms > UINT64_MAX / 1000 ? UINT64_MAX : next_ms * 1000;
+    if (next_us <= world->now_us) next_us = world->now_us + 200;
+    if (next_us == UINT64_MAX || (region->timer_us != UINT64_MAX && region->timer_us <= next_us)) return;
+    region->timer_us = next_us;
+    sim_event_push(world, next_us, SIM_EVENT_TIMER, region->index, 0, 0);
+}
+
+void sim_region_after(sim_region *region)
+{
+    sim_world *world = region->world;
+    if (!region->replica) return;
+    region->dirty = true;
+    if (!region->turn_pending && (region->replica->db.dirty || region->replica->more_to_do)) {
+        region->turn_pending = true;
+        sim_event_push(world, world->now_us + sim_random_below(&world->random, world->config.turn_us),
+                       SIM_EVENT_TURN, region->index, (uint32_t)region->run, 0);
+    }
+    start_disk(region);
+    sim_client_release(region);
+    wake_timer(region);
+    bool costly = world->options->check_all || sim_random_chance(&world->random, world->config.check_permille);
+    sim_check_region(region, costly);
+}
+
+static void turn_and_reap(sim_region *region)
+{
+    sim_region_time(region);
+    sk_replica_turn(region->replica);
+    sk_replica_reap(region->replica);
+    sim_region_after(region);
+}
+
+void sim_region_turn(sim_region *region, uint64_t run)
+{
+    if (!region->replica || run != (uint32_t)region->run) return;
+    region->turn_pending = false;
+    turn_and_reap(region);
+}
+
+void sim_region_timer(sim_region *region)
+{
+    region->timer_us = UINT64_MAX;
+    if (!region->replica) return;
+    if (sk_replica_next_ms(region->replica) > sim_now_ms(region->world))
+        wake_timer(region);
+    else
+        turn_and_reap(region);
+}
+
+void sim_region_disk(sim_region *region, const sim_event *event)
+{
+    if (!region->replica || event->b != (uint32_t)region->run) return;
+    region->disk_busy = false;
+    int status = event->kind == SIM_EVENT_SYNCED ? sk_memory_sync(region->store, event->n)
+                                                 : sk_memory_write(region->store, event->n);
+    sim_trace(region->world, "%s %s %llu%s%s", region->name, event->kind == SIM_EVENT_SYNCED ? "synced" : "wrote",
+              (unsigned long long)event->n, status ? ": " : "", status ? sk_error_text(status) : "");
+    sim_region_time(region);
+    sk_replica_reap(region->replica);
+    sim_region_after(region);
+}
+
+void sim_region_sync_tick(sim_region *region)
+{
+    sim_world *world = region->world;
+    uint64_t written;
+    sk_memory_progress(region->store, NULL, &written, NULL);
+    if (region->replica) sk_memory_sync(region->store, written);
+    sim_event_push(world, world->now_us + world->config.sync_us, SIM_EVENT_SYNC_TICK, region->index, 0, 0);
+}
+
+/* -- numbers ------------------------------------------------------------------------------------------------------------------------ */
+
+void sim_region_canonical(sim_region *region, const sk_vv *vv, sk_vv *out)
+{
+    sim_world *world = region->world;
+    const sk_origins *origins = &region->replica->db.origins;
+    if (region->map_count != origins->count) {
+        region->map = sk_realloc(region->map, (origins->count + 1) * sizeof *region->map);
+        for (uint32_t i = region->map_count < origins->count ? region->map_count : 0; i < origins->count; i++)
+            region->map[i] = sim_oracle_origin(&world->oracle, &origins->list[i]);
+        region->map_count = origins->count;
+    }
+    for (uint32_t o = 0; o < out->count; o++) out->seq[o] = 0;
+    for (uint32_t o = 0; o < vv->count; o++)
+        if (vv->seq[o]) sk_vv_set(out, region->map[o], vv->seq[o]);
+}

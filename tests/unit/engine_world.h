@@ -1,0 +1,578 @@
+/* A small world for the engine: nodes whose database is a log of transactions, and a network that keeps order and loses
+ * everything when a link goes down. Deterministic; time moves only in world_run. */
+#ifndef SK_TESTS_ENGINE_WORLD_H
+#define SK_TESTS_ENGINE_WORLD_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gossip/engine.h"
+#include "gossip/message.h"
+
+enum { NODES_MAX = 6, KEY_BYTES = 48, QUEUE_MAX = 1 << 16, FAR_MS = 1000 * 1000 };
+
+typedef struct {
+    sk_bytes message; /* data owned */
+} world_message;
+
+/* One direction of a link. */
+typedef struct {
+    world_message *list;
+    size_t head, count, cap, bytes;
+    bool stuck; /* accepts, delivers nothing */
+    bool full;  /* was over the queue's limit when last asked */
+} world_queue;
+
+typedef struct {
+    char (*keys)[KEY_BYTES]; /* owned; index = seq - 1 */
+    uint64_t count, cap;
+} world_lane;
+
+typedef struct {
+    sk_dot dot; /* in the holder's numbers */
+    char key[KEY_BYTES];
+} world_row;
+
+/* What a database is on disk, apart from the vector. */
+typedef struct {
+    sk_vv vv;
+    sk_origins origins;
+    uint32_t own;
+    world_lane lanes[64];
+} world_disk;
+
+struct world;
+
+typedef struct {
+    struct world *world;
+    uint32_t index;
+    char region[8];
+    sk_engine *engine;
+    world_disk now;  /* applied */
+    sk_vv durable;
+    uint32_t incarnations;
+    sk_hlc clock;
+    bool holds_sync; /* nothing becomes durable by itself */
+    int fail_apply;  /* the next so many applies fail */
+    int fail_sink_end;
+    int fail_chunk; /* the chunk after so many fails; 0: none */
+    bool busy;
+    uint32_t closed[NODES_MAX]; /* hang_up calls */
+    int last_error;
+    sk_vv forgotten;
+    uint32_t forgets;
+    /* staged */
+    bool staging, everything;
+    sk_vv staged_vv;
+    char staged_cursor[KEY_BYTES];
+    world_row *staged;
+    size_t staged_count, staged_cap;
+    uint32_t resumed;
+    uint64_t rows_in;
+} world_node;
+
+struct sk_source {
+    world_row *rows;
+    size_t count, at;
+};
+
+typedef struct world {
+    world_node nodes[NODES_MAX];
+    uint32_t count;
+    world_queue queues[NODES_MAX][NODES_MAX];
+    bool up[NODES_MAX][NODES_MAX];  /* symmetric */
+    bool cut[NODES_MAX][NODES_MAX]; /* symmetric: no link wanted */
+    uint64_t now_ms, wall_ms;
+    sk_engine_limits limits;
+    bool checks_stable;
+    uint64_t incarnation;
+    void (*tap)(struct world *, uint32_t from, uint32_t to, sk_bytes message);
+    void *tap_self;
+} world;
+
+#define must(condition) sk_assert(condition)
+
+/* Peers of node n are all others, in order. */
+static uint32_t peer_of(uint32_t node, uint32_t other)
+{
+    return other < node ? other : other - 1;
+}
+static uint32_t node_of(uint32_t node, uint32_t peer)
+{
+    return peer < node ? peer : peer + 1;
+}
+
+/* -- database ------------------------------------------------------------------------------------------------------ */
+
+static void lane_put(world_node *node, sk_dot dot, const char *key)
+{
+    must(dot.origin < 64);
+    world_lane *lane = &node->now.lanes[dot.origin];
+    if (dot.seq > lane->cap) {
+        lane->cap = dot.seq * 2;
+        lane->keys = sk_realloc(lane->keys, lane->cap * KEY_BYTES);
+    }
+    memcpy(lane->keys[dot.seq - 1], key, KEY_BYTES);
+    if (dot.seq > lane->count) lane->count = dot.seq;
+}
+
+static void row_key(const world_node *node, sk_dot dot, char key[KEY_BYTES])
+{
+    memset(key, 0, KEY_BYTES);
+    const sk_origin *origin = &node->now.origins.list[dot.origin];
+    snprintf(key, KEY_BYTES, "%s/%llu/%08llu", origin->region, (unsigned long long)origin->incarnation,
+             (unsigned long long)dot.seq);
+}
+
+static int host_intern(void *self, sk_bytes region, uint64_t incarnation, uint32_t *origin)
+{
+    return sk_origins_intern(&((world_node *)self)->now.origins, region, incarnation, origin);
+}
+
+static int host_apply(void *self, const sk_txn *txn)
+{
+    world_node *node = self;
+    if (node->fail_apply > 0) {
+        node->fail_apply--;
+        return SK_E_IO;
+    }
+    must(txn->dot.seq == sk_vv_get(&node->now.vv, txn->dot.origin) + 1);
+    must(sk_vv_get(&txn->seen, txn->dot.origin) == txn->dot.seq - 1);
+    must(sk_vv_at_most(&txn->seen, &node->now.vv));
+    must(txn->op_count >= 1);
+    sk_arena arena = {0};
+    sk_reader reader = sk_reader_of(txn->ops);
+    sk_op op;
+    char key[KEY_BYTES];
+    row_key(node, txn->dot, key);
+    must(sk_op_read(&reader, NULL, txn->dot, txn->hlc, &arena, &op) == 0);
+    must(op.key.len == strlen(key) && memcmp(op.key.data, key, op.key.len) == 0);
+    for (uint32_t i = 0; i < op.removed_count; i++) { /* the value names what is removed: numbers were translated */
+        char removed[KEY_BYTES];
+        row_key(node, op.removed[i].dot, removed);
+        must(op.content.value.len >= strlen(removed));
+        must(memcmp(op.content.value.data, removed, strlen(removed)) == 0);
+    }
+    sk_arena_free(&arena);
+    sk_vv_set(&node->now.vv, txn->dot.origin, txn->dot.seq);
+    lane_put(node, txn->dot, key);
+    return 0;
+}
+
+static int host_new_incarnation(void *self)
+{
+    world_node *node = self;
+    node->incarnations++;
+    return sk_origins_intern(&node->now.origins, sk_bytes_str(node->region), ++node->world->incarnation, &node->now.own);
+}
+
+/* By identity: what `b` has of origin `o` of `a`. */
+static uint64_t theirs(const world_node *a, uint32_t o, const world_node *b, const sk_vv *vv)
+{
+    uint32_t other;
+    const sk_origin *origin = &a->now.origins.list[o];
+    bool known = sk_origins_find(&b->now.origins, sk_bytes_str(origin->region), origin->incarnation, &other);
+    return known ? sk_vv_get(vv, other) : 0;
+}
+
+static void host_forget(void *self, const sk_vv *stable)
+{
+    world_node *node = self;
+    must(sk_vv_at_most(&node->forgotten, stable));
+    sk_vv_copy(&node->forgotten, stable);
+    node->forgets++;
+    if (!node->world->checks_stable) return;
+    for (uint32_t n = 0; n < node->world->count; n++)
+        for (uint32_t o = 0; o < stable->count; o++)
+            must(stable->seq[o] <= theirs(node, o, &node->world->nodes[n], &node->world->nodes[n].durable));
+}
+
+/* -- transfers ----------------------------------------------------------------------------------------------------- */
+
+static int compare_rows(const void *a, const void *b)
+{
+    return strcmp(((const world_row *)a)->key, ((const world_row *)b)->key);
+}
+
+static int host_source_open(void *self, const sk_vv *known, const sk_transfer_progress *progress, sk_source **out,
+                            sk_transfer_head *head)
+{
+    world_node *node = self;
+    sk_source *source = sk_alloc(sizeof *source);
+    head->everything = !sk_vv_at_most(&node->forgotten, known);
+    head->resumed = progress && progress->everything == head->everything &&
+                    sk_vv_at_most(&progress->vv, &node->durable);
+    for (uint32_t o = 0; o < node->durable.count; o++)
+        for (uint64_t seq = 1; seq <= node->durable.seq[o]; seq++) {
+            world_row row = {.dot = {o, seq}};
+            memcpy(row.key, node->now.lanes[o].keys[seq - 1], KEY_BYTES);
+            if (!head->everything && sk_vv_covers(known, row.dot)) continue;
+            if (head->resumed && sk_vv_covers(&progress->vv, row.dot) &&
+                strcmp(row.key, (const char *)progress->cursor.data) <= 0)
+                continue;
+            source->rows = sk_realloc(source->rows, (source->count + 1) * sizeof row);
+            source->rows[source->count++] = row;
+        }
+    if (source->count) qsort(source->rows, source->count, sizeof *source->rows, compare_rows);
+    sk_vv_copy(&head->vv, &node->durable);
+    sk_vv_copy(&head->floor, &node->forgotten);
+    *out = source;
+    return 0;
+}
+
+static int host_source_chunk(void *self, sk_source *source, size_t max, sk_buf *out)
+{
+    (void)self;
+    size_t start = out->len;
+    while (source->at < source->count && out->len - start < max) {
+        const world_row *row = &source->rows[source->at++];
+        sk_pack_uint(out, row->dot.origin);
+        sk_pack_uint(out, row->dot.seq);
+        sk_pack_bytes(out, sk_bytes_str(row->key));
+    }
+    return source->at < source->count;
+}
+
+static void host_source_close(void *self, sk_source *source)
+{
+    (void)self;
+    free(source->rows);
+    free(source);
+}
+
+static int host_sink_progress(void *self, sk_transfer_progress *progress)
+{
+    world_node *node = self;
+    if (!node->staging || node->staged_count == 0) return 0;
+    sk_vv_copy(&progress->vv, &node->staged_vv);
+    progress->everything = node->everything;
+    sk_buf_append(&progress->cursor, node->staged_cursor, strlen(node->staged_cursor) + 1);
+    return 1;
+}
+
+static bool host_sink_busy(void *self)
+{
+    return ((world_node *)self)->busy;
+}
+
+static int host_sink_begin(void *self, const sk_transfer_head *head)
+{
+    world_node *node = self;
+    if (!head->resumed) {
+        node->staged_count = 0;
+        node->staged_cursor[0] = 0;
+    }
+    node->resumed += head->resumed;
+    node->staging = true;
+    node->everything = head->everything;
+    sk_vv_copy(&node->staged_vv, &head->vv);
+    return 0;
+}
+
+static int host_sink_chunk(void *self, sk_bytes rows, const sk_origin_map *map)
+{
+    world_node *node = self;
+    if (node->fail_chunk > 0 && --node->fail_chunk == 0) return SK_E_DISK_FULL;
+    sk_reader reader = sk_reader_of(rows);
+    while (sk_reader_left(&reader)) {
+        world_row row = {.dot.origin = sk_read_origin(&reader, map)};
+        row.dot.seq = sk_read_uint(&reader);
+        sk_bytes key = sk_read_bytes(&reader);
+        if (reader.bad || key.len >= KEY_BYTES || row.dot.seq == 0) return SK_E_MALFORMED;
+        memcpy(row.key, key.data, key.len);
+        if (node->staged_count == node->staged_cap) {
+            node->staged_cap = node->staged_cap ? node->staged_cap * 2 : 64;
+            node->staged = sk_realloc(node->staged, node->staged_cap * sizeof row);
+        }
+        node->staged[node->staged_count++] = row;
+        node->rows_in++;
+        if (strcmp(row.key, node->staged_cursor) > 0) memcpy(node->staged_cursor, row.key, KEY_BYTES);
+    }
+    return reader.bad ? SK_E_MALFORMED : 0;
+}
+
+static int host_sink_end(void *self)
+{
+    world_node *node = self;
+    if (node->fail_sink_end > 0) {
+        node->fail_sink_end--;
+        return SK_E_IO;
+    }
+    for (size_t i = 0; i < node->staged_count; i++)
+        if (sk_vv_covers(&node->staged_vv, node->staged[i].dot)) lane_put(node, node->staged[i].dot, node->staged[i].key);
+    sk_vv_join(&node->now.vv, &node->staged_vv);
+    for (uint32_t o = 0; o < node->now.vv.count; o++) must(node->now.lanes[o].count >= node->now.vv.seq[o]);
+    node->staging = false;
+    node->staged_count = 0;
+    return 0;
+}
+
+/* -- network ------------------------------------------------------------------------------------------------------- */
+
+static void queue_clear(world_queue *queue)
+{
+    for (size_t i = 0; i < queue->count; i++) free((void *)(uintptr_t)queue->list[queue->head + i].message.data);
+    queue->head = queue->count = queue->bytes = 0;
+    queue->full = false;
+}
+
+static void host_send(void *self, uint32_t peer, sk_bytes message)
+{
+    world_node *node = self;
+    uint32_t to = node_of(node->index, peer);
+    if (node->world->tap) node->world->tap(node->world, node->index, to, message);
+    if (!node->world->up[node->index][to]) return;
+    world_queue *queue = &node->world->queues[node->index][to];
+    if (queue->head + queue->count == queue->cap) {
+        if (queue->head) memmove(queue->list, queue->list + queue->head, queue->count * sizeof *queue->list);
+        queue->head = 0;
+        queue->cap = queue->cap ? queue->cap * 2 : 16;
+        queue->list = sk_realloc(queue->list, queue->cap * sizeof *queue->list);
+    }
+    uint8_t *copy = sk_alloc(message.len);
+    memcpy(copy, message.data, message.len);
+    queue->list[queue->head + queue->count++].message = sk_bytes_of(copy, message.len);
+    queue->bytes += message.len;
+}
+
+static size_t host_queued(void *self, uint32_t peer)
+{
+    world_node *node = self;
+    world_queue *queue = &node->world->queues[node->index][node_of(node->index, peer)];
+    if (queue->bytes > node->world->limits.send_queue_max) queue->full = true;
+    return queue->bytes;
+}
+
+static void host_hang_up(void *self, uint32_t peer, int error)
+{
+    world_node *node = self;
+    uint32_t to = node_of(node->index, peer);
+    node->closed[to]++;
+    node->last_error = error;
+    node->world->up[node->index][to] = node->world->up[to][node->index] = false; /* both notice in world_links */
+}
+
+/* -- world --------------------------------------------------------------------------------------------------------- */
+
+static sk_engine_limits world_limits(void)
+{
+    sk_engine_limits limits = sk_engine_limits_default();
+    limits.ring_bytes_max = 1 << 20;
+    return limits;
+}
+
+static void node_start(world_node *node)
+{
+    sk_engine_host host = {node,
+                           host_send,
+                           host_queued,
+                           host_hang_up,
+                           host_intern,
+                           host_apply,
+                           host_forget,
+                           host_new_incarnation,
+                           host_source_open,
+                           host_source_chunk,
+                           host_source_close,
+                           host_sink_progress,
+                           host_sink_busy,
+                           host_sink_begin,
+                           host_sink_chunk,
+                           host_sink_end};
+    sk_vv_copy(&node->durable, &node->now.vv);
+    node->engine =
+        sk_engine_new(node->region, &host, &node->world->limits, &node->now.vv, &node->now.origins, &node->now.own);
+    for (uint32_t n = 0; n < node->world->count; n++)
+        if (n != node->index) sk_engine_add_peer(node->engine, node->world->nodes[n].region, NULL);
+}
+
+static world *world_new(uint32_t count, const sk_engine_limits *limits)
+{
+    world *w = sk_alloc(sizeof *w);
+    w->count = count;
+    w->limits = *limits;
+    w->now_ms = 1;
+    w->wall_ms = (uint64_t)1700000000 * 1000;
+    for (uint32_t n = 0; n < count; n++) {
+        world_node *node = &w->nodes[n];
+        node->world = w;
+        node->index = n;
+        snprintf(node->region, sizeof node->region, "%c", 'a' + (int)n);
+        for (uint32_t i = 0; i < n; i++) { /* so that numbers differ between nodes */
+            uint32_t ignored;
+            sk_origins_intern(&node->now.origins, sk_bytes_str("old"), i, &ignored);
+        }
+        host_new_incarnation(node);
+        node->incarnations = 0;
+    }
+    for (uint32_t n = 0; n < count; n++) node_start(&w->nodes[n]);
+    return w;
+}
+
+static void node_free(world_node *node)
+{
+    sk_engine_free(node->engine);
+    sk_vv_free(&node->now.vv);
+    sk_origins_free(&node->now.origins);
+    for (uint32_t o = 0; o < 64; o++) free(node->now.lanes[o].keys);
+    sk_vv_free(&node->durable);
+    sk_vv_free(&node->forgotten);
+    sk_vv_free(&node->staged_vv);
+    free(node->staged);
+}
+
+static void world_free(world *w)
+{
+    for (uint32_t a = 0; a < w->count; a++) {
+        node_free(&w->nodes[a]);
+        for (uint32_t b = 0; b < w->count; b++) {
+            queue_clear(&w->queues[a][b]);
+            free(w->queues[a][b].list);
+        }
+    }
+    free(w);
+}
+
+static void node_sync(world_node *node)
+{
+    sk_vv_copy(&node->durable, &node->now.vv);
+    sk_engine_durable(node->engine, &node->durable, node->world->now_ms, node->world->wall_ms);
+}
+
+/* One local transaction; it removes the newest foreign dot it knows, so that it names other origins. */
+static void node_write_bytes(world_node *node, size_t extra)
+{
+    sk_dot dot = {node->now.own, sk_vv_get(&node->now.vv, node->now.own) + 1};
+    char key[KEY_BYTES], value[KEY_BYTES] = {0};
+    row_key(node, dot, key);
+    sk_removed removed = {0};
+    for (uint32_t o = 0; o < node->now.vv.count; o++)
+        if (o != dot.origin && node->now.vv.seq[o]) removed.dot = (sk_dot){o, node->now.vv.seq[o]};
+    if (removed.dot.seq) row_key(node, removed.dot, value);
+    sk_buf payload = {0};
+    sk_buf_append(&payload, value, strlen(value));
+    for (size_t i = 0; i < extra; i++) sk_buf_byte(&payload, 'x');
+    sk_op op = {.key = sk_bytes_str(key), .has_content = true, .removed = &removed, .removed_count = removed.dot.seq != 0};
+    op.content = (sk_entry){.kind = SK_ENTRY_VALUE, .dot = dot, .value = sk_buf_view(&payload)};
+    sk_buf ops = {0};
+    sk_op_pack(&ops, &op);
+    sk_txn txn = {.dot = dot, .hlc = sk_hlc_tick(&node->clock, node->world->wall_ms), .op_count = 1};
+    sk_vv_copy(&txn.seen, &node->now.vv);
+    txn.ops = sk_buf_view(&ops);
+    sk_vv_set(&node->now.vv, dot.origin, dot.seq);
+    lane_put(node, dot, key);
+    sk_engine_local(node->engine, &txn, node->world->now_ms, node->world->wall_ms);
+    sk_vv_free(&txn.seen);
+    sk_buf_free(&ops);
+    sk_buf_free(&payload);
+}
+
+static void node_write(world_node *node)
+{
+    node_write_bytes(node, 0);
+}
+
+static void link_down(world *w, uint32_t a, uint32_t b)
+{
+    w->up[a][b] = w->up[b][a] = false;
+    queue_clear(&w->queues[a][b]);
+    queue_clear(&w->queues[b][a]);
+    sk_engine_link_down(w->nodes[a].engine, peer_of(a, b), w->now_ms, w->wall_ms);
+    sk_engine_link_down(w->nodes[b].engine, peer_of(b, a), w->now_ms, w->wall_ms);
+}
+
+static void link_up(world *w, uint32_t a, uint32_t b)
+{
+    link_down(w, a, b);
+    w->up[a][b] = w->up[b][a] = true;
+    sk_engine_link_up(w->nodes[a].engine, peer_of(a, b), w->now_ms, w->wall_ms);
+    sk_engine_link_up(w->nodes[b].engine, peer_of(b, a), w->now_ms, w->wall_ms);
+}
+
+static void set_cut(world *w, uint32_t a, uint32_t b, bool cut)
+{
+    w->cut[a][b] = w->cut[b][a] = cut;
+    if (cut) link_down(w, a, b);
+}
+
+/* Links are where they are wanted. */
+static void world_links(world *w)
+{
+    for (uint32_t a = 0; a < w->count; a++)
+        for (uint32_t b = a + 1; b < w->count; b++)
+            if (!w->up[a][b] && !w->cut[a][b]) link_up(w, a, b);
+}
+
+static bool deliver_one(world *w, uint32_t from, uint32_t to)
+{
+    world_queue *queue = &w->queues[from][to];
+    if (queue->count == 0 || queue->stuck) return false;
+    sk_bytes message = queue->list[queue->head].message;
+    queue->head++;
+    queue->count--;
+    queue->bytes -= message.len;
+    sk_engine_message(w->nodes[to].engine, peer_of(to, from), message, w->now_ms, w->wall_ms);
+    free((void *)(uintptr_t)message.data);
+    if (!w->up[from][to]) link_down(w, from, to);
+    if (queue->full && queue->bytes < w->limits.send_queue_max / 2) {
+        queue->full = false;
+        sk_engine_writable(w->nodes[from].engine, peer_of(from, to), w->now_ms, w->wall_ms);
+    }
+    return true;
+}
+
+static void world_check(const world *w)
+{
+    for (uint32_t n = 0; n < w->count; n++) sk_engine_check(w->nodes[n].engine);
+}
+
+/* Everything that happens within this millisecond. */
+static void world_settle(world *w)
+{
+    bool moved = true;
+    while (moved) {
+        moved = false;
+        for (uint32_t n = 0; n < w->count; n++) {
+            world_node *node = &w->nodes[n];
+            if (!node->holds_sync && !sk_vv_equal(&node->durable, &node->now.vv)) node_sync(node);
+            if (w->now_ms >= sk_engine_next_ms(node->engine)) sk_engine_tick(node->engine, w->now_ms, w->wall_ms);
+            for (uint32_t other = 0; other < w->count; other++) moved |= deliver_one(w, other, n);
+        }
+    }
+}
+
+static void world_run(world *w, uint64_t ms)
+{
+    for (uint64_t i = 0; i < ms; i++) {
+        w->now_ms++;
+        w->wall_ms++;
+        world_links(w);
+        world_settle(w);
+    }
+    world_check(w);
+}
+
+static bool world_converged(const world *w)
+{
+    for (uint32_t a = 0; a < w->count; a++)
+        for (uint32_t b = 0; b < w->count; b++)
+            for (uint32_t o = 0; o < w->nodes[a].now.vv.count; o++) {
+                uint64_t has = w->nodes[a].now.vv.seq[o];
+                if (has && theirs(&w->nodes[a], o, &w->nodes[b], &w->nodes[b].now.vv) < has) return false;
+            }
+    return true;
+}
+
+static void world_must_converge(world *w, uint64_t ms)
+{
+    for (uint64_t i = 0; i < ms / 10 && !world_converged(w); i++) world_run(w, 10);
+    must(world_converged(w));
+    world_check(w);
+}
+
+static sk_peer_status status_of(const world *w, uint32_t at, uint32_t of)
+{
+    return sk_engine_peer_status(w->nodes[at].engine, peer_of(at, of));
+}
+
+#endif

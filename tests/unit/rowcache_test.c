@@ -1,0 +1,116 @@
+/* The row cache against a plain table: whatever it answers must be the last thing it was told. */
+#include "storage/rowcache.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { KEYS = 200, VALUE_MAX = 900 };
+
+typedef struct {
+    bool told, present;
+    size_t len;
+    uint8_t fill;
+} fact;
+
+static uint32_t roll(uint64_t *seed, uint32_t sides)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*seed >> 33) % sides;
+}
+
+/* Few hashes for many keys, so that chains are long and entries leave them at every place. */
+static int play(uint64_t seed, size_t max, uint64_t hashes)
+{
+    static uint8_t bytes[VALUE_MAX];
+    fact facts[KEYS] = {{0}};
+    sk_rowcache cache;
+    int answers = 0;
+    sk_rowcache_init(&cache, max);
+    for (int step = 0; step < 20000; step++) {
+        uint32_t number = roll(&seed, KEYS);
+        sk_bytes key = sk_bytes_of(&number, sizeof number), value;
+        fact *known = &facts[number];
+        uint64_t hash = number % hashes;
+        if (roll(&seed, 2)) {
+            int found = sk_rowcache_get(&cache, hash, key, &value);
+            if (found < 0) continue;
+            answers++;
+            assert_true(known->told);
+            assert_int_equal(found, known->present);
+            if (!found) continue;
+            assert_int_equal(value.len, known->len);
+            for (size_t i = 0; i < value.len; i++) assert_int_equal(value.data[i], known->fill);
+            continue;
+        }
+        *known = (fact){true, roll(&seed, 4) != 0, roll(&seed, roll(&seed, 2) ? VALUE_MAX : 40), (uint8_t)step};
+        memset(bytes, known->fill, known->len);
+        value = sk_bytes_of(bytes, known->len);
+        sk_rowcache_put(&cache, hash, key, known->present ? &value : NULL);
+        if (roll(&seed, 3000) == 0) sk_rowcache_clear(&cache);
+        if (step % 50 == 0) sk_rowcache_check(&cache);
+    }
+    sk_rowcache_free(&cache);
+    return answers;
+}
+
+static void answers_only_what_it_was_told_last(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        assert_true(play(seed, 1 << 20, 16) > 5000); /* room for all */
+        assert_true(play(seed, 1 << 16, 16) > 1000); /* evicts, and large values are not kept */
+        play(seed, 1 << 16, 1);
+        play(seed, 256, KEYS);
+    }
+}
+
+static void what_is_asked_for_stays_longer(void **state)
+{
+    (void)state;
+    sk_rowcache cache;
+    sk_bytes value;
+    sk_rowcache_init(&cache, 64 * 1024);
+    uint32_t hot = 1u << 30;
+    sk_rowcache_put(&cache, 7, sk_bytes_of(&hot, sizeof hot), &(sk_bytes){(const uint8_t *)"hot", 3});
+    for (uint32_t cold = 0; cold < 100000; cold++) {
+        sk_rowcache_put(&cache, cold, sk_bytes_of(&cold, sizeof cold), NULL);
+        if (cold % 100 == 0) assert_int_equal(sk_rowcache_get(&cache, 7, sk_bytes_of(&hot, sizeof hot), &value), 1);
+    }
+    assert_true(cache.count > 300);
+    assert_true(cache.bytes <= 64 * 1024);
+    sk_rowcache_free(&cache);
+}
+
+static void grows_its_table(void **state)
+{
+    (void)state;
+    sk_rowcache cache;
+    sk_bytes value;
+    sk_rowcache_init(&cache, 16 << 20);
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < 50000; i++) {
+            sk_bytes key = sk_bytes_of(&i, sizeof i);
+            if (round == 0) sk_rowcache_put(&cache, i * 7919u, key, &key);
+            if (round == 1) assert_int_equal(sk_rowcache_get(&cache, i * 7919u, key, &value), 1);
+            if (round == 1) assert_true(sk_bytes_equal(key, value));
+        }
+    }
+    assert_true(cache.bucket_count >= 50000);
+    sk_rowcache_check(&cache);
+    sk_rowcache_free(&cache);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_only_what_it_was_told_last),
+        cmocka_unit_test(what_is_asked_for_stays_longer),
+        cmocka_unit_test(grows_its_table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
