@@ -1,0 +1,510 @@
+#include "node/node.h"
+
+#include "node/key.h"
+#include "node/life.h"
+#include "node/link.h"
+#include "node/log.h"
+#include "node/server.h"
+#include "node/settings.h"
+#include "node/version.h"
+#include "storage/rocksdb.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    ROUNDS_MAX = 8,            /* of one turn, while each leaves something to do */
+    FOREIGN_EXPIRY_MS = 2000,
+    SPARE_FILES = 600,         /* descriptors beside the clients' */
+    SILENCE_HEARTBEATS = 10,
+    SILENCE_MS_MIN = 5000,
+    CLOSE_MS = 1000,
+};
+
+typedef enum { RUNNING, DRAINING, LEAVING, STOPPED } phase;
+
+typedef struct {
+    sk_config *config;
+    sk_noise_keypair key;
+    const char *peers[SK_CONFIG_PEERS_MAX];
+    char life[SK_LIFE_MAX];
+    sk_store *store;
+    sk_replica *replica;
+    sk_server *server;
+    sk_links *links;
+    uv_loop_t loop;
+    uv_async_t wake;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_timer_t timer;
+    uv_signal_t term, interrupt, hangup;
+    uint64_t timer_at_ms, stop_at_ms;
+    phase phase;
+    int logged_store_error;
+    bool busy;   /* something happened: the turn's end is wanted */
+    bool paused; /* the links are, as the server is */
+} node;
+
+/* -- turns ---------------------------------------------------------------------------------------------------------- */
+
+static uint64_t now_ms(void) { return uv_hrtime() / 1000000; }
+
+static uint64_t wall_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void on_event(void *self)
+{
+    node *n = self;
+    n->busy = true;
+    sk_replica_time(n->replica, now_ms(), wall_ms());
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    node *n = timer->data;
+    n->timer_at_ms = UINT64_MAX;
+    on_event(n);
+}
+
+static void set_timer(node *n)
+{
+    uint64_t next = n->busy ? n->replica->now_ms : sk_replica_next_ms(n->replica);
+    if (n->phase != RUNNING && n->stop_at_ms < next) next = n->stop_at_ms;
+    if (next == n->timer_at_ms) return;
+    n->timer_at_ms = next;
+    uint64_t now = now_ms();
+    uv_update_time(&n->loop);
+    if (next == UINT64_MAX)
+        uv_timer_stop(&n->timer);
+    else
+        uv_timer_start(&n->timer, on_timer, next > now ? next - now : 0, 0);
+}
+
+static void note_store(node *n)
+{
+    int error = n->replica->store_error;
+    if (error == n->logged_store_error) return;
+    n->logged_store_error = error;
+    if (error)
+        sk_log(SK_LOG_ERROR, "store.failed", sk_log_fault(error), sk_log_text("detail", sk_rocksdb_last_error(n->store)),
+               sk_log_text("effect", "writes are refused until it works again; reads go on"));
+    else
+        sk_log(SK_LOG_INFO, "store.recovered", sk_log_uint("durable", n->replica->durable));
+}
+
+static bool everything_is_durable(const node *n)
+{
+    const sk_replica *replica = n->replica;
+    return replica->store_error || (!replica->db.dirty && replica->durable >= replica->last_sealed);
+}
+
+/* One step on the way down, if it is time for it. */
+static void step_down(node *n)
+{
+    if (n->phase == DRAINING && sk_server_idle(n->server) && everything_is_durable(n)) {
+        n->phase = LEAVING;
+        sk_engine_goodbye(n->replica->engine, n->replica->now_ms, n->replica->wall_ms);
+        for (uint32_t i = 0; i < n->config->peer_count; i++) sk_links_hang_up(n->links, i, SK_E_SHUTDOWN);
+        n->busy = true;
+    }
+    if (n->phase == LEAVING && !n->busy && sk_links_idle(n->links)) n->phase = STOPPED;
+    if (n->phase != RUNNING && n->replica->now_ms >= n->stop_at_ms) {
+        if (n->phase != STOPPED)
+            sk_log(SK_LOG_WARN, "node.stop_late", sk_log_uint("after_ms", SK_NODE_STOP_MS),
+                   sk_log_text("why", "clients or peers did not take what was still to be sent"));
+        n->phase = STOPPED;
+    }
+    if (n->phase == STOPPED) uv_stop(&n->loop);
+}
+
+static void turn(node *n)
+{
+    for (int round = 0; n->busy && round < ROUNDS_MAX; round++) {
+        n->busy = false;
+        sk_links_turn(n->links);
+        sk_replica_turn(n->replica);
+        sk_replica_reap(n->replica);
+        sk_links_turn(n->links);
+        sk_server_release(n->server);
+        if (n->replica->db.dirty && !n->replica->store_error) n->busy = true;
+        if (n->phase != RUNNING) step_down(n);
+    }
+    size_t waiting = sk_store_pending_bytes(n->store);
+    if (waiting > SK_SERVER_PENDING_HIGH || (n->paused && waiting <= SK_SERVER_PENDING_LOW)) {
+        n->paused = waiting > SK_SERVER_PENDING_HIGH;
+        sk_links_pause(n->links, n->paused);
+    }
+    note_store(n);
+    set_timer(n);
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    node *n = prepare->data;
+    if (n->busy) turn(n);
+}
+
+static void on_check(uv_check_t *check)
+{
+    node *n = check->data;
+    if (n->busy) turn(n);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+    node *n = wake->data;
+    if (n->replica) on_event(n);
+}
+
+/* From the commit thread. */
+static void wake_up(void *context) { uv_async_send(&((node *)context)->wake); }
+
+/* -- signals -------------------------------------------------------------------------------------------------------- */
+
+static void on_stop(uv_signal_t *watcher, int number)
+{
+    node *n = watcher->data;
+    if (n->phase != RUNNING) {
+        sk_log(SK_LOG_WARN, "node.stop_now", sk_log_text("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
+        _exit(SK_EXIT_RUNTIME);
+    }
+    on_event(n);
+    sk_log(SK_LOG_INFO, "node.stopping", sk_log_text("signal", number == SIGINT ? "SIGINT" : "SIGTERM"));
+    n->phase = DRAINING;
+    n->stop_at_ms = n->replica->now_ms + SK_NODE_STOP_MS;
+    n->replica->stopping = true;
+    sk_links_stop(n->links);
+    sk_server_stop(n->server);
+}
+
+static void on_hangup(uv_signal_t *watcher, int number)
+{
+    (void)watcher, (void)number;
+    if (sk_log_reopen() != 0)
+        sk_log(SK_LOG_ERROR, "log.reopen_failed", sk_log_text("error", strerror(errno)));
+    else
+        sk_log(SK_LOG_INFO, "log.reopened");
+}
+
+/* -- what the replica asks ------------------------------------------------------------------------------------------ */
+
+static void host_send(void *self, uint32_t peer, sk_bytes message)
+{
+    node *n = self;
+    if (n->links) sk_links_send(n->links, peer, message);
+}
+
+static size_t host_queued(void *self, uint32_t peer)
+{
+    node *n = self;
+    return n->links ? sk_links_queued(n->links, peer) : 0;
+}
+
+static void host_hang_up(void *self, uint32_t peer, int error)
+{
+    node *n = self;
+    if (n->links) sk_links_hang_up(n->links, peer, error);
+}
+
+static void host_link_allowed(void *self, uint32_t peer, bool allowed)
+{
+    sk_links_allow(((node *)self)->links, peer, allowed);
+}
+
+static int host_config_get(void *self, sk_bytes pattern, const sk_reply *reply)
+{
+    return sk_settings_get(((node *)self)->config, pattern, reply);
+}
+
+static int host_config_set(void *self, sk_bytes name, sk_bytes value, sk_buf *error)
+{
+    node *n = self;
+    int status = sk_settings_set(n->config, name, value, error);
+    sk_log_set_level(n->config->log.level);
+    return status;
+}
+
+static bool host_writable(void *self) { return !sk_rocksdb_space_low(((node *)self)->store); }
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long long size, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file) return 0;
+    if (fscanf(file, "%llu %llu", &size, &resident) != 2) resident = 0;
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void host_info(void *self, const char *section, sk_buf *text)
+{
+    node *n = self;
+    if (!n->server || !n->links) return;
+    sk_server_stats stats = sk_server_statistics(n->server);
+    if (strcmp(section, "server") == 0) {
+        sk_buf_printf(text, "process_id:%d\r\ntcp_port:%u\r\nreplication_port:%u\r\nmultiplexing_api:libuv-%s\r\n",
+                      (int)getpid(), n->config->listen.port, n->config->replication.port, uv_version_string());
+    } else if (strcmp(section, "clients") == 0) {
+        sk_buf_printf(text, "maxclients:%" PRIu64 "\r\nclients_unsent_bytes:%" PRIu64 "\r\nclients_paused:%d\r\n",
+                      n->config->listen.max_clients, stats.unsent_bytes, stats.paused);
+    } else if (strcmp(section, "memory") == 0) {
+        sk_buf_printf(text, "used_memory_rss:%" PRIu64 "\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n",
+                      resident_bytes());
+    } else if (strcmp(section, "stats") == 0) {
+        sk_buf_printf(text,
+                      "total_connections_received:%" PRIu64 "\r\nrejected_connections:%" PRIu64
+                      "\r\ntotal_net_input_bytes:%" PRIu64 "\r\ntotal_net_output_bytes:%" PRIu64
+                      "\r\nclient_query_buffer_limit_disconnections:%" PRIu64
+                      "\r\nclient_output_buffer_limit_disconnections:%" PRIu64 "\r\nlog_lines_lost:%" PRIu64 "\r\n",
+                      stats.accepted, stats.refused, stats.input_bytes, stats.output_bytes, stats.closed_query,
+                      stats.closed_output, sk_log_lost());
+    } else if (strcmp(section, "replication") == 0) {
+        sk_links_info(n->links, text);
+    }
+}
+
+/* -- starting ------------------------------------------------------------------------------------------------------- */
+
+static int open_store(node *n)
+{
+    const sk_config *config = n->config;
+    char error[SK_ROCKSDB_ERROR] = "";
+    sk_rocksdb_options options = {
+        .path = config->data_dir,
+        .durability = config->storage.durability,
+        .interval_ms = (uint32_t)config->storage.interval_ms,
+        .cache_bytes = config->storage.cache,
+        .write_buffer_bytes = config->storage.write_buffer,
+        .min_free_bytes = config->storage.min_free,
+        .wake = wake_up,
+        .context = n,
+    };
+    int status = sk_rocksdb_open(&options, &n->store, error);
+    if (status)
+        sk_log(SK_LOG_ERROR, "store.open_failed", sk_log_text("data_dir", config->data_dir),
+               sk_log_text("error", error[0] ? error : sk_error_text(status)));
+    return status;
+}
+
+static sk_engine_limits engine_limits(const sk_config *config)
+{
+    sk_engine_limits limits = sk_engine_limits_default();
+    uint64_t silence = config->replication.heartbeat_ms * SILENCE_HEARTBEATS;
+    uint64_t window = config->replication.transfer_window / limits.chunk_bytes;
+    limits.ring_bytes_max = config->replication.ring_max;
+    limits.flush_ms = (uint32_t)config->replication.flush_ms;
+    limits.heartbeat_ms = (uint32_t)config->replication.heartbeat_ms;
+    limits.silence_ms = (uint32_t)(silence > SILENCE_MS_MIN ? silence : SILENCE_MS_MIN);
+    limits.transfer_window = (uint32_t)(window ? window : 1);
+    return limits;
+}
+
+static int open_replica(node *n)
+{
+    sk_config *config = n->config;
+    dev_t device;
+    ino_t inode;
+    uint64_t seed;
+    sk_buf error = {0};
+    sk_rocksdb_identity(n->store, &device, &inode);
+    if (!sk_life_text(SK_LIFE_BOOT_ID, device, inode, n->life))
+        sk_log(SK_LOG_WARN, "node.no_boot_id", sk_log_text("file", SK_LIFE_BOOT_ID),
+               sk_log_text("effect", "each start takes a new incarnation"));
+    for (size_t i = 0; i < config->peer_count; i++) n->peers[i] = config->peers[i].region;
+    randombytes_buf(&seed, sizeof seed);
+    sk_replica_options options = {
+        .region = config->region,
+        .cluster = config->cluster,
+        .life = sk_bytes_str(n->life),
+        .peers = n->peers,
+        .peer_count = (uint32_t)config->peer_count,
+        .limits = engine_limits(config),
+        .password_hash = config->listen.password_hash,
+        .foreign_expiry_ms = FOREIGN_EXPIRY_MS,
+        .transaction_bytes_max =
+            config->limits.transaction_max < SK_TRANSACTION_MAX ? config->limits.transaction_max : SK_TRANSACTION_MAX,
+        .seed = seed,
+    };
+    sk_replica_host host = {
+        .self = n,
+        .send = host_send,
+        .queued = host_queued,
+        .hang_up = host_hang_up,
+        .link_allowed = host_link_allowed,
+        .config_get = host_config_get,
+        .config_set = host_config_set,
+        .info = host_info,
+        .writable = host_writable,
+    };
+    int status = sk_replica_new(n->store, &options, &host, now_ms(), wall_ms(), &error, &n->replica);
+    if (status) {
+        sk_buf_byte(&error, 0);
+        sk_log(SK_LOG_ERROR, "node.open_failed", sk_log_text("data_dir", config->data_dir), sk_log_fault(status),
+               sk_log_text("detail", (const char *)error.data));
+    }
+    sk_buf_free(&error);
+    return status;
+}
+
+static bool listen_on(int status, const char *what, const char *address, uint16_t port)
+{
+    if (status == 0) return true;
+    char text[96];
+    snprintf(text, sizeof text, "%s:%u", address, port);
+    sk_log(SK_LOG_ERROR, "node.listen_failed", sk_log_text("for", what), sk_log_text("address", text),
+           sk_log_text("error", status == UV_EADDRINUSE ? "another process listens there" : uv_strerror(status)));
+    return false;
+}
+
+/* A descriptor for every client, if the system lets us. */
+static void raise_file_limit(const sk_config *config)
+{
+    struct rlimit limit;
+    rlim_t wanted = config->listen.max_clients + SPARE_FILES;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    limit.rlim_cur = limit.rlim_max == RLIM_INFINITY || limit.rlim_max > wanted ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
+    sk_log(SK_LOG_WARN, "node.few_files", sk_log_uint("files", limit.rlim_cur), sk_log_uint("wanted", wanted),
+           sk_log_text("help", "raise the limit of open files (ulimit -n), or lower listen.max_clients"));
+}
+
+static void init_loop(node *n)
+{
+    int status = uv_loop_init(&n->loop);
+    if (status == 0) status = uv_async_init(&n->loop, &n->wake, on_wake);
+    sk_assert(status == 0);
+    uv_prepare_init(&n->loop, &n->prepare);
+    uv_check_init(&n->loop, &n->check);
+    uv_timer_init(&n->loop, &n->timer);
+    uv_signal_init(&n->loop, &n->term);
+    uv_signal_init(&n->loop, &n->interrupt);
+    uv_signal_init(&n->loop, &n->hangup);
+    n->wake.data = n->prepare.data = n->check.data = n->timer.data = n;
+    n->term.data = n->interrupt.data = n->hangup.data = n;
+    n->timer_at_ms = UINT64_MAX;
+}
+
+static void log_ready(const node *n)
+{
+    const sk_replica *replica = n->replica;
+    char clients[96], peers[96], incarnation[24], key[SK_KEY_HEX];
+    snprintf(clients, sizeof clients, "%s:%u", n->config->listen.address, n->config->listen.port);
+    snprintf(peers, sizeof peers, "%s:%u", n->config->replication.address, n->config->replication.port);
+    snprintf(incarnation, sizeof incarnation, "%016" PRIx64, replica->db.origins.list[replica->db.own].incarnation);
+    sk_key_hex(n->key.public, key);
+    sk_log(SK_LOG_INFO, "ready", sk_log_text("version", SK_VERSION), sk_log_text("region", n->config->region),
+           sk_log_text("cluster", n->config->cluster), sk_log_text("clients", clients),
+           sk_log_text("replication", peers), sk_log_text("incarnation", incarnation),
+           sk_log_uint("keys", replica->db.keys), sk_log_uint("peers", n->config->peer_count),
+           sk_log_text("public_key", key), sk_log_int("pid", getpid()));
+}
+
+/* Everything up to `ready`, or an exit code. */
+static int start(node *n)
+{
+    sk_config *config = n->config;
+    char error[SK_KEY_ERROR_MAX];
+    if (sk_key_load(config->replication.key_file, &n->key, error) != 0) {
+        sk_log(SK_LOG_ERROR, "node.key_failed", sk_log_text("error", error));
+        return SK_EXIT_CONFIG;
+    }
+    raise_file_limit(config);
+    if (open_store(n) != 0 || open_replica(n) != 0) return SK_EXIT_DATA;
+    n->server = sk_server_new(&n->loop, n->replica, config, on_event, n);
+    n->links = sk_links_new(&n->loop, n->replica, config, &n->key, on_event, n);
+    if (!listen_on(sk_server_listen(n->server), "clients", config->listen.address, config->listen.port) ||
+        !listen_on(sk_links_listen(n->links), "regions", config->replication.address, config->replication.port))
+        return SK_EXIT_RUNTIME;
+    uv_prepare_start(&n->prepare, on_prepare);
+    uv_check_start(&n->check, on_check);
+    uv_signal_start(&n->term, on_stop, SIGTERM);
+    uv_signal_start(&n->interrupt, on_stop, SIGINT);
+    uv_signal_start(&n->hangup, on_hangup, SIGHUP);
+    on_event(n);
+    sk_links_start(n->links);
+    log_ready(n);
+    return SK_EXIT_OK;
+}
+
+/* -- the end -------------------------------------------------------------------------------------------------------- */
+
+/* Runs the loop until every handle is closed. False when a name is still being looked up, which cannot be stopped. */
+static bool run_out(node *n)
+{
+    uint64_t until = now_ms() + CLOSE_MS;
+    while (uv_run(&n->loop, UV_RUN_NOWAIT) != 0) {
+        if (now_ms() >= until) return false;
+        usleep(1000);
+    }
+    return true;
+}
+
+static bool close_handles(node *n)
+{
+    uv_handle_t *handles[] = {
+        (uv_handle_t *)&n->prepare, (uv_handle_t *)&n->check,     (uv_handle_t *)&n->timer,
+        (uv_handle_t *)&n->term,    (uv_handle_t *)&n->interrupt, (uv_handle_t *)&n->hangup,
+    };
+    for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) uv_close(handles[i], NULL);
+    if (n->server) sk_server_close(n->server);
+    if (n->links) sk_links_close(n->links);
+    uv_unref((uv_handle_t *)&n->wake); /* the commit thread may still use it */
+    return run_out(n);
+}
+
+/* Gives everything back, in the order that each thing's users go before it. */
+static int finish(node *n, int code)
+{
+    bool closed = close_handles(n);
+    if (n->replica) {
+        int status = n->replica->store_error ? n->replica->store_error : sk_store_flush(n->store);
+        if (status && code == SK_EXIT_OK) {
+            sk_log(SK_LOG_ERROR, "store.flush_failed", sk_log_fault(status),
+                   sk_log_text("detail", sk_rocksdb_last_error(n->store)));
+            code = SK_EXIT_RUNTIME;
+        }
+        sk_replica_free(n->replica);
+        n->replica = NULL;
+    }
+    if (n->store) sk_store_close(n->store);
+    sk_noise_keypair_wipe(&n->key);
+    if (!closed) _exit(code); /* its thread uses what is freed below, and exit() would wait for it */
+    uv_close((uv_handle_t *)&n->wake, NULL);
+    uv_run(&n->loop, UV_RUN_DEFAULT);
+    int status = uv_loop_close(&n->loop);
+    sk_assert(status == 0);
+    sk_server_free(n->server);
+    sk_links_free(n->links);
+    return code;
+}
+
+int sk_node_run(sk_config *config)
+{
+    if (sodium_init() < 0) return SK_EXIT_RUNTIME;
+    signal(SIGPIPE, SIG_IGN);
+    if (sk_log_open(config->log.file, config->log.level, config->log.format) != 0) {
+        fprintf(stderr, "skerryd: log.file %s cannot be opened: %s\n", config->log.file, strerror(errno));
+        return SK_EXIT_CONFIG;
+    }
+    node *n = sk_alloc(sizeof *n);
+    n->config = config;
+    init_loop(n);
+    int code = start(n);
+    if (code == SK_EXIT_OK) uv_run(&n->loop, UV_RUN_DEFAULT);
+    code = finish(n, code);
+    if (code == SK_EXIT_OK) sk_log(SK_LOG_INFO, "node.stopped");
+    free(n);
+    sk_log_close();
+    return code;
+}
