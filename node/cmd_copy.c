@@ -70,7 +70,7 @@ static bool write_member(sk_ctx *ctx, sk_bytes key, const contents *from, size_t
 static bool write_contents(sk_ctx *ctx, sk_key *key, const contents *from)
 {
     if (from->type == SK_TYPE_STRING) return sk_key_set_string(ctx, key, from->value, from->deadline_ms, false);
-    if (0 && !sk_key_remove(ctx, key, false)) return false;
+    if (key->type != SK_TYPE_NONE && !sk_key_remove(ctx, key, false)) return false;
     for (size_t i = 0; i < from->count; i++)
         if (!write_member(ctx, key->key, from, i)) return false;
     return from->deadline_ms == SK_DEADLINE_NEVER || sk_key_set_deadline(ctx, key, from->deadline_ms);

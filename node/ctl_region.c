@@ -1,0 +1,252 @@
+/* skerryctl: keygen, status, region list|lag|link, digest. */
+#include "node/ctl.h"
+
+#include "node/key.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+int ctl_keygen(ctl_tool *ctl, int argc, char **argv)
+{
+    const char *path = argc ? argv[0] : "node.key";
+    sk_noise_keypair pair;
+    char error[SK_KEY_ERROR_MAX], hex[SK_KEY_HEX];
+    if (sk_key_create(path, &pair, error)) {
+        fprintf(stderr, "skerryctl: %s\n", error);
+        return CTL_FAILED;
+    }
+    sk_key_hex(pair.public, hex);
+    sk_noise_keypair_wipe(&pair);
+    if (!ctl->json) {
+        puts(hex);
+        return CTL_OK;
+    }
+    ctl_json json = {.comma = false};
+    ctl_json_open(&json, NULL, '{');
+    ctl_json_text(&json, "file", sk_bytes_str(path));
+    ctl_json_text(&json, "public_key", sk_bytes_str(hex));
+    ctl_json_close(&json, '}');
+    ctl_json_print(&json);
+    return CTL_OK;
+}
+
+/* -- tables -------------------------------------------------------------------------------------------------------- */
+
+enum { COLUMNS_MAX = 8, CELL_MAX = 512 };
+
+/* Rows of cells, printed with every column but the last as wide as its widest cell. */
+typedef struct {
+    int columns;
+    size_t width[COLUMNS_MAX];
+    sk_buf cells; /* each with a NUL */
+} ctl_table;
+
+static void cell(ctl_table *table, int column, const char *text)
+{
+    size_t len = strlen(text);
+    if (len > table->width[column]) table->width[column] = len;
+    sk_buf_append(&table->cells, text, len + 1);
+}
+
+static void cell_int(ctl_table *table, int column, const redisReply *value, const char *unit)
+{
+    char text[64] = "-";
+    if (value && ctl_int(value) >= 0) snprintf(text, sizeof text, "%" PRId64 "%s", ctl_int(value), unit);
+    cell(table, column, text);
+}
+
+static void cell_text(ctl_table *table, int column, const redisReply *value)
+{
+    char text[CELL_MAX];
+    sk_bytes bytes = ctl_text(value);
+    snprintf(text, sizeof text, "%.*s", (int)bytes.len, (const char *)bytes.data);
+    cell(table, column, bytes.len ? text : "-");
+}
+
+static void append_table(ctl_table *table, sk_buf *out)
+{
+    int column = 0;
+    for (size_t at = 0; at < table->cells.len; column = (column + 1) % table->columns) {
+        const char *text = (const char *)table->cells.data + at;
+        bool last = column == table->columns - 1;
+        sk_buf_printf(out, "%-*s%s", last ? 0 : (int)table->width[column], text, last ? "\n" : "  ");
+        at += strlen(text) + 1;
+    }
+    sk_buf_free(&table->cells);
+}
+
+static void headings(ctl_table *table, const char *const *texts)
+{
+    for (int i = 0; i < table->columns; i++) cell(table, i, texts[i]);
+}
+
+/* -- one question to every node ------------------------------------------------------------------------------------ */
+
+/* What a command does with one node's answer: prints it, and says CTL_OK or CTL_NO. */
+typedef int show_fn(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json);
+
+/* Asks each node; the worst outcome is the command's. With --json: {"nodes": [{"node": …, …}, …]}. */
+static int each_node(ctl_tool *ctl, const char *const *question, int words, show_fn *show)
+{
+    int worst = CTL_OK;
+    sk_buf text = {0};
+    ctl_json json = {.comma = false};
+    ctl_json_open(&json, NULL, '{');
+    ctl_json_open(&json, "nodes", '[');
+    for (int i = 0; i < ctl->node_count; i++) {
+        ctl_node *node = &ctl->nodes[i];
+        redisReply *answer = ctl_ask(ctl, node, words, question);
+        int outcome = CTL_FAILED;
+        if (answer) {
+            if (ctl->node_count > 1) sk_buf_printf(&text, "%s%s\n", i ? "\n" : "", node->name);
+            ctl_json_open(&json, NULL, '{');
+            ctl_json_text(&json, "node", sk_bytes_str(node->name));
+            outcome = show(ctl, node, answer, &text, &json);
+            ctl_json_close(&json, '}');
+            freeReplyObject(answer);
+        }
+        if (outcome > worst) worst = outcome;
+    }
+    ctl_json_close(&json, ']');
+    ctl_json_close(&json, '}');
+    if (ctl->json)
+        ctl_json_print(&json);
+    else
+        ctl_print(&text);
+    sk_buf_free(ctl->json ? &text : &json.out);
+    return worst;
+}
+
+static void json_regions(ctl_json *json, const redisReply *regions)
+{
+    ctl_json_open(json, "regions", '[');
+    for (size_t i = 0; i < ctl_count(regions); i++) ctl_json_map(json, NULL, regions->element[i]);
+    ctl_json_close(json, ']');
+}
+
+static void append_regions(const redisReply *regions, sk_buf *text)
+{
+    static const char *const names[] = {"REGION", "LINK", "LAG", "HEARD", "ROUND TRIP", "CLOCK", "TRANSFER", "VECTOR"};
+    ctl_table table = {.columns = 8};
+    headings(&table, names);
+    for (size_t i = 0; i < ctl_count(regions); i++) {
+        const redisReply *region = regions->element[i], *offset = ctl_field(region, "clock_offset_ms");
+        char clock[32] = "-";
+        if (offset) snprintf(clock, sizeof clock, "%+" PRId64 " ms", ctl_int(offset));
+        cell_text(&table, 0, ctl_field(region, "region"));
+        cell_text(&table, 1, ctl_field(region, "link"));
+        cell_int(&table, 2, ctl_field(region, "lag"), "");
+        cell_int(&table, 3, ctl_field(region, "heard_ms_ago"), " ms ago");
+        cell_int(&table, 4, ctl_field(region, "round_trip_ms"), " ms");
+        cell(&table, 5, clock);
+        cell_text(&table, 6, ctl_field(region, "transfer"));
+        cell_text(&table, 7, ctl_field(region, "vector"));
+    }
+    append_table(&table, text);
+}
+
+static int show_regions(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
+{
+    (void)ctl, (void)node;
+    append_regions(answer, text);
+    json_regions(json, answer);
+    return CTL_OK;
+}
+
+static bool links_up(const redisReply *regions)
+{
+    for (size_t i = 0; i < ctl_count(regions); i++) {
+        sk_bytes link = ctl_text(ctl_field(regions->element[i], "link"));
+        if (!sk_bytes_equal(link, sk_bytes_str("up")) && !sk_bytes_equal(link, sk_bytes_str("self"))) return false;
+    }
+    return true;
+}
+
+static int show_status(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
+{
+    static const char *const question[] = {"DIGEST"};
+    redisReply *digest = ctl_ask(ctl, node, 1, question);
+    if (!digest) return CTL_FAILED;
+    int64_t conflicts = 0;
+    for (size_t i = 0; i < ctl_count(answer); i++) conflicts += ctl_int(ctl_field(answer->element[i], "conflicts"));
+    sk_bytes hex = ctl_text(ctl_field(digest, "digest"));
+    append_regions(answer, text);
+    sk_buf_printf(text, "conflicts  %" PRId64 "\ndigest     %.*s\n", conflicts, (int)hex.len, (const char *)hex.data);
+    json_regions(json, answer);
+    ctl_json_int(json, "conflicts", conflicts);
+    ctl_json_text(json, "digest", hex);
+    ctl_json_bool(json, "links_up", links_up(answer));
+    freeReplyObject(digest);
+    return links_up(answer) ? CTL_OK : CTL_NO;
+}
+
+static int show_lag(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
+{
+    static const char *const names[] = {"REGION", "IT LACKS", "WE LACK", "HEARD"};
+    (void)ctl, (void)node;
+    ctl_table table = {.columns = 4};
+    headings(&table, names);
+    for (size_t i = 0; i < ctl_count(answer); i++) {
+        cell_text(&table, 0, ctl_field(answer->element[i], "region"));
+        cell_int(&table, 1, ctl_field(answer->element[i], "it_lacks"), "");
+        cell_int(&table, 2, ctl_field(answer->element[i], "we_lack"), "");
+        cell_int(&table, 3, ctl_field(answer->element[i], "heard_ms_ago"), " ms ago");
+    }
+    append_table(&table, text);
+    json_regions(json, answer);
+    return CTL_OK;
+}
+
+static int show_digest(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
+{
+    (void)ctl, (void)node;
+    sk_bytes hex = ctl_text(ctl_field(answer, "digest")), vector = ctl_text(ctl_field(answer, "vector"));
+    sk_buf_printf(text, "digest  %.*s\nvector  %.*s\n", (int)hex.len, (const char *)hex.data, (int)vector.len,
+                  (const char *)vector.data);
+    ctl_json_text(json, "digest", hex);
+    ctl_json_text(json, "vector", vector);
+    return CTL_OK;
+}
+
+int ctl_status(ctl_tool *ctl, int argc, char **argv)
+{
+    static const char *const question[] = {"REGION", "LIST"};
+    (void)argc, (void)argv;
+    return each_node(ctl, question, 2, show_status);
+}
+
+int ctl_region_list(ctl_tool *ctl, int argc, char **argv)
+{
+    static const char *const question[] = {"REGION", "LIST"};
+    (void)argc, (void)argv;
+    return each_node(ctl, question, 2, show_regions);
+}
+
+int ctl_region_lag(ctl_tool *ctl, int argc, char **argv)
+{
+    static const char *const question[] = {"REGION", "LAG"};
+    (void)argc, (void)argv;
+    return each_node(ctl, question, 2, show_lag);
+}
+
+int ctl_digest(ctl_tool *ctl, int argc, char **argv)
+{
+    static const char *const question[] = {"DIGEST"};
+    (void)argc, (void)argv;
+    return each_node(ctl, question, 1, show_digest);
+}
+
+static int show_ok(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
+{
+    (void)ctl, (void)node, (void)answer;
+    sk_buf_printf(text, "OK\n");
+    ctl_json_bool(json, "ok", true);
+    return CTL_OK;
+}
+
+int ctl_region_link(ctl_tool *ctl, int argc, char **argv)
+{
+    (void)argc;
+    const char *question[] = {"REGION", "LINK", argv[0], argv[1]};
+    return each_node(ctl, question, 4, show_ok);
+}

@@ -1,0 +1,151 @@
+/* MULTI, EXEC, WATCH (node/cmd_transaction.c). What is expected was asked of Redis 7.0. */
+#include "tests/unit/replica_harness.h"
+
+static int open_one(void **state)
+{
+    region *eu = calloc(1, sizeof *eu);
+    region_open(eu, "eu", NULL, NULL);
+    *state = eu;
+    return 0;
+}
+
+static int close_one(void **state)
+{
+    region *eu = *state;
+    sk_db_check(&eu->replica->db);
+    region_close(eu);
+    free(eu);
+    return 0;
+}
+
+static uint64_t transactions(const region *eu)
+{
+    return sk_vv_get(&eu->replica->db.vv, eu->replica->db.own);
+}
+
+static void exec_is_one_transaction(void **state)
+{
+    region *eu = *state;
+    uint64_t before = transactions(eu);
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "SET a 1", "+QUEUED");
+    expect(eu, "INCR a", "+QUEUED");
+    expect(eu, "LPUSH a", "-ERR unknown command 'LPUSH', with args beginning with: 'a' ");
+    expect(eu, "EXEC", "-EXECABORT Transaction discarded because of previous errors.");
+    expect(eu, "GET a", "$-1");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "SET a 1", "+QUEUED");
+    expect(eu, "INCR a", "+QUEUED");
+    expect(eu, "HGET a f", "+QUEUED");
+    expect(eu, "CLIENT ID", "+QUEUED");
+    expect(eu, "SADD s x", "+QUEUED");
+    expect(eu, "EXEC",
+           "*5 +OK :2 -WRONGTYPE Operation against a key holding the wrong kind of value :1 :1");
+    assert_int_equal(transactions(eu), before + 1);
+    assert_int_equal(eu->client->last_write.seq, transactions(eu));
+    expect(eu, "GET a", "$1 2");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "GET a", "+QUEUED");
+    expect(eu, "EXEC", "*1 $1 2");
+    assert_int_equal(transactions(eu), before + 1);
+}
+
+static void the_queue_has_rules(void **state)
+{
+    region *eu = *state;
+    expect(eu, "EXEC", "-ERR EXEC without MULTI");
+    expect(eu, "DISCARD", "-ERR DISCARD without MULTI");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "MULTI", "-ERR MULTI calls can not be nested");
+    expect(eu, "WATCH a", "-ERR WATCH inside MULTI is not allowed");
+    expect(eu, "EXEC", "*0");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "SET a 1", "+QUEUED");
+    expect(eu, "DISCARD", "+OK");
+    expect(eu, "GET a", "$-1");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "SET a", "-ERR wrong number of arguments for 'set' command");
+    expect(eu, "DISCARD", "+OK");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "SET a 1", "+QUEUED");
+    expect(eu, "RESET", "+RESET");
+    expect(eu, "EXEC", "-ERR EXEC without MULTI");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "HGETALL none", "+QUEUED");
+    expect(eu, "HELLO 3", "+QUEUED");
+    expect(eu, "HGETALL none", "+QUEUED");
+    expect(eu, "UNWATCH", "+QUEUED");
+    const char *answer = ask(eu, "EXEC");
+    assert_int_equal(strncmp(answer, "*4 *0 %7 ", 9), 0);
+    assert_string_equal(strstr(answer, "modules"), "modules *0 %0 +OK");
+}
+
+static void watch_sees_changes(void **state)
+{
+    region *eu = *state;
+    sk_client *second = sk_client_new(eu->replica);
+    expect(eu, "WATCH a b", "+OK");
+    assert_string_equal(ask_as(eu, second, "SET b 1"), "+OK");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "SET c 1", "+QUEUED");
+    expect(eu, "EXEC", "*-1");
+    expect(eu, "GET c", "$-1");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "SET c 1", "+QUEUED");
+    expect(eu, "EXEC", "*1 +OK");
+    expect(eu, "WATCH a", "+OK");
+    expect(eu, "SADD a x", ":1");
+    expect_begins(eu, "HELLO 3", "%7");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "EXEC", "_");
+    expect(eu, "WATCH a", "+OK");
+    assert_string_equal(ask_as(eu, second, "SADD a y"), ":1");
+    expect(eu, "UNWATCH", "+OK");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "EXEC", "*0");
+    assert_int_equal(eu->replica->watched_keys, 0);
+}
+
+static void watch_sees_deadlines(void **state)
+{
+    region *eu = *state;
+    expect(eu, "PSETEX a 50 v", "+OK");
+    expect(eu, "WATCH a", "+OK");
+    sk_replica_time(eu->replica, eu->replica->now_ms + 60, eu->replica->wall_ms + 60);
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "EXEC", "*-1");
+    /* it had expired before it was watched: its rows are still there, and that breaks nothing */
+    expect(eu, "WATCH a", "+OK");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "EXEC", "*0");
+}
+
+static void watch_sees_other_regions(void **state)
+{
+    (void)state;
+    region eu, us;
+    regions_open(&eu, &us);
+    expect(&eu, "WATCH h", "+OK");
+    expect(&us, "HSET h f 1", ":1");
+    regions_meet(&eu, &us);
+    expect(&eu, "MULTI", "+OK");
+    expect(&eu, "EXEC", "*-1");
+    expect(&eu, "MULTI", "+OK");
+    expect(&eu, "SET x 1", "+QUEUED");
+    expect(&eu, "SADD y 1", "+QUEUED");
+    expect(&eu, "EXEC", "*2 +OK :1");
+    regions_meet(&eu, &us);
+    expect(&us, "EXISTS x y", ":2");
+    region_close(&eu);
+    region_close(&us);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
+        ONE(exec_is_one_transaction), ONE(the_queue_has_rules), ONE(watch_sees_changes), ONE(watch_sees_deadlines),
+        cmocka_unit_test(watch_sees_other_regions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
