@@ -54,11 +54,12 @@ sk_number sk_number_read(sk_reader *reader)
     return sk_number_real(bytes.data[0] ? -real : real);
 }
 
-bool sk_count_reset(sk_count *count, uint64_t epoch, uint64_t seq, sk_number total)
+bool sk_count_reset(sk_count *count, uint64_t epoch, uint64_t seq, sk_number total, sk_dot by)
 {
     if (seq == 0 || epoch != count->epoch || seq <= count->base_seq) return false;
     count->base_seq = seq;
     count->base = total;
+    count->reset_by = by;
     return true;
 }
 

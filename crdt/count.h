@@ -7,12 +7,12 @@
  * nothing drifts. After Weidner and Almeida, "An Oblivious Observed-Reset Embeddable Replicated Counter" (2022).
  *
  * An entry whose base is its last increment is dead: it is read as absent and stays in no digest, but is kept until
- * the reset is stable, because a later increment of the same epoch may still come from elsewhere. An origin that finds
- * its own entry dead or gone begins a new epoch. */
+ * the reset that left it so is stable (not any other reset of the row), because a later increment of the same epoch may
+ * still come from elsewhere. An origin that finds its own entry dead or gone begins a new epoch. */
 #ifndef SK_CRDT_COUNT_H
 #define SK_CRDT_COUNT_H
 
-#include "crdt/pack.h"
+#include "crdt/dot.h"
 
 /* A whole number, or after INCRBYFLOAT a real one. */
 typedef struct {
@@ -26,6 +26,7 @@ typedef struct {
     sk_number total;   /* sum of increments since then */
     uint64_t base_seq; /* last increment that a reset saw; 0: none since epoch */
     sk_number base;    /* total at base_seq */
+    sk_dot reset_by;   /* of a dead one: the transaction that left it so */
 } sk_count;
 
 static inline sk_number sk_number_whole(int64_t whole)
@@ -46,12 +47,13 @@ bool sk_number_add(sk_number a, sk_number b, sk_number *sum);
 void sk_number_pack(sk_buf *buf, sk_number n);
 sk_number sk_number_read(sk_reader *reader);
 
-/** A reset saw this origin's entry at `seq` with `total` in `epoch`. True if the count changed. */
-bool sk_count_reset(sk_count *count, uint64_t epoch, uint64_t seq, sk_number total);
+/** Transaction `by` has a reset that saw this origin's entry at `seq` with `total` in `epoch`. True if the count
+ *  changed. */
+bool sk_count_reset(sk_count *count, uint64_t epoch, uint64_t seq, sk_number total, sk_dot by);
 /** The later of two bases of one epoch into `count`. True if it changed. */
 static inline bool sk_count_join_base(sk_count *count, const sk_count *other)
 {
-    return sk_count_reset(count, other->epoch, other->base_seq, other->base);
+    return sk_count_reset(count, other->epoch, other->base_seq, other->base, other->reset_by);
 }
 
 /* -- the sum of many entries -------------------------------------------------------------------------------------- */

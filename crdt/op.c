@@ -56,9 +56,12 @@ int sk_op_apply(const sk_op *op, sk_dot dot, sk_hlc hlc, const sk_vv *seen, cons
         }
         sk_entry count = *entry;
         bool was_live = sk_entry_live(entry);
-        for (uint32_t k = 0; k < op->reset_count; k++)
-            if (op->resets[k].dot.origin == count.dot.origin)
-                sk_count_reset(&count.count, op->resets[k].epoch, op->resets[k].dot.seq, op->resets[k].total);
+        for (uint32_t k = 0; k < op->reset_count; k++) {
+            const sk_reset *reset = &op->resets[k];
+            /* What it saw came before it; only a damaged one says more than we have. */
+            if (reset->dot.origin == count.dot.origin && reset->dot.seq <= count.dot.seq)
+                sk_count_reset(&count.count, reset->epoch, reset->dot.seq, reset->total, dot);
+        }
         bool live = sk_entry_live(&count);
         if (live && removes(op, seen, &count)) continue; /* only ever its own origin's: nothing concurrent can come */
         if (was_live && !live && left_dead) *left_dead = true;

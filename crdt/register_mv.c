@@ -4,17 +4,50 @@
 
 #include <math.h>
 
+static bool is_real_share(const sk_entry *entry)
+{
+    if (entry->kind != SK_ENTRY_COUNT || !sk_entry_live(entry)) return false;
+    return entry->count.total.is_real || (entry->count.base_seq && entry->count.base.is_real);
+}
+
+/* Adds the real shares from the least to the greatest: the last digits of such a sum depend on its order, and a row's
+ * order (by our own origin numbers) is another one in every region. */
+static void add_real_shares(const sk_row *row, sk_sum *sum)
+{
+    long double last = -INFINITY;
+    for (;;) {
+        long double next = INFINITY;
+        uint32_t times = 0;
+        for (uint32_t i = 0; i < row->count; i++) {
+            const sk_count *count = &row->entries[i].count;
+            if (!is_real_share(&row->entries[i])) continue;
+            long double share = sk_number_as_real(count->total);
+            if (count->base_seq) share -= sk_number_as_real(count->base);
+            if (share <= last || share > next) continue;
+            times = share < next ? 1 : times + 1;
+            next = share;
+        }
+        if (times == 0) return;
+        for (; times; times--) sk_sum_add(sum, sk_number_real(next));
+        last = next;
+    }
+}
+
 static sk_sum sum_of(const sk_row *row, bool *any)
 {
     sk_sum sum = {0};
+    bool any_real = false;
     *any = false;
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
         if (entry->kind != SK_ENTRY_COUNT || !sk_entry_live(entry)) continue;
         *any = true;
+        any_real |= is_real_share(entry);
+        if (is_real_share(entry)) continue;
         sk_sum_add(&sum, entry->count.total);
         if (entry->count.base_seq) sk_sum_subtract(&sum, entry->count.base);
     }
+    if (any_real) add_real_shares(row, &sum);
     return sum;
 }
 

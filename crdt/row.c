@@ -75,11 +75,14 @@ void sk_row_check(const sk_row *row)
     sk_assert(well_formed(row));
 }
 
-bool sk_row_strip(sk_row *row)
+bool sk_row_strip(sk_row *row, const sk_vv *stable)
 {
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < row->count; i++)
-        if (sk_entry_live(&row->entries[i])) row->entries[kept++] = row->entries[i];
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sk_entry *entry = &row->entries[i];
+        if (sk_entry_live(entry) || (stable && !sk_vv_covers(stable, entry->count.reset_by)))
+            row->entries[kept++] = *entry;
+    }
     bool changed = kept != row->count;
     row->count = kept;
     return changed;
@@ -94,9 +97,12 @@ static void pack_count(sk_buf *buf, const sk_entry *entry)
     sk_number_pack(buf, count->total);
     sk_pack_uint(buf, count->base_seq ? entry->dot.seq - count->base_seq + 1 : 0);
     if (count->base_seq) sk_number_pack(buf, count->base);
+    if (sk_entry_live(entry)) return;
+    sk_pack_uint(buf, count->reset_by.origin);
+    sk_pack_uint(buf, count->reset_by.seq);
 }
 
-static void read_count(sk_reader *reader, sk_entry *entry)
+static void read_count(sk_reader *reader, const sk_origin_map *map, sk_entry *entry)
 {
     sk_count *count = &entry->count;
     uint64_t age = sk_read_uint(reader);
@@ -109,6 +115,10 @@ static void read_count(sk_reader *reader, sk_entry *entry)
     }
     count->epoch = entry->dot.seq - age;
     count->base_seq = base_age ? entry->dot.seq - (base_age - 1) : 0;
+    if (sk_entry_live(entry)) return;
+    count->reset_by.origin = sk_read_origin(reader, map);
+    count->reset_by.seq = sk_read_uint(reader);
+    if (count->reset_by.seq == 0) reader->bad = true;
 }
 
 void sk_row_pack(sk_buf *buf, const sk_row *row, bool derived)
@@ -141,9 +151,12 @@ static void read_entry(sk_reader *reader, const sk_origin_map *map, uint64_t hea
     if (entry->dot.origin == SK_ORIGIN_UNKNOWN || entry->dot.seq == 0) reader->bad = true;
     switch (entry->kind) {
     case SK_ENTRY_VALUE: entry->value = sk_read_bytes(reader); break;
-    case SK_ENTRY_COUNT: read_count(reader, entry); break;
+    case SK_ENTRY_COUNT: read_count(reader, map, entry); break;
     case SK_ENTRY_MEMBER: break;
-    case SK_ENTRY_DEADLINE: entry->deadline_ms = sk_read_uint(reader); break;
+    case SK_ENTRY_DEADLINE:
+        entry->deadline_ms = sk_read_uint(reader);
+        if (entry->deadline_ms == 0) reader->bad = true;
+        break;
     default: reader->bad = true;
     }
 }
@@ -193,14 +206,13 @@ static bool holds_live(const sk_row *row, const sk_entry *like)
     return entry && sk_entry_live(entry);
 }
 
-/* The count of one origin after the merge: the entry that the rule keeps, with the latest base that either side knows;
- * where the rule keeps none, the latest dead record, so that a later increment of its epoch finds its base. */
+/* The count of one origin that both sides have: the entry that the rule keeps, with the latest base that either side
+ * knows; where the rule keeps none, the latest dead record, so that a later increment of its epoch finds its base. */
 static void merge_count(const sk_entry *s, const sk_entry *r, const sk_entry *kept, sk_row *out)
 {
-    sk_entry merged = kept ? *kept : !s ? *r : !r ? *s : s->dot.seq > r->dot.seq ? *s : *r;
-    if (s) sk_count_join_base(&merged.count, &s->count);
-    if (r) sk_count_join_base(&merged.count, &r->count);
-    /* Neither side holds it live and neither saw a base for it: it was removed and forgotten. Nothing is left. */
+    sk_entry merged = kept ? *kept : s->dot.seq > r->dot.seq ? *s : *r;
+    sk_count_join_base(&merged.count, &s->count);
+    sk_count_join_base(&merged.count, &r->count);
     if (!kept && sk_entry_live(&merged)) return;
     out->entries[out->count++] = merged;
 }
@@ -222,12 +234,17 @@ int sk_row_merge(const sk_row *s, const sk_vv *vv_s, const sk_row *r, const sk_v
                 continue;
             }
             const sk_entry *twin = count_of(other, entry->dot.origin);
-            if (side && twin) continue; /* seen from the other side */
+            if (!twin) {
+                /* Who has seen it and holds no record of it: its own origin removed it, or its reset was stable. A dead
+                 * one must not come back, or nobody would strip it. */
+                if (!sk_vv_covers(other_vv, entry->dot)) merged.entries[merged.count++] = *entry;
+                continue;
+            }
+            if (side) continue; /* seen from the other side */
             const sk_entry *kept = keep ? entry : NULL;
-            bool twin_kept = twin && sk_entry_live(twin) &&
-                             (holds_live(own, twin) || !sk_vv_covers(side ? known : vv_s, twin->dot));
+            bool twin_kept = sk_entry_live(twin) && (holds_live(own, twin) || !sk_vv_covers(vv_s, twin->dot));
             if (twin_kept && (!kept || twin->dot.seq > kept->dot.seq)) kept = twin;
-            merge_count(side ? twin : entry, side ? entry : twin, kept, &merged);
+            merge_count(entry, twin, kept, &merged);
         }
     }
     sk_row_sort(&merged);

@@ -77,8 +77,8 @@ int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_ro
  *  Sizes are R's. Values stay borrowed from both. SK_E_MEMORY. */
 int sk_row_merge(const sk_row *s, const sk_vv *vv_s, const sk_row *r, const sk_vv *known, sk_arena *arena, sk_row *out);
 
-/** Drops dead counts, in place. True if there were any. */
-bool sk_row_strip(sk_row *row);
+/** Drops the dead counts whose resets are stable (NULL: all), in place. True if there were any. */
+bool sk_row_strip(sk_row *row, const sk_vv *stable);
 
 /** Puts entries in order, in place (invariant 2). */
 void sk_row_sort(sk_row *row);

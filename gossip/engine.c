@@ -49,6 +49,7 @@ static void clear_session(sk_engine *engine, uint32_t peer)
 {
     sk_peer *p = &engine->peers[peer];
     sk_transfer_link_down(engine, peer);
+    sk_receive_link_down(engine, peer);
     p->state = LINK_DOWN;
     sk_origin_map_free(&p->map);
     sk_vv_free(&p->vv);
@@ -205,6 +206,7 @@ static int dispatch(sk_engine *engine, uint32_t peer, sk_bytes message)
     case SK_MESSAGE_HELLO: return sk_status_hello(engine, peer, &reader);
     case SK_MESSAGE_ORIGINS: return sk_status_origins(engine, peer, &reader);
     case SK_MESSAGE_STATUS: return sk_status_status(engine, peer, &reader);
+    case SK_MESSAGE_ENOUGH: return sk_send_enough(engine, peer, &reader);
     case SK_MESSAGE_RESEND: return sk_receive_resend(engine, peer, &reader);
     case SK_MESSAGE_BATCH:
         if (engine->incoming.peer == peer) engine->incoming.progress_ms = engine->now_ms; /* chunks queue behind it */

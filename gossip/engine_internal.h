@@ -22,11 +22,11 @@
 
 enum {
     PEERS_MAX = SK_MEMBERS_MAX - 1,
-    RESEND_MS = 100,            /* a RESEND waits at least this long: more may be dropped meanwhile */
-    BUSY_MS = 50,               /* how often a busy sink is asked again */
-    RELAY_REVIEWS = 4,          /* relays are reviewed this often within relay_ms */
+    RESEND_MS = 100,              /* a RESEND waits at least this long: more may be dropped meanwhile */
+    BUSY_MS = 50,                 /* how often a busy sink is asked again */
+    RELAY_REVIEWS = 4,            /* relays are reviewed this often within relay_ms */
     GOSSIP_BYTES_MAX = 64 * 1024, /* about; what does not fit goes with the next heartbeat */
-    MESSAGE_SLACK = 4 * 1024,   /* headers around a transaction or rows of the largest size */
+    MESSAGE_SLACK = 4 * 1024,     /* headers around a transaction or rows of the largest size */
 };
 
 #define NEVER UINT64_MAX
@@ -40,15 +40,16 @@ typedef struct {
 
 /* One origin on one link. */
 typedef struct {
-    uint64_t next;       /* seq to send next; 0: not set, the peer's vector + 1 */
-    bool continues;      /* next - 1 was sent in this session: the peer has its time and `seen` to go on from */
-    sk_hlc sent_hlc;     /* its time */
-    bool relaying;       /* the peer gets this origin from us, though it is not our own */
-    uint64_t lag_seq;    /* where the peer's vector stood… */
+    uint64_t next;         /* seq to send next; 0: not set, the peer's vector + 1 */
+    bool continues;        /* next - 1 was sent in this session: the peer has its time and `seen` to go on from */
+    sk_hlc sent_hlc;       /* its time */
+    bool relaying;         /* the peer gets this origin from us, though it is not our own */
+    uint64_t lag_seq;      /* where the peer's vector stood… */
     uint64_t lag_since_ms; /* …at this time, when it was first found behind; NEVER: it is not */
-    uint64_t got;        /* receiving: the last seq that came; 0: none */
+    uint64_t got;          /* receiving: the last seq that came; 0: none */
     sk_hlc got_hlc;
     sk_seen got_seen;
+    uint64_t enough_at_ms; /* when we may say again that we need no relay of it */
 } sk_track;
 
 typedef enum { LINK_DOWN, LINK_GREETING, LINK_UP } sk_link_state;
@@ -66,9 +67,9 @@ typedef struct {
 typedef struct {
     /* what is known of the member, with or without a link */
     char region[SK_REGION_NAME_MAX + 1];
-    sk_vv acked;      /* owned; durable there */
-    uint64_t term;    /* of `acked`: see status.c */
-    uint32_t current; /* its own origin, or SK_ORIGIN_UNKNOWN */
+    sk_vv acked;           /* owned; durable there */
+    uint64_t term;         /* of `acked`: see status.c */
+    uint32_t current;      /* its own origin, or SK_ORIGIN_UNKNOWN */
     sk_peer_status counts; /* only the counters and times in it */
 
     /* session */
@@ -81,8 +82,8 @@ typedef struct {
     uint64_t neighbours; /* bit per peer: regions that it has links with */
     sk_track *tracks;    /* owned; index = origin */
     uint32_t track_count;
-    bool blocked;        /* its queue was full */
-    uint32_t send_from;  /* origin that the next round of sending begins with */
+    bool blocked;         /* its queue was full */
+    uint32_t send_from;   /* origin that the next round of sending begins with */
     uint32_t gossip_from; /* member that the next heartbeat's gossip begins with */
     uint64_t heard_ms;
     uint64_t heartbeat_at_ms, ack_at_ms, flush_at_ms, resend_at_ms, review_at_ms; /* NEVER: not set */
@@ -90,7 +91,7 @@ typedef struct {
     bool has_ping;
     uint64_t ping_ms, ping_came_ms; /* theirs, to be given back */
     bool has_offer;
-    sk_vv offer; /* owned; what a transfer from it would bring */
+    sk_vv offer;        /* owned; what a transfer from it would bring */
     uint64_t requested; /* number of the last transfer we asked for */
     sk_outgoing out;
 } sk_peer;
@@ -104,8 +105,8 @@ typedef struct {
 } sk_held_lane;
 
 typedef struct {
-    uint32_t peer;        /* NO_PEER: none */
-    bool begun;           /* BEGIN has come */
+    uint32_t peer; /* NO_PEER: none */
+    bool begun;    /* BEGIN has come */
     uint64_t number, chunks, progress_ms;
     uint64_t retry_at_ms; /* the sink was busy */
 } sk_incoming;
@@ -118,8 +119,8 @@ struct sk_engine {
     const sk_origins *origins; /* the host's */
     const uint32_t *own;       /* the host's */
     uint64_t now_ms, wall_ms;
-    sk_vv durable;   /* owned */
-    uint64_t term;   /* of our own acknowledgements */
+    sk_vv durable;         /* owned */
+    uint64_t term;         /* of our own acknowledgements */
     uint32_t fresh_origin; /* one of ours that this process began: nobody can know more of it */
     uint32_t origin_count; /* of *origins, when we last looked */
     sk_ring ring;
@@ -130,15 +131,15 @@ struct sk_engine {
     size_t held_bytes;
     uint64_t held_retry_at_ms; /* applying one failed for a while */
     sk_incoming incoming;
-    sk_vv stable;       /* owned; last handed to forget */
-    bool stable_waits;  /* `stable_next` waits until `stable_need` is applied */
-    sk_vv stable_next;  /* owned */
-    sk_vv stable_need;  /* owned */
-    uint64_t stable_at_ms; /* when to look again; NEVER: nothing changed */
-    sk_buf out;         /* the message being made */
+    sk_vv stable;                            /* owned; last handed to forget */
+    bool stable_waits;                       /* `stable_next` waits until `stable_need` is applied */
+    sk_vv stable_next;                       /* owned */
+    sk_vv stable_need;                       /* owned */
+    uint64_t stable_at_ms;                   /* when to look again; NEVER: nothing changed */
+    sk_buf out;                              /* the message being made */
     sk_buf names, gossip, ops, txns, raises; /* scratch */
-    sk_arena arena;     /* scratch: one transaction's operations */
-    sk_vv seen;         /* scratch */
+    sk_arena arena;                          /* scratch: one transaction's operations */
+    sk_vv seen;                              /* scratch */
 };
 
 /* -- engine.c ------------------------------------------------------------------------------------------------------ */
@@ -196,6 +197,7 @@ static inline uint64_t sk_send_next(const sk_peer *peer, uint32_t origin)
 
 int sk_receive_batch(sk_engine *engine, uint32_t peer, sk_reader *reader);
 int sk_receive_resend(sk_engine *engine, uint32_t peer, sk_reader *reader);
+int sk_send_enough(sk_engine *engine, uint32_t peer, sk_reader *reader);
 /** Applies held transactions until none can be, after the applied vector moved by other means. */
 void sk_receive_release(sk_engine *engine);
 /** Asks this peer to send again, soon. */
@@ -203,6 +205,8 @@ void sk_receive_want(sk_engine *engine, uint32_t peer);
 void sk_receive_send_resend(sk_engine *engine, uint32_t peer);
 /** The applied vector went back: what does not follow it any more is dropped, and asked for again. */
 void sk_receive_rolled_back(sk_engine *engine);
+/** Drops what came over this link and is held back, and what follows it: it is sent again when the link is back. */
+void sk_receive_link_down(sk_engine *engine, uint32_t peer);
 /** Drops everything held back. */
 void sk_receive_drop_all(sk_engine *engine);
 void sk_receive_check(const sk_engine *engine);

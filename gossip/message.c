@@ -18,7 +18,7 @@ int sk_message_type_read(sk_reader *reader)
 {
     uint64_t type = sk_read_uint(reader);
     if (reader->bad) return SK_E_MALFORMED;
-    return type >= SK_MESSAGE_HELLO && type <= SK_MESSAGE_GOODBYE ? (int)type : SK_E_PROTOCOL;
+    return type >= SK_MESSAGE_HELLO && type <= SK_MESSAGE_ENOUGH ? (int)type : SK_E_PROTOCOL;
 }
 
 /* 0 if all was read and good. */
@@ -255,7 +255,8 @@ void sk_batch_pack(sk_buf *buf, const sk_batch *batch)
 void sk_batch_txn_pack(sk_buf *buf, sk_hlc before, sk_hlc hlc, uint32_t op_count, sk_bytes raise, sk_bytes ops)
 {
     bool counter_zero = (hlc & ((1 << HLC_COUNTER_BITS) - 1)) == 0;
-    sk_pack_uint(buf, (uint64_t)op_count << HEAD_SHIFT | (raise.len ? RAISES : 0U) | (counter_zero ? COUNTER_ZERO : 0U));
+    sk_pack_uint(buf,
+                 (uint64_t)op_count << HEAD_SHIFT | (raise.len ? RAISES : 0U) | (counter_zero ? COUNTER_ZERO : 0U));
     if (counter_zero)
         sk_pack_int(buf, (int64_t)(hlc >> HLC_COUNTER_BITS) - (int64_t)(before >> HLC_COUNTER_BITS));
     else
@@ -393,5 +394,11 @@ int sk_cancel_read(sk_reader *reader, uint64_t *number, bool *by_source, int *co
 int sk_goodbye_read(sk_reader *reader, int *code)
 {
     *code = read_code(reader);
+    return finish(reader);
+}
+
+int sk_enough_read(sk_reader *reader, const sk_origin_map *map, uint32_t *origin)
+{
+    *origin = sk_read_origin(reader, map);
     return finish(reader);
 }

@@ -16,6 +16,7 @@
  *   END        number
  *   CANCEL     number, by the source?, code
  *   GOODBYE    code                                                  nothing follows
+ *   ENOUGH     origin                                                I get it from others, too: you need not relay it
  *
  * A vector is [origin, seq …], zeros left out. News is what a node tells of itself and of others:
  *   own origin, term, [regions that it has links with …], [region, term, current origin + 1 or 0, vv …]
@@ -47,6 +48,7 @@ typedef enum {
     SK_MESSAGE_END,
     SK_MESSAGE_CANCEL,
     SK_MESSAGE_GOODBYE,
+    SK_MESSAGE_ENOUGH,
 } sk_message_type;
 
 #define SK_SEQ_MAX ((uint64_t)1 << 62) /* seqs, terms and times above this are not believed */
@@ -191,5 +193,6 @@ int sk_chunk_ack_read(sk_reader *reader, uint64_t *number, uint64_t *chunks);
 int sk_end_read(sk_reader *reader, uint64_t *number);
 int sk_cancel_read(sk_reader *reader, uint64_t *number, bool *by_source, int *code);
 int sk_goodbye_read(sk_reader *reader, int *code);
+int sk_enough_read(sk_reader *reader, const sk_origin_map *map, uint32_t *origin);
 
 #endif

@@ -2,7 +2,8 @@
  * the sender's origin numbers to ours.
  *
  * A transaction that follows the applied vector, and whose `seen` is covered by it, is applied. One that follows but
- * has to wait is held back. One that does not follow, or finds no room, is dropped, and the sender is asked for it again.
+ * has to wait is held back. One that does not follow, or finds no room, is dropped, and the sender is asked for it
+ * again.
  *
  * Invariants (sk_receive_check):
  *  1. What is held of an origin are consecutive seqs, the first one the next to be applied.
@@ -84,6 +85,13 @@ void sk_receive_want(sk_engine *engine, uint32_t peer)
     sk_sooner(&from->resend_at_ms, engine->now_ms + pause);
 }
 
+/* Something held was dropped: others may have been told that it is here, or may have sent it in vain. */
+static void want_all(sk_engine *engine, uint32_t except)
+{
+    for (uint32_t m = 0; m < engine->peer_count; m++)
+        if (m != except) sk_receive_want(engine, m);
+}
+
 void sk_receive_send_resend(sk_engine *engine, uint32_t peer)
 {
     sk_peer *from = &engine->peers[peer];
@@ -142,6 +150,28 @@ static void drop_lane(sk_engine *engine, uint32_t origin)
 void sk_receive_drop_all(sk_engine *engine)
 {
     for (uint32_t o = 0; o < engine->held_lanes; o++) drop_lane(engine, o);
+}
+
+void sk_receive_link_down(sk_engine *engine, uint32_t peer)
+{
+    for (uint32_t o = 0; o < engine->held_lanes && engine->held_bytes > 0; o++) {
+        sk_held_lane *lane = &engine->held[o];
+        sk_held *last = NULL, *held = lane->first;
+        while (held && held->peer != peer) {
+            last = held;
+            held = held->next;
+        }
+        if (!held) continue;
+        *(last ? &last->next : &lane->first) = NULL;
+        lane->last = last;
+        if (last) lane->end = last->seq;
+        for (sk_held *next; held; held = next) {
+            next = held->next;
+            engine->held_bytes -= held->size;
+            free(held);
+        }
+        want_all(engine, peer);
+    }
 }
 
 void sk_receive_free(sk_engine *engine)
@@ -224,6 +254,7 @@ static bool release_lane(sk_engine *engine, uint32_t origin)
         }
         if (sk_error_class(status) == SK_CLASS_HANGUP) {
             drop_lane(engine, origin);
+            want_all(engine, peer);
             sk_link_close(engine, peer, status, true);
         } else {
             engine->held_retry_at_ms = engine->now_ms + RESEND_MS;
@@ -248,7 +279,7 @@ void sk_receive_rolled_back(sk_engine *engine)
     for (uint32_t o = 0; o < engine->held_lanes; o++)
         if (engine->held[o].first && engine->held[o].first->seq != sk_vv_get(engine->applied, o) + 1)
             drop_lane(engine, o);
-    for (uint32_t m = 0; m < engine->peer_count; m++) sk_receive_want(engine, m);
+    want_all(engine, NO_PEER);
 }
 
 /* -- batches ------------------------------------------------------------------------------------------------------- */
@@ -370,14 +401,28 @@ static void note_end(sk_engine *engine, sk_track *track, const sk_batch *batch)
     list_seen(&engine->seen, batch->origin, track->got_seen.list);
 }
 
+/* A relay brought only what was here. */
+static void say_enough(sk_engine *engine, uint32_t peer, uint32_t origin)
+{
+    sk_track *track = sk_link_track(engine, &engine->peers[peer], origin);
+    if (engine->now_ms < track->enough_at_ms) return;
+    track->enough_at_ms = engine->now_ms + engine->limits.relay_ms / RELAY_REVIEWS;
+    sk_message_begin(&engine->out, SK_MESSAGE_ENOUGH);
+    sk_pack_uint(&engine->out, origin);
+    sk_link_send(engine, peer);
+}
+
 int sk_receive_batch(sk_engine *engine, uint32_t peer, sk_reader *reader)
 {
     sk_peer *from = &engine->peers[peer];
     sk_batch batch;
     int status = decode_batch(engine, from, reader, &batch);
     if (!status && batch.origin == *engine->own) status = sk_status_amnesia(engine, batch.first + batch.count - 1);
+    uint64_t duplicates = from->counts.duplicate_txns;
     if (!status) status = take_batch(engine, peer, &batch);
     if (!status) note_end(engine, sk_link_track(engine, from, batch.origin), &batch);
+    duplicates = from->counts.duplicate_txns - duplicates;
+    if (!status && duplicates == batch.count && batch.origin != from->current) say_enough(engine, peer, batch.origin);
     if (!status && engine->held_bytes > 0) sk_receive_release(engine);
     if (engine->ops.cap > SCRATCH_KEEP) sk_buf_free(&engine->ops);
     return status;

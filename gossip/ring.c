@@ -31,6 +31,7 @@ struct sk_ring_entry {
     sk_ring_segment *segment;
     size_t offset; /* of the header; then raise, operations, checkpoint */
     uint32_t raise_len, ops_len, checkpoint_len, op_count;
+    bool fresh;
 };
 
 void sk_ring_init(sk_ring *ring, size_t bytes_max, uint32_t txns_max)
@@ -260,6 +261,7 @@ void sk_ring_append(sk_ring *ring, const sk_txn *txn)
     if (lane->count == 0 || txn->dot.seq != lane->first + lane->count) start_lane(ring, origin, txn->dot.seq);
     size_t raise_len, checkpoint_len;
     encode_seen(ring, txn, &raise_len, &checkpoint_len);
+    bool fresh = lane->count == 0;
     size_t len = raise_len + txn->ops.len + checkpoint_len;
     if (txn->ops.len > UINT32_MAX / 2 || cost_of(len) > ring->bytes_max) return;
     while (ring->bytes + cost_of(len) > ring->bytes_max || (ring->txns_max && ring->txns >= ring->txns_max))
@@ -284,7 +286,8 @@ void sk_ring_append(sk_ring *ring, const sk_txn *txn)
                                        .raise_len = (uint32_t)raise_len,
                                        .ops_len = (uint32_t)txn->ops.len,
                                        .checkpoint_len = (uint32_t)checkpoint_len,
-                                       .op_count = txn->op_count};
+                                       .op_count = txn->op_count,
+                                       .fresh = fresh};
     segment->len += sizeof header + padded;
     segment->live++;
     ring->bytes += cost_of(len);
@@ -342,6 +345,7 @@ sk_ring_txn sk_ring_get(const sk_ring *ring, uint32_t origin, uint64_t seq)
     const uint8_t *record = record_of(entry);
     return (sk_ring_txn){.hlc = entry->hlc,
                          .op_count = entry->op_count,
+                         .fresh = entry->fresh,
                          .raise = sk_bytes_of(record, entry->raise_len),
                          .ops = sk_bytes_of(record + entry->raise_len, entry->ops_len)};
 }
@@ -377,6 +381,7 @@ void sk_ring_check(const sk_ring *ring)
             sk_assert(header.origin == o);
             sk_assert(header.len == record_len(entry));
             sk_assert(entry->offset >= entry->segment->head);
+            sk_assert(i == lane->head || !entry->fresh);
             bytes += cost_of(record_len(entry));
         }
     }

@@ -1,9 +1,9 @@
 /* The ring of recent transactions: what the live tier sends from.
  *
  * All origins share it and all links read it. A transaction is encoded once, when it enters: its operations as the
- * transaction has them, its `seen` as what it raises over the transaction before it (usually nothing). That is what goes
- * on the wire too, so sending is copying. Records lie in large segments in order of arrival; each origin has a lane,
- * an index over its records. The oldest record leaves first, whatever its origin.
+ * transaction has them, its `seen` as what it raises over the transaction before it (usually nothing). That is what
+ * goes on the wire too, so sending is copying. Records lie in large segments in order of arrival; each origin has a
+ * lane, an index over its records. The oldest record leaves first, whatever its origin.
  *
  * The full `seen` of any transaction in the ring is found from the nearest full copy before it (one in CHECKPOINT_EVERY
  * has one, and the lane keeps what the first one's raise is over).
@@ -48,6 +48,7 @@ typedef struct {
     sk_hlc hlc;
     uint32_t op_count;
     sk_bytes raise; /* packed (array of origin, increase…) over the transaction before; empty: nothing raised */
+    bool fresh;     /* the lane began with it: the raise is over nothing */
     sk_bytes ops;
 } sk_ring_txn;
 

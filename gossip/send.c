@@ -1,12 +1,14 @@
 /* Live sending: our own origin to everybody, other origins to whom they do not reach otherwise.
  *
- * Per link and origin a cursor says which seq goes next. It begins behind the peer's vector, moves with what is sent, so
- * that nothing goes over a link twice in a session, and goes back only when the peer asks (RESEND) or a transfer fails.
+ * Per link and origin a cursor says which seq goes next. It begins behind the peer's vector, moves with what is sent,
+ * so that nothing goes over a link twice in a session, and goes back only when the peer asks (RESEND) or a transfer
+ * fails.
  *
  * Relays. Our current origin is ours to send, at once. Any other origin a peer gets from us only if it cannot get it
  * itself (no link with the origin's region, or that region now writes under another incarnation) and has stood still
- * below us for relay_ms. Of several who could, the one with the smallest name begins; the others wait twice as long,
- * and stop when they see that the peer advances without them. Once a relay is on it has no more delay than the link.
+ * below us for relay_ms. Of several who could, the one with the smallest name begins; the others wait twice as long.
+ * Once a relay is on it has no more delay than the links. It ends when the peer has a link of its own, or says ENOUGH:
+ * whoever gets nothing but duplicates over a relay says so. Should all relays end at once, the wait begins again.
  *
  * Where the ring no longer has what a cursor needs, the peer is offered a transfer. */
 #include "gossip/engine_internal.h"
@@ -47,6 +49,7 @@ static send_result send_batch(sk_engine *engine, uint32_t peer, uint32_t origin,
     end = sk_ring_fit(&engine->ring, origin, from, end, bytes);
 
     sk_track *track = sk_link_track(engine, to, origin);
+    if (sk_ring_get(&engine->ring, origin, from).fresh) track->continues = false; /* it does not say over what */
     sk_batch batch = {origin, track->continues, from, (uint32_t)(end - from + 1)};
     sk_message_begin(&engine->out, SK_MESSAGE_BATCH);
     sk_batch_pack(&engine->out, &batch);
@@ -180,7 +183,15 @@ void sk_send_advance(sk_engine *engine, uint32_t peer, uint32_t origin)
     if (origin >= to->track_count) return;
     sk_track *track = &to->tracks[origin];
     if (track->next == 0 || track->next > sk_vv_get(&to->vv, origin)) return;
-    if (track->relaying && !is_first_in_line(engine, to, origin)) stop_relay(track); /* somebody else brings it */
     track->next = sk_vv_get(&to->vv, origin) + 1;
     track->continues = false;
+}
+
+int sk_send_enough(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    sk_peer *to = &engine->peers[peer];
+    uint32_t origin;
+    int status = sk_enough_read(reader, &to->map, &origin);
+    if (!status && origin < to->track_count) stop_relay(&to->tracks[origin]);
+    return status;
 }

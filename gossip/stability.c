@@ -1,8 +1,8 @@
 /* What may be forgotten (engine.h, invariant 3), in two phases.
  *
  * First: when the meet of all acknowledgements has moved, it is kept as `stable_next`, and with it `stable_need`: for
- * each member how far its own origins went in what it has acknowledged by now. A member acknowledges a consistent cut of
- * its database; so whatever it originated without having seen all of stable_next lies at or below stable_need.
+ * each member how far its own origins went in what it has acknowledged by now. A member acknowledges a consistent cut
+ * of its database; so whatever it originated without having seen all of stable_next lies at or below stable_need.
  * Second: once that is applied here, stable_next is handed to the host. Both stay fixed in between, so that new writes
  * cannot put it off for ever.
  *

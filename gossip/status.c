@@ -1,7 +1,7 @@
 /* Who has what: HELLO, STATUS, and what they tell of members that we have no link with.
  *
- * Two things are kept apart. A peer's `vv` is what it said in this session; it decides what the peer is sent. A member's
- * `acked` is what it is known to have on disk, from itself or from others; it decides what may be forgotten.
+ * Two things are kept apart. A peer's `vv` is what it said in this session; it decides what the peer is sent. A
+ * member's `acked` is what it is known to have on disk, from itself or from others; it decides what may be forgotten.
  *
  * Terms. What is known of a member spreads through others, so old words may arrive after newer ones. Within one life of
  * its database a member's acknowledgements only grow, and joining them in any order is right. When it comes back with
@@ -11,10 +11,11 @@
  *  3. A member that hears of itself takes over a term that is higher than its own (it starts at 0, and need not keep it
  *     on disk), if it has what is said there. If it does not, it has come back with less: it begins the next term, and
  *     with it a new incarnation, because of its own history too something may be missing that others know.
- *  4. A member that begins or takes over a term says its whole vector to every link.
- * Rule 3 mends what rule 2 cannot see: words about a former life that reach a node which never saw that life. Until
- * then stability may count them; what that lets us forget is above nothing that the member can still need, because the
- * floor rises with it and sends the member to tier 3.
+ *  4. Whoever knows other words about a peer than the peer's own in this session tells the peer.
+ *  5. A member that begins or takes over a term says its whole vector to every link.
+ * Rules 3 and 4 mend what rule 2 cannot see: words about a former life that reach a node which never saw that life.
+ * Until then stability may count them. What is forgotten by that does the member no harm: the floor rises with it, and
+ * a member below the floor is sent everything (tier 3).
  *
  * Amnesia. Whoever knows more of our own origin than we do shows that we have come back with less. An incarnation that
  * began in this process cannot be known better elsewhere: who says so breaks the protocol. */
@@ -43,7 +44,8 @@ static uint32_t gather_gossip(sk_engine *engine, uint32_t peer, bool hello)
     sk_peer *to = &engine->peers[peer];
     uint32_t count = 0;
     sk_buf_reset(&engine->gossip);
-    if (!is_empty(&to->acked) && (hello || to->said_term != to->term)) pack_gossip_of(engine, peer, &count);
+    bool differs = to->said_term != to->term || !sk_vv_at_most(&to->acked, &to->vv);
+    if (!is_empty(&to->acked) && (hello || differs)) pack_gossip_of(engine, peer, &count);
     for (uint32_t i = 0; i < engine->peer_count; i++) {
         uint32_t member = (to->gossip_from + i) % engine->peer_count;
         if (member == peer || is_empty(&engine->peers[member].acked)) continue;
@@ -115,7 +117,7 @@ void sk_status_spread(sk_engine *engine)
             sk_sooner(&engine->peers[m].heartbeat_at_ms, engine->now_ms + engine->limits.ack_ms);
 }
 
-/* Rule 4. */
+/* Rule 5. */
 static void spread_all(sk_engine *engine)
 {
     for (uint32_t m = 0; m < engine->peer_count; m++) {
@@ -208,8 +210,7 @@ static int take_gossip(sk_engine *engine, uint32_t peer, sk_list list)
         }
         status = sk_status_amnesia(engine, sk_vv_get(&acked, *engine->own));
         uint32_t member = sk_engine_find(engine, gossip.region);
-        if (!status && member != NO_PEER && member != peer)
-            hear_about(engine, &engine->peers[member], &gossip, &acked);
+        if (!status && member != NO_PEER && member != peer) hear_about(engine, &engine->peers[member], &gossip, &acked);
     }
     sk_vv_free(&acked);
     return status;
@@ -238,8 +239,8 @@ static int intern(sk_engine *engine, sk_peer *peer, const sk_announced *origin)
     uint32_t known = sk_origin_map_get(&peer->map, origin->number);
     if (known != SK_ORIGIN_UNKNOWN) {
         const sk_origin *before = &engine->origins->list[known];
-        bool same = before->incarnation == origin->incarnation &&
-                    sk_bytes_equal(sk_bytes_str(before->region), origin->region);
+        bool same =
+            before->incarnation == origin->incarnation && sk_bytes_equal(sk_bytes_str(before->region), origin->region);
         return same ? 0 : SK_E_PROTOCOL;
     }
     uint32_t ours;
@@ -315,7 +316,8 @@ static int check_status(const sk_engine *engine, const sk_peer *from, const sk_s
 {
     for (uint32_t o = 0; o < said->vv.count; o++)
         if (said->vv.seq[o] && said->vv.seq[o] < sk_vv_get(&from->vv, o)) return SK_E_PROTOCOL;
-    if (said->heartbeat && strcmp(engine->origins->list[said->news.own].region, from->region) != 0) return SK_E_PROTOCOL;
+    if (said->heartbeat && strcmp(engine->origins->list[said->news.own].region, from->region) != 0)
+        return SK_E_PROTOCOL;
     return 0;
 }
 

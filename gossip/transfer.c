@@ -190,8 +190,8 @@ static void send_request(sk_engine *engine, uint32_t peer)
 {
     sk_peer *from = &engine->peers[peer];
     from->has_offer = false;
-    engine->incoming = (sk_incoming){
-        .peer = peer, .number = ++from->requested, .progress_ms = engine->now_ms, .retry_at_ms = NEVER};
+    engine->incoming =
+        (sk_incoming){.peer = peer, .number = ++from->requested, .progress_ms = engine->now_ms, .retry_at_ms = NEVER};
     sk_transfer_progress progress = {0};
     sk_request request = {.number = from->requested, .known = *engine->applied};
     request.resumable = engine->host.sink_progress(engine->host.self, &progress) == 1;

@@ -1,12 +1,12 @@
-/* The commands of hashes. A field is a row of its own, a register like a string key's (crdt/register_mv.h): concurrent
- * writes of one field become siblings, HINCRBY and HINCRBYFLOAT add up, and a removal takes only what it saw, so that an
- * update somewhere else survives it.
+/* The commands of hashes. A field is a row of its own, a register like a string key's (crdt/register_mv.h):
+ * concurrent writes of one field become siblings, HINCRBY and HINCRBYFLOAT add up, and a removal takes only what it
+ * saw, so that an update somewhere else survives it.
  *
- * - HSET writes also what the field holds already: to whoever removes the field elsewhere at the same time this write
- *   must be one that the removal had not seen. The reply is Redis' own (0 new fields).
- * - What needs a field's value is refused with -CONFLICT when the field has siblings (policy `siblings`): HGETALL, HVALS,
- *   HMGET, HSCAN and HRANDFIELD WITHVALUES as a whole, since a reply has one value for each. HKEYS, HLEN, HEXISTS, HDEL,
- *   HSET do not care.
+ * - HSET writes also what the field holds already: to whoever removes the field elsewhere at the same time this
+ *   write must be one that the removal had not seen. The reply is Redis' own (0 new fields).
+ * - What needs a field's value is refused with -CONFLICT when the field has siblings (policy `siblings`): HGETALL,
+ *   HVALS, HMGET, HSCAN and HRANDFIELD WITHVALUES as a whole, since a reply has one value for each. HKEYS, HLEN,
+ *   HEXISTS, HDEL, HSET do not care.
  * - HLEN and the existence of a key come from the key's own row, which counts its fields; nothing else is read. */
 #include "node/collection.h"
 #include "node/sample.h"
@@ -15,7 +15,7 @@
 
 #include <math.h>
 
-/* -- one field ----------------------------------------------------------------------------------------------------------- */
+/* -- one field ----------------------------------------------------------------------------------------------------- */
 
 static bool has_content(const sk_row *row)
 {
@@ -91,7 +91,7 @@ static void hmget(sk_ctx *ctx)
     sk_collected_send(&values, sk_reply_array);
 }
 
-/* -- writing ---------------------------------------------------------------------------------------------------------------- */
+/* -- writing ------------------------------------------------------------------------------------------------------- */
 
 static bool set_fields(sk_ctx *ctx, int64_t *created)
 {
@@ -189,7 +189,7 @@ static void hincrbyfloat(sk_ctx *ctx)
     if (add_to_field(ctx, sk_number_real(by), &shown)) sk_reply_bulk(ctx->reply, shown);
 }
 
-/* -- many fields -------------------------------------------------------------------------------------------------------------- */
+/* -- many fields --------------------------------------------------------------------------------------------------- */
 
 static void hlen(sk_ctx *ctx)
 {
@@ -310,7 +310,7 @@ static void hscan(sk_ctx *ctx)
     sk_collection_scan(ctx, SK_TABLE_HASH);
 }
 
-/* -- the table ---------------------------------------------------------------------------------------------------------------- */
+/* -- the table ----------------------------------------------------------------------------------------------------- */
 
 #define READS SK_CMD_READONLY
 #define READS_FAST (READS | SK_CMD_FAST)

@@ -2,11 +2,11 @@
  * empty one costs, and only the addition travels.
  *
  * - Add wins: a removal takes the additions that it saw, and no other. So SADD writes also a member that is there
- *   already: its client asked for the member to be there, and a removal made elsewhere at the same time has not seen this
- *   addition. The reply is Redis' own (0 new members).
+ *   already: its client asked for the member to be there, and a removal made elsewhere at the same time has not seen
+ *   this addition. The reply is Redis' own (0 new members).
  * - SCARD and the existence of a key come from the key's own row, which counts its members; nothing else is read.
- * - Members are kept in the order of their bytes. Sets of like sizes are intersected and subtracted by passing over both
- *   side by side; where one is much larger, by looking into it.
+ * - Members are kept in the order of their bytes. Sets of like sizes are intersected and subtracted by passing over
+ *   both side by side; where one is much larger, by looking into it.
  * - The STORE commands know their whole result before their first change. */
 #include "node/collection.h"
 #include "node/sample.h"
@@ -42,7 +42,7 @@ static bool remove_member(sk_ctx *ctx, sk_bytes key, sk_bytes member, bool *ther
     return !*there || sk_member_remove(ctx, &name, &row);
 }
 
-/* -- members -------------------------------------------------------------------------------------------------------------- */
+/* -- members ------------------------------------------------------------------------------------------------------- */
 
 static void sadd(sk_ctx *ctx)
 {
@@ -152,7 +152,7 @@ static void sscan(sk_ctx *ctx)
     sk_collection_scan(ctx, SK_TABLE_SET);
 }
 
-/* -- random members --------------------------------------------------------------------------------------------------------- */
+/* -- random members ------------------------------------------------------------------------------------------------ */
 
 static void reply_list(sk_ctx *ctx, void (*header)(const sk_reply *, size_t), const sk_bytes *list, size_t count)
 {
@@ -221,7 +221,7 @@ static void srandmember(sk_ctx *ctx)
         reply_one(ctx, members, picked);
 }
 
-/* -- several sets ------------------------------------------------------------------------------------------------------------ */
+/* -- several sets -------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     sk_bytes key;
@@ -413,7 +413,7 @@ static void sdiffstore(sk_ctx *ctx)
     store_result(ctx, subtract);
 }
 
-/* -- SINTERCARD -------------------------------------------------------------------------------------------------------------- */
+/* -- SINTERCARD ---------------------------------------------------------------------------------------------------- */
 
 /* Counts the members that all sets have, up to a limit, without keeping them. */
 typedef struct {
@@ -482,7 +482,7 @@ static void sintercard(sk_ctx *ctx)
         sk_reply_int(ctx->reply, (int64_t)count);
 }
 
-/* -- the table ---------------------------------------------------------------------------------------------------------------- */
+/* -- the table ----------------------------------------------------------------------------------------------------- */
 
 #define READS SK_CMD_READONLY
 #define READS_FAST (READS | SK_CMD_FAST)

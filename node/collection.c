@@ -4,7 +4,7 @@
 #include "node/glob.h"
 #include "node/replica.h"
 
-/* -- collected replies --------------------------------------------------------------------------------------------------- */
+/* -- collected replies --------------------------------------------------------------------------------------------- */
 
 void sk_collected_begin(sk_collected *collected, sk_ctx *ctx)
 {
@@ -29,7 +29,7 @@ void sk_collected_drop(sk_collected *collected)
     sk_buf_free(&collected->buf);
 }
 
-/* -- the end of a key ------------------------------------------------------------------------------------------------------ */
+/* -- the end of a key ---------------------------------------------------------------------------------------------- */
 
 bool sk_collection_shrunk(sk_ctx *ctx, sk_key *key)
 {
@@ -42,7 +42,7 @@ bool sk_collection_shrunk(sk_ctx *ctx, sk_key *key)
     return sk_key_row_exists(&key->row) || sk_key_remove(ctx, key, false);
 }
 
-/* -- scans -------------------------------------------------------------------------------------------------------------------- */
+/* -- scans --------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     sk_ctx *ctx;

@@ -9,7 +9,7 @@ enum {
     SK_SCAN_WHOLE_MAX = 512, /* HSCAN and SSCAN return a collection of up to so many members whole */
 };
 
-/* -- replies of many elements, one of which may turn out to be refused ------------------------------------------------ */
+/* -- replies of many elements, one of which may turn out to be refused --------------------------------------------- */
 
 typedef struct {
     sk_ctx *ctx;
@@ -24,10 +24,10 @@ void sk_collected_begin(sk_collected *collected, sk_ctx *ctx);
 void sk_collected_send(sk_collected *collected, void (*header)(const sk_reply *reply, size_t count));
 void sk_collected_drop(sk_collected *collected);
 
-/* -- the rest ------------------------------------------------------------------------------------------------------------ */
+/* -- the rest ------------------------------------------------------------------------------------------------------ */
 
-/** After members of `key` were removed: if nothing of it is left, its deadlines go too, as in Redis. False after replying
- *  with a failure. */
+/** After members of `key` were removed: if nothing of it is left, its deadlines go too, as in Redis. False after
+ *  replying with a failure. */
 bool sk_collection_shrunk(sk_ctx *ctx, sk_key *key);
 
 /** HSCAN (SK_TABLE_HASH) and SSCAN (SK_TABLE_SET): key cursor [MATCH pattern] [COUNT count]. */

@@ -188,6 +188,8 @@ static const char *refusal(const sk_replica *replica, const sk_client *client, c
 {
     if (!client->authenticated && !(command->flags & SK_CMD_NO_AUTH)) return "NOAUTH Authentication required.";
     if (client->in_multi && command->flags & SK_CMD_NO_MULTI) return "ERR this command is not allowed inside MULTI";
+    if (replica->db.failed && command->flags & (SK_CMD_WRITE | SK_CMD_READONLY))
+        return "MISCONF the disk has just failed; what it has is being read again, try again";
     if (!(command->flags & SK_CMD_WRITE)) return NULL;
     if (bytes > replica->options.transaction_bytes_max)
         return "ERR the transaction is larger than limits.transaction_max";
@@ -230,12 +232,8 @@ static void run(sk_replica *replica, sk_client *client, const sk_command *comman
     db->read_batch = 0;
     uint64_t seq = 0;
     uint32_t own = db->own;
-    /* EXEC opens a transaction too: it is flagged as a write. A failed database takes none until it is reloaded. */
+    /* EXEC opens a transaction too: it is flagged as a write. */
     bool writes = command->flags & SK_CMD_WRITE;
-    if (db->failed) {
-        sk_reply_failure(&ctx, db->failed);
-        return;
-    }
     if (writes) sk_db_begin(db);
     sk_command_run(&ctx);
     if (writes) seq = sk_db_commit(db);
@@ -266,6 +264,11 @@ void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *
     size_t bytes = client->queue_bytes;
     for (size_t i = 0; i < argc; i++) bytes += argv[i].len;
     const char *refused = refusal(replica, client, command, bytes);
+    if (refused && client->in_multi && strcmp(command->name, "exec") == 0) {
+        sk_reply_errorf(reply, "EXECABORT Transaction discarded because of: %s", refused);
+        sk_client_discard(client);
+        return;
+    }
     if (refused) {
         client->multi_failed |= client->in_multi;
         sk_reply_error(reply, refused);

@@ -103,7 +103,7 @@ static void on_written(uv_write_t *write, int status)
     sk_connection_flush(connection);
 }
 
-/* Everything that may go, as far as the socket takes it; the rest is libuv's to write. False: the connection is gone. */
+/* Everything that may go, as far as the socket takes it; the rest is libuv's to write. False: it is gone. */
 static bool write_out(sk_connection *connection)
 {
     uv_stream_t *stream = (uv_stream_t *)&connection->tcp;

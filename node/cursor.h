@@ -9,8 +9,8 @@
  * whose reply it lost. Two clients that go on from one cursor with different steps get scans of their own.
  *
  * Only so many scans are remembered; the one that has rested longest is forgotten first, and so are all when the node
- * stops. Using a cursor that is not known is an error ("ERR invalid cursor"), never a silent start elsewhere: the client
- * begins again from 0.
+ * stops. Using a cursor that is not known is an error ("ERR invalid cursor"), never a silent start elsewhere: the
+ * client begins again from 0.
  *
  * Invariants (sk_cursors_check):
  *  1. No two scans have the same id; none has id 0, so a cursor is never 0.

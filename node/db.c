@@ -395,7 +395,7 @@ void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
     db->dirty = true;
 }
 
-static int strip(sk_db *db, sk_bytes raw)
+static int strip(sk_db *db, sk_bytes raw, const sk_vv *stable)
 {
     sk_row_name name = {.raw = raw};
     sk_row row, stripped;
@@ -406,11 +406,11 @@ static int strip(sk_db *db, sk_bytes raw)
     stripped.entries = sk_arena_take(&db->scratch, row.count * sizeof *row.entries);
     if (!stripped.entries) return SK_E_MEMORY;
     memcpy(stripped.entries, row.entries, row.count * sizeof *row.entries);
-    return sk_row_strip(&stripped) ? sk_db_row_put(db, &name, &row, &stripped) : 0;
+    return sk_row_strip(&stripped, stable) ? sk_db_row_put(db, &name, &row, &stripped) : 0;
 }
 
 /* Strips the dead counts that entries of one origin's history up to `end` (a key) left behind. */
-static int strip_range(sk_db *db, sk_bytes from, sk_bytes end)
+static int strip_range(sk_db *db, sk_bytes from, sk_bytes end, const sk_vv *stable)
 {
     sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, from, end);
     sk_bytes key, value, raw;
@@ -422,9 +422,9 @@ static int strip_range(sk_db *db, sk_bytes from, sk_bytes end)
             break;
         }
         if (!(value.data[0] & SK_HISTORY_DEAD)) continue;
-        if (db->dead_flags) db->dead_flags--;
+        if (db->dead_flags && !sk_vv_covers(&db->scan_until, dot)) db->dead_flags--; /* others were never counted */
         sk_arena_reset(&db->scratch);
-        status = strip(db, raw);
+        status = strip(db, raw, stable);
         if (status) break;
     }
     sk_store_iter_free(db->store, iter);
@@ -445,7 +445,7 @@ void sk_db_forget(sk_db *db, const sk_vv *stable)
         sk_history_key(first, o, 0);
         sk_history_key(end, o, to + 1);
         sk_bytes first_key = {first, sizeof first}, end_key = {end, sizeof end};
-        int status = scan ? strip_range(db, first_key, end_key) : 0;
+        int status = scan ? strip_range(db, first_key, end_key, stable) : 0;
         if (status < 0) {
             db->failed = status;
             return;

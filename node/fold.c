@@ -81,6 +81,16 @@ bool sk_fold_active(const sk_db *db)
     return db->fold && db->fold->phase == FOLDING;
 }
 
+int sk_fold_in_snapshot(sk_db *db, sk_store_snapshot *snapshot)
+{
+    sk_buf value = {0};
+    int found = sk_store_snapshot_get(db->store, snapshot, SK_CF_META, KEY_FOLD, &value);
+    sk_reader reader = sk_reader_of(sk_buf_view(&value));
+    bool folding = found > 0 && sk_read_uint(&reader) == FOLDING;
+    sk_buf_free(&value);
+    return found < 0 ? found : folding;
+}
+
 static void staged_key(sk_buf *buf, uint8_t kind, sk_bytes rest)
 {
     sk_buf_reset(buf);
@@ -105,6 +115,7 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
 {
     if (db->failed) return db->failed;
     if (sk_fold_active(db)) return SK_E_BUSY;
+    if (!sk_vv_at_most(&head->floor, &head->vv)) return SK_E_PROTOCOL;
     if (head->resumed) {
         /* What is staged may come from an earlier vector of the sender's than this one, never from a later. */
         if (!db->fold || db->fold->everything != head->everything || !sk_vv_at_most(&db->fold->vv, &head->vv)) {
@@ -168,7 +179,11 @@ static int stage_record(sk_db *db, sk_reader *reader, const sk_origin_map *map, 
     if (kind != SK_CHUNK_HISTORY || reader->bad || dot.seq == 0 || flags > (SK_HISTORY_REMOVES | SK_HISTORY_DEAD))
         return SK_E_MALFORMED;
     if (!sk_vv_covers(&db->fold->vv, dot)) return SK_E_PROTOCOL;
-    if (!dry && dot.seq > sk_vv_get(&db->floor, dot.origin)) sk_db_history_put(db, dot, raw, (unsigned)flags);
+    sk_rowkey key;
+    int status = sk_rowkey_parse(raw, &db->scratch, &key);
+    if (status) return status;
+    /* What we have applied ourselves has its own record, with flags that say what it left here. */
+    if (!dry && !sk_vv_covers(&db->vv, dot)) sk_db_history_put(db, dot, raw, (unsigned)flags);
     return 0;
 }
 
@@ -352,12 +367,23 @@ int sk_fold_end(sk_db *db)
     sk_vv_copy(&fold->known, &db->vv);
     sk_buf_reset(&fold->cursor);
     sk_vv_join(&db->vv, &fold->vv);
-    if (fold->everything) sk_vv_join(&db->floor, &fold->floor);
     sk_vv_join(&db->scan_until, &db->vv); /* history that came with it may carry flags not counted here */
+    db->dead_flags = 0;                   /* all that were are at or below that */
     put_record(db);
     int status = fold_policies(db);
     if (status) db->failed = status;
     return status;
+}
+
+/* All rows are in place. Removals that the sender of everything had forgotten we do not have either: its floor is ours,
+ * and what was staged of history at or below it goes. */
+static void finish(sk_db *db)
+{
+    sk_vv floor = {0};
+    if (db->fold->everything) sk_vv_copy(&floor, &db->fold->floor);
+    clear(db);
+    sk_db_forget(db, &floor);
+    sk_vv_free(&floor);
 }
 
 int sk_fold_step(sk_db *db, uint32_t rows)
@@ -395,7 +421,7 @@ int sk_fold_step(sk_db *db, uint32_t rows)
         sk_buf_bytes(&fold->cursor, bound);
         put_record(db);
     }
-    if (!status && !more) clear(db);
+    if (!status && !more) finish(db);
     if (status) db->failed = status;
     sk_buf_free(&from);
     sk_buf_free(&above);

@@ -28,6 +28,8 @@ void sk_fold_free(sk_db *db);
 int sk_fold_load(sk_db *db);
 /** A completed transfer is not yet folded in wholly. */
 bool sk_fold_active(const sk_db *db);
+/** The same of a snapshot, which may be behind: 1, 0, or an error. */
+int sk_fold_in_snapshot(sk_db *db, sk_store_snapshot *snapshot);
 
 /** Brings every row of a client key into place. 0 at once when nothing is being folded. Errors set db->failed. */
 int sk_db_touch(sk_db *db, sk_bytes key);

@@ -106,7 +106,11 @@ static int explain_refusal(sk_handshake *handshake, int code)
     case SK_E_CRYPTO:
         return fail(handshake, code, "it cannot open what was sealed for it: the public_key configured here for %s is "
                     "not the one of its key file", peer);
-    default: return fail(handshake, code, "it refused: %s", sk_error_text(code));
+    case SK_E_LINK_DOWN:
+    case SK_E_DUPLICATE:
+    case SK_E_SHUTDOWN: return fail(handshake, code, "it refused: %s", sk_error_text(code));
+    default: /* anybody may have sent it: a number without a place here, 0 included, is an error like others */
+        return fail(handshake, SK_E_PROTOCOL, "it refused, for a reason that has no place here (%d)", code);
     }
 }
 
@@ -202,8 +206,8 @@ static int check_message_1(sk_handshake *handshake, sk_bytes message)
     }
     if (sodium_memcmp(sk_noise_remote_static(&handshake->noise), peer->public_key, SK_NOISE_KEY) != 0) {
         sk_key_hex(sk_noise_remote_static(&handshake->noise), hex);
-        return fail(handshake, SK_E_AUTH, "whoever says to be region %s has the key %s, which is not the one configured "
-                    "for it here", peer->region, hex);
+        return fail(handshake, SK_E_AUTH, "whoever says to be region %s has the key %s, which is not the one "
+                    "configured for it here", peer->region, hex);
     }
     status = self->admit ? self->admit(self->context, handshake->peer) : SK_OK;
     return status ? fail(handshake, status, "refused: %s", sk_error_text(status)) : SK_OK;

@@ -6,8 +6,8 @@
  *                                            <------   0, Noise message 2      (or 1, an error code)
  *     an empty sealed message                ------>   only now is the link up here
  *
- * The preamble is in clear: the responder must know which region calls before it can tell whether the key is right. So it
- * is the prologue of the handshake, followed by the cluster's whole name: whoever changes a byte of it breaks the
+ * The preamble is in clear: the responder must know which region calls before it can tell whether the key is right. So
+ * it is the prologue of the handshake, followed by the cluster's whole name: whoever changes a byte of it breaks the
  * handshake. Each of these travels behind a length (sk_frame_put).
  *
  * Invariants:
@@ -38,7 +38,12 @@ typedef struct {
     void *context;
 } sk_handshake_self;
 
-typedef enum { SK_HANDSHAKE_PREAMBLE, SK_HANDSHAKE_MESSAGE_1, SK_HANDSHAKE_ANSWER, SK_HANDSHAKE_OVER } sk_handshake_step;
+typedef enum {
+    SK_HANDSHAKE_PREAMBLE,
+    SK_HANDSHAKE_MESSAGE_1,
+    SK_HANDSHAKE_ANSWER,
+    SK_HANDSHAKE_OVER,
+} sk_handshake_step;
 
 typedef struct {
     const sk_handshake_self *self;

@@ -178,8 +178,9 @@ int sk_key_create(const char *path, sk_noise_keypair *pair, char error[SK_KEY_ER
     sk_key_hex(made.public, hex);
     sk_key_base64(made.public, public);
     sk_key_base64(secret, base64);
-    int len = snprintf(text, sizeof text, "# skerry node key: keep it secret. Its public key is %s (hex), %s (base64)\n%s\n",
-                       hex, public, base64);
+    int len = snprintf(text, sizeof text,
+                       "# skerry node key: keep it secret. Its public key is %s (hex), %s (base64)\n%s\n", hex, public,
+                       base64);
     sk_assert(len > 0 && (size_t)len < sizeof text);
     if (!write_all(fd, text, (size_t)len) || fsync(fd) != 0 || !sync_folder(path)) {
         result = fail(error, SK_E_IO, "%s: the key file cannot be written: %s", path, strerror(errno));

@@ -1,14 +1,15 @@
-/* What tells this life of a data directory from another: from a copy of it, a restored backup, and from itself after the
- * machine went down.
+/* What tells this life of a data directory from another: from a copy of it, a restored backup, and from itself after
+ * the machine went down.
  *
  * A node may go on with its origin's dots only where its disk state is at least as new as all that it ever sent. A
  * process that dies takes nothing with it that was committed, under any durability: the operating system has it. A
- * machine that goes down can, under `interval` and `os`. And a copied or restored directory is old by nature. So a life is
+ * machine that goes down can, under `interval` and `os`. And a copied or restored directory is old by nature. So a life
+ * is
  *
  *     boot id of the kernel  +  device and inode of the directory's SKERRY file
  *
- * and when it is not the one noted in the directory, the node takes a new incarnation, under every durability alike: one
- * rule, and an incarnation costs nothing. Where the boot id cannot be read, every start is a life of its own.
+ * and when it is not the one noted in the directory, the node takes a new incarnation, under every durability alike:
+ * one rule, and an incarnation costs nothing. Where the boot id cannot be read, every start is a life of its own.
  * (A virtual machine set back to a snapshot keeps all three; its peers' handshakes find that out.) */
 #ifndef SK_NODE_LIFE_H
 #define SK_NODE_LIFE_H

@@ -13,7 +13,7 @@ static const char *own_region(const sk_links *links) { return links->config->reg
 
 static uint64_t now_of(const sk_links *links) { return links->replica->now_ms; }
 
-/* -- time ----------------------------------------------------------------------------------------------------------- */
+/* -- time ---------------------------------------------------------------------------------------------------------- */
 
 void sk_link_reschedule(sk_links *links) { links->timer_stale = true; }
 
@@ -43,7 +43,7 @@ static void dial_later(sk_links *links, sk_link_peer *peer)
     sk_link_reschedule(links);
 }
 
-/* -- dialing -------------------------------------------------------------------------------------------------------- */
+/* -- dialing ------------------------------------------------------------------------------------------------------- */
 
 /* Notes what went wrong; told once, not at each attempt. */
 static void note(sk_link_peer *peer, const char *event, const char *why)
@@ -150,7 +150,7 @@ static void set_timer(sk_links *links)
         uv_timer_start(&links->timer, on_timer, next > now ? next - now : 0, 0);
 }
 
-/* -- which connection is kept --------------------------------------------------------------------------------------- */
+/* -- which connection is kept -------------------------------------------------------------------------------------- */
 
 static bool is_silent(const sk_links *links, const sk_wire *wire)
 {
@@ -246,7 +246,7 @@ void sk_link_lost(sk_wire *wire, int error, const char *why)
     }
 }
 
-/* -- what the engine and operators ask ------------------------------------------------------------------------------ */
+/* -- what the engine and operators ask ----------------------------------------------------------------------------- */
 
 static sk_wire *open_wire(const sk_links *links, uint32_t peer)
 {
@@ -321,7 +321,7 @@ void sk_links_turn(sk_links *links)
     if (links->timer_stale && !uv_is_closing((uv_handle_t *)&links->timer)) set_timer(links);
 }
 
-/* -- life ----------------------------------------------------------------------------------------------------------- */
+/* -- life ---------------------------------------------------------------------------------------------------------- */
 
 sk_links *sk_links_new(uv_loop_t *loop, sk_replica *replica, const sk_config *config, const sk_noise_keypair *key,
                        void (*event)(void *self), void *self)
@@ -420,6 +420,16 @@ void sk_links_free(sk_links *links)
     free(links);
 }
 
+/* A sentence where INFO's readers split at commas and equals signs. */
+static void put_sentence(sk_buf *text, const char *name, const char *sentence)
+{
+    sk_buf_printf(text, ",%s=", name);
+    for (; *sentence; sentence++) {
+        bool splits = *sentence == ',' || *sentence == '=' || *sentence == '\r' || *sentence == '\n';
+        sk_buf_byte(text, splits ? ';' : (uint8_t)*sentence);
+    }
+}
+
 void sk_links_info(const sk_links *links, sk_buf *text)
 {
     for (size_t i = 0; i < links->peer_count; i++) {
@@ -431,6 +441,8 @@ void sk_links_info(const sk_links *links, sk_buf *text)
             sk_buf_printf(text, ",address=%s,dialed_by=%s,up_ms=%llu,queued=%zu", peer->up->address,
                           peer->up->initiator ? own_region(links) : peer->config->region,
                           (unsigned long long)(now_of(links) - peer->up->up_ms), sk_wire_queued(peer->up));
-        sk_buf_printf(text, ",error=%s,refused=%s\r\n", peer->up ? "" : peer->status, peer->refused);
+        put_sentence(text, "error", peer->up ? "" : peer->status);
+        put_sentence(text, "refused", peer->refused);
+        sk_buf_append(text, "\r\n", 2);
     }
 }

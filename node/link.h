@@ -1,4 +1,4 @@
-/* Links to the other regions: who dials whom and when, which connection is kept, and what the engine's messages travel on.
+/* Links to the other regions: who dials whom and when, which connection is kept, and what messages travel on.
  *
  *   per peer:  waiting --dial_at--> resolving --> dialing --handshake--> up --lost--> waiting (backoff)
  *                 ^                                  |                   ^

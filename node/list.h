@@ -1,5 +1,5 @@
-/* Lists whose links lie inside their members: a member enters and leaves in constant time and without allocation, and may
- * be in several at once. A list is a ring through its head; a member that is in no list points to itself. */
+/* Lists whose links lie inside their members: a member enters and leaves in constant time and without allocation, and
+ * may be in several at once. A list is a ring through its head; a member that is in no list points to itself. */
 #ifndef SK_NODE_LIST_H
 #define SK_NODE_LIST_H
 

@@ -52,7 +52,7 @@ typedef struct {
     bool paused; /* the links are, as the server is */
 } node;
 
-/* -- turns ---------------------------------------------------------------------------------------------------------- */
+/* -- turns --------------------------------------------------------------------------------------------------------- */
 
 static uint64_t now_ms(void) { return uv_hrtime() / 1000000; }
 
@@ -97,7 +97,8 @@ static void note_store(node *n)
     if (error == n->logged_store_error) return;
     n->logged_store_error = error;
     if (error)
-        sk_log(SK_LOG_ERROR, "store.failed", sk_log_fault(error), sk_log_text("detail", sk_rocksdb_last_error(n->store)),
+        sk_log(SK_LOG_ERROR, "store.failed", sk_log_fault(error),
+               sk_log_text("detail", sk_rocksdb_last_error(n->store)),
                sk_log_text("effect", "writes are refused until it works again; reads go on"));
     else
         sk_log(SK_LOG_INFO, "store.recovered", sk_log_uint("durable", n->replica->durable));
@@ -170,7 +171,7 @@ static void on_wake(uv_async_t *wake)
 /* From the commit thread. */
 static void wake_up(void *context) { uv_async_send(&((node *)context)->wake); }
 
-/* -- signals -------------------------------------------------------------------------------------------------------- */
+/* -- signals ------------------------------------------------------------------------------------------------------- */
 
 static void on_stop(uv_signal_t *watcher, int number)
 {
@@ -197,7 +198,7 @@ static void on_hangup(uv_signal_t *watcher, int number)
         sk_log(SK_LOG_INFO, "log.reopened");
 }
 
-/* -- what the replica asks ------------------------------------------------------------------------------------------ */
+/* -- what the replica asks ----------------------------------------------------------------------------------------- */
 
 static void host_send(void *self, uint32_t peer, sk_bytes message)
 {
@@ -274,7 +275,7 @@ static void host_info(void *self, const char *section, sk_buf *text)
     }
 }
 
-/* -- starting ------------------------------------------------------------------------------------------------------- */
+/* -- starting ------------------------------------------------------------------------------------------------------ */
 
 static int open_store(node *n)
 {
@@ -437,7 +438,7 @@ static int start(node *n)
     return SK_EXIT_OK;
 }
 
-/* -- the end -------------------------------------------------------------------------------------------------------- */
+/* -- the end ------------------------------------------------------------------------------------------------------- */
 
 /* Runs the loop until every handle is closed. False when a name is still being looked up, which cannot be stopped. */
 static bool run_out(node *n)

@@ -10,9 +10,9 @@
  *     sk_links_turn     they go out
  *     sk_server_release replies that rest on it go out
  *
- * The way down (first SIGTERM or SIGINT): no more clients, requests, dialing; wait until everything sealed is durable and
- * all replies are out; say goodbye to the peers and let that go out; flush the store, close. At most SK_NODE_STOP_MS; a
- * second signal leaves at once, which loses nothing that was acknowledged (that is what `kill -9` does too).
+ * The way down (first SIGTERM or SIGINT): no more clients, requests, dialing; wait until everything sealed is durable
+ * and all replies are out; say goodbye to the peers and let that go out; flush the store, close. At most
+ * SK_NODE_STOP_MS; a second signal leaves at once, which loses nothing that was acknowledged (`kill -9` does the same).
  *
  * SIGHUP opens the log file again. */
 #ifndef SK_NODE_NODE_H

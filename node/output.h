@@ -31,16 +31,16 @@ typedef struct {
     bool open;    /* `last` takes more replies */
 } sk_output;
 
-/** The buffer of the open segment, for replies; opens one if there is none. `epoch` is the replica's. Borrowed until the
- *  next call on this output. */
+/** The buffer of the open segment, for replies; opens one if there is none. `epoch` is the replica's. Borrowed until
+ *  the next call on this output. */
 sk_buf *sk_output_open(sk_output *output, uint64_t epoch);
 /** After replies were put into it: `hold` is the batch that they rest on (0: none). */
 void sk_output_appended(sk_output *output, uint64_t hold);
 /** The turn is over: later replies go into a segment of their own. */
 void sk_output_seal(sk_output *output);
 
-/** Frees what rests on batches up to `durable` to go. False when a held segment is of another epoch: it and all after it
- *  are void. */
+/** Frees what rests on batches up to `durable` to go. False when a held segment is of another epoch: it and all after
+ *  it are void. */
 bool sk_output_release(sk_output *output, uint64_t durable, uint64_t epoch);
 /** Drops what is still held, as void. */
 void sk_output_void(sk_output *output);

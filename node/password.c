@@ -29,7 +29,8 @@ bool sk_password_check(const char *hash, sk_bytes password)
     uint8_t now[crypto_generichash_BYTES];
     mark(hash, password, now);
     if (cache.filled && sodium_memcmp(now, cache.last, sizeof now) == 0) return true;
-    if (crypto_pwhash_str_verify(hash, password.len ? (const char *)password.data : "", password.len) != 0) return false;
+    const char *text = password.len ? (const char *)password.data : "";
+    if (crypto_pwhash_str_verify(hash, text, password.len) != 0) return false;
     memcpy(cache.last, now, sizeof now);
     cache.filled = true;
     return true;

@@ -4,7 +4,7 @@
  * remembered, as a BLAKE2b keyed with random bits that only this process has: clients that connect again and again with
  * it cost a microsecond. A wrong password costs the full price, each time.
  *
- * Invariant: the password itself is not kept, and neither comparison tells by its time how much of a guess was right. */
+ * Invariant: the password itself is not kept, and neither comparison tells by its time how much of a guess is right. */
 #ifndef SK_NODE_PASSWORD_H
 #define SK_NODE_PASSWORD_H
 

@@ -42,24 +42,32 @@ static void host_hang_up(void *self, uint32_t peer, int error)
     replica->host.hang_up(replica->host.self, peer, error);
 }
 
+/* While the store takes no writes the engine's are refused: there is no batch that could hold them. */
+
 static int host_intern(void *self, sk_bytes region, uint64_t incarnation, uint32_t *origin)
 {
-    return sk_db_intern(&((sk_replica *)self)->db, region, incarnation, origin);
+    sk_replica *replica = self;
+    if (replica->store_error && !sk_origins_find(&replica->db.origins, region, incarnation, origin))
+        return replica->store_error;
+    return sk_db_intern(&replica->db, region, incarnation, origin);
 }
 
 static int host_apply(void *self, const sk_txn *txn)
 {
-    return sk_db_apply(&((sk_replica *)self)->db, txn);
+    sk_replica *replica = self;
+    return replica->store_error ? replica->store_error : sk_db_apply(&replica->db, txn);
 }
 
 static void host_forget(void *self, const sk_vv *stable)
 {
-    sk_db_forget(&((sk_replica *)self)->db, stable);
+    sk_replica *replica = self;
+    if (!replica->store_error) sk_db_forget(&replica->db, stable);
 }
 
 static int host_new_incarnation(void *self)
 {
     sk_replica *replica = self;
+    if (replica->store_error) return replica->store_error;
     return sk_db_new_incarnation(&replica->db, sk_replica_random(replica));
 }
 
@@ -91,17 +99,20 @@ static bool host_sink_busy(void *self)
 
 static int host_sink_begin(void *self, const sk_transfer_head *head)
 {
-    return sk_fold_begin(&((sk_replica *)self)->db, head);
+    sk_replica *replica = self;
+    return replica->store_error ? replica->store_error : sk_fold_begin(&replica->db, head);
 }
 
 static int host_sink_chunk(void *self, sk_bytes rows, const sk_origin_map *map)
 {
-    return sk_fold_chunk(&((sk_replica *)self)->db, rows, map);
+    sk_replica *replica = self;
+    return replica->store_error ? replica->store_error : sk_fold_chunk(&replica->db, rows, map);
 }
 
 static int host_sink_end(void *self)
 {
-    return sk_fold_end(&((sk_replica *)self)->db);
+    sk_replica *replica = self;
+    return replica->store_error ? replica->store_error : sk_fold_end(&replica->db);
 }
 
 /* -- what the database tells -------------------------------------------------------------------------------------------------- */
@@ -336,6 +347,13 @@ static void expire(sk_replica *replica)
     sk_arena_free(&due.arena);
 }
 
+/* What was stable while rows were being folded in, or was forgotten in a batch that failed. */
+static void forget(sk_replica *replica)
+{
+    const sk_vv *stable = sk_engine_stable(replica->engine);
+    if (!sk_vv_at_most(stable, &replica->db.floor)) sk_db_forget(&replica->db, stable);
+}
+
 void sk_replica_turn(sk_replica *replica)
 {
     replica->more_to_do = false;
@@ -343,6 +361,7 @@ void sk_replica_turn(sk_replica *replica)
     expire(replica);
     if (!replica->db.failed && sk_fold_active(&replica->db))
         replica->more_to_do = sk_fold_step(&replica->db, FOLD_ROWS) > 0;
+    forget(replica);
     if (!replica->db.failed) seal(replica);
 }
 
@@ -357,7 +376,8 @@ static void answer_blocked(sk_replica *replica)
     }
 }
 
-/* Everything not on disk is void: back to what is. Nobody outside has seen it: replies and deltas were held. */
+/* Everything not on disk is void: back to what is. Nobody outside has seen it: replies and deltas were held. Reads go on
+ * from there, whether the store takes writes again or not yet; while it does not, it is asked again from time to time. */
 static void roll_back(sk_replica *replica)
 {
     if (!replica->store_error) {
@@ -368,16 +388,15 @@ static void roll_back(sk_replica *replica)
     if (replica->now_ms < replica->retry_at_ms) return;
     replica->retry_at_ms = replica->now_ms + STORE_RETRY_MS;
     sk_engine_close_sources(replica->engine);
-    int status = sk_store_reopen(replica->store);
-    if (!status) status = sk_db_reload(&replica->db);
-    if (status) {
-        replica->store_error = status;
+    int status = sk_store_reopen(replica->store), loaded = sk_db_reload(&replica->db);
+    replica->store_error = status ? status : loaded;
+    replica->sealed_count = 0;
+    if (loaded) {
+        replica->db.failed = loaded; /* not even what is there can be read */
         return;
     }
-    replica->sealed_count = 0;
-    replica->last_sealed = sk_store_seal(replica->store);
+    if (!status) replica->last_sealed = sk_store_seal(replica->store);
     sk_vv_copy(&replica->durable_vv, &replica->db.vv);
-    replica->store_error = 0;
     sk_engine_rolled_back(replica->engine, replica->now_ms, replica->wall_ms);
     sk_engine_durable(replica->engine, &replica->durable_vv, replica->now_ms, replica->wall_ms);
 }
@@ -413,7 +432,7 @@ uint64_t sk_replica_next_ms(const sk_replica *replica)
 {
     uint64_t next = sk_engine_next_ms(replica->engine);
     if (replica->more_to_do) return replica->now_ms;
-    if (replica->expire_at_ms < next) next = replica->expire_at_ms;
+    if (!replica->store_error && replica->expire_at_ms < next) next = replica->expire_at_ms;
     if (replica->store_error && replica->retry_at_ms < next) next = replica->retry_at_ms;
     for (sk_client *client = replica->blocked_count ? replica->clients : NULL; client; client = client->next)
         if (client->block != SK_BLOCK_NONE && client->block_until_ms < next) next = client->block_until_ms;

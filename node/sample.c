@@ -29,7 +29,7 @@ static bool out_of_memory(const population *of)
     return false;
 }
 
-/* -- one pass -------------------------------------------------------------------------------------------------------------- */
+/* -- one pass ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
     const population *of;
@@ -101,7 +101,7 @@ static bool draw_repeats(const population *of, sk_bytes *members, size_t wanted,
     return true;
 }
 
-/* -- one choice by going down the tree of prefixes ------------------------------------------------------------------------ */
+/* -- one choice by going down the tree of prefixes ----------------------------------------------------------------- */
 
 enum {
     WINDOW = 64,        /* so few members are chosen among by passing over them */
@@ -188,8 +188,8 @@ static bool any_above(const population *of, sk_bytes prefix, sk_bytes longer, bo
     return fine;
 }
 
-/* Takes a branch of a fork that has too many to list, from `low` (-1: the prefix itself) on: bytes are guessed until one is there. How many
- * guesses that took estimates how many there are. */
+/* Takes a branch of a fork that has too many to list, from `low` (-1: the prefix itself) on: bytes are guessed until
+ * one is there. How many guesses that took estimates how many there are. */
 static bool guess_branch(const population *of, sk_bytes prefix, int low, int *branch, double *chance)
 {
     int last = low, above = 256; /* a branch that is there; one that is not, nor any above it */
@@ -324,7 +324,7 @@ static bool choose_many(population *of, bool distinct, sk_bytes *members, size_t
     return *picked == wanted || select_distinct(of, members, wanted, picked);
 }
 
-/* -- what commands call ------------------------------------------------------------------------------------------------------ */
+/* -- what commands call -------------------------------------------------------------------------------------------- */
 
 bool sk_sample(sk_ctx *ctx, sk_table table, sk_bytes key, uint64_t size, int64_t count, sk_bytes **members,
                size_t *picked)

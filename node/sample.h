@@ -1,13 +1,14 @@
 /* Random members of hashes and sets: SPOP, SRANDMEMBER, HRANDFIELD.
  *
  * Members are rows in the order of their bytes, and nothing knows how many lie between two of them. In a small
- * collection one pass chooses exactly. In a large one a choice goes down the tree of the members' prefixes, from fork to
- * fork, taking each branch with the same chance, until few members are left; since branches differ in size, where that
- * leads is then accepted with a probability that makes up for its chance (rejection sampling): what lies in a thin branch
- * comes up no more often than the rest. What lies in the most crowded branches, with less than its share of the chances,
- * may come up somewhat less often, and at forks of very many branches their number is an estimate: a slight bias that an
- * index of ranks, at a write for every write, would be the way to be rid of. A choice costs some tens of seeks, whatever
- * the size; where many are asked for at once one pass over all members is cheaper, and exact. */
+ * collection one pass chooses exactly. In a large one a choice goes down the tree of the members' prefixes, from
+ * fork to fork, taking each branch with the same chance, until few members are left; since branches differ in
+ * size, where that leads is then accepted with a probability that makes up for its chance (rejection sampling):
+ * what lies in a thin branch comes up no more often than the rest. What lies in the most crowded branches, with
+ * less than its share of the chances, may come up somewhat less often, and at forks of very many branches their
+ * number is an estimate: a slight bias that an index of ranks, at a write for every write, would be the way to be
+ * rid of. A choice costs some tens of seeks, whatever the size; where many are asked for at once one pass over
+ * all members is cheaper, and exact. */
 #ifndef SK_NODE_SAMPLE_H
 #define SK_NODE_SAMPLE_H
 

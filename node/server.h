@@ -1,8 +1,8 @@
 /* The server for clients: listens, reads requests, has the replica execute them, and lets each reply go once what it
  * rests on is durable.
  *
- * One thread, one libuv loop. What happens in a turn of the loop is executed at once; at the turn's end the node seals it
- * (sk_replica_turn) and calls sk_server_release, which writes every reply that may go.
+ * One thread, one libuv loop. What happens in a turn of the loop is executed at once; at the turn's end the node seals
+ * it (sk_replica_turn) and calls sk_server_release, which writes every reply that may go.
  *
  * Fairness and back-pressure:
  *  - One connection has at most SK_SERVER_VISIT_COMMANDS commands executed, then the others have their turn.
@@ -15,8 +15,8 @@
  *  1. No reply leaves before its hold is durable (promise 1).
  *  2. When the store fails, what was held becomes one error line, and its connection is closed: how many replies were
  *     lost in it cannot be said in the protocol.
- *  3. Memory of a connection grows with what it sent, up to listen.query_buffer_max, and with what it was answered, up to
- *     listen.output_buffer_max. An idle one has no buffers. */
+ *  3. Memory of a connection grows with what it sent, up to listen.query_buffer_max, and with what it was answered, up
+ *     to listen.output_buffer_max. An idle one has no buffers. */
 #ifndef SK_NODE_SERVER_H
 #define SK_NODE_SERVER_H
 
@@ -36,7 +36,7 @@ enum {
 typedef struct sk_server sk_server;
 
 /** `config` is read again at each use, so that CONFIG SET takes effect. `event(self)` is called before anything is done
- *  for an event of the loop: it sets the replica's time and sees to it that the turn's end comes. Everything is borrowed.
+ *  for an event of the loop: it sets the replica's time and sees to it that the turn's end comes. All is borrowed.
  *  Owned by the caller: sk_server_close, run the loop until nothing is left, sk_server_free. */
 sk_server *sk_server_new(uv_loop_t *loop, sk_replica *replica, const sk_config *config, void (*event)(void *self),
                          void *self);

@@ -11,7 +11,11 @@
 
 #include <stdlib.h>
 
-enum { LOT_MAX = 65536 }; /* row keys held at a time */
+#ifndef SK_SOURCE_LOT_MAX
+#define SK_SOURCE_LOT_MAX 65536 /* tests make it small */
+#endif
+
+enum { LOT_MAX = SK_SOURCE_LOT_MAX }; /* row keys held at a time */
 
 typedef enum { BRINGING, ROWS, HISTORY, DONE } stage;
 
@@ -37,7 +41,9 @@ int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *pr
     sk_source *source = sk_alloc(sizeof *source);
     source->snapshot = sk_store_snapshot_take(db->store);
     sk_vv floor = {0};
-    int status = source->snapshot ? sk_db_snapshot_state(db, source->snapshot, &source->vv, &floor) : SK_E_IO;
+    int status = source->snapshot ? sk_fold_in_snapshot(db, source->snapshot) : SK_E_IO;
+    if (status > 0) status = SK_E_BUSY; /* the end of the fold is not yet committed */
+    if (!status) status = sk_db_snapshot_state(db, source->snapshot, &source->vv, &floor);
     if (status) {
         sk_vv_free(&floor);
         sk_source_close(db, source);
@@ -83,10 +89,12 @@ static int compare_keys(const void *a, const void *b)
     return sk_bytes_compare(*(const sk_bytes *)a, *(const sk_bytes *)b);
 }
 
-/* Sorts, drops repetitions, keeps the least LOT_MAX. */
+/* Sorts, drops repetitions, keeps the least LOT_MAX; of the keys dropped nothing stays in memory. */
 static void settle(sk_source *source)
 {
     if (source->lot_count == 0) return;
+    sk_arena old = source->arena;
+    source->arena = (sk_arena){0};
     qsort(source->lot, source->lot_count, sizeof *source->lot, compare_keys);
     uint32_t kept = 1;
     for (uint32_t i = 1; i < source->lot_count; i++)
@@ -96,6 +104,8 @@ static void settle(sk_source *source)
         source->lot_cut = true;
     }
     source->lot_count = kept;
+    for (uint32_t i = 0; i < kept; i++) source->lot[i] = sk_arena_copy(&source->arena, source->lot[i]);
+    sk_arena_free(&old);
 }
 
 static bool wanted(const sk_source *source, sk_bytes raw)
@@ -194,7 +204,8 @@ static int append_row(sk_db *db, sk_source *source, sk_bytes raw, sk_buf *out)
     int status = found > 0 ? sk_row_read(sk_buf_view(&value), NULL, &arena, &row) : found;
     if (!status) {
         sk_row_pack(&packed, &row, false);
-        if (packed.len || !source->everything) {
+        /* The peer may have staged a row that has gone since: an empty one takes its place. */
+        if (packed.len || !source->everything || source->stage == BRINGING) {
             sk_pack_uint(out, SK_CHUNK_ROW);
             sk_pack_bytes(out, raw);
             sk_pack_bytes(out, sk_buf_view(&packed));

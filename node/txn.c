@@ -208,6 +208,23 @@ static int apply_op(sk_db *db, const sk_txn *txn, const sk_op *op)
     return 0;
 }
 
+static int compare_keys(const void *a, const void *b)
+{
+    return sk_bytes_compare(*(const sk_bytes *)a, *(const sk_bytes *)b);
+}
+
+/* A row would get two entries of one dot. */
+static bool repeats_a_row(const sk_op *ops, uint32_t count, sk_arena *arena)
+{
+    sk_bytes *keys = sk_arena_take(arena, count * sizeof *keys + 1);
+    sk_assert(keys != NULL);
+    for (uint32_t i = 0; i < count; i++) keys[i] = ops[i].key;
+    if (count > 1) qsort(keys, count, sizeof *keys, compare_keys);
+    for (uint32_t i = 1; i < count; i++)
+        if (sk_bytes_equal(keys[i], keys[i - 1])) return true;
+    return false;
+}
+
 /* Reads every operation before the first is applied: damaged bytes change nothing. */
 static int read_ops(sk_db *db, const sk_txn *txn, sk_op *ops)
 {
@@ -217,10 +234,9 @@ static int read_ops(sk_db *db, const sk_txn *txn, sk_op *ops)
         int status = sk_op_read(&reader, NULL, txn->dot, txn->hlc, &db->scratch, &ops[i]);
         if (!status) status = sk_rowkey_parse(ops[i].key, &db->scratch, &key);
         if (status) return status;
-        for (uint32_t k = 0; k < i && i < INDEX_FROM; k++)
-            if (sk_bytes_equal(ops[k].key, ops[i].key)) return SK_E_MALFORMED;
     }
-    return sk_reader_done(&reader) ? 0 : SK_E_MALFORMED;
+    if (!sk_reader_done(&reader)) return SK_E_MALFORMED;
+    return repeats_a_row(ops, txn->op_count, &db->scratch) ? SK_E_MALFORMED : 0;
 }
 
 int sk_db_apply(sk_db *db, const sk_txn *txn)

@@ -12,7 +12,7 @@ enum {
     SPARE_BYTES_MAX = 256 * 1024, /* of an idle connection's buffers */
 };
 
-/* -- the end -------------------------------------------------------------------------------------------------------- */
+/* -- the end ------------------------------------------------------------------------------------------------------- */
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -86,7 +86,7 @@ static void lose(sk_wire *wire, int error, const char *why)
     sk_wire_close(wire);
 }
 
-/* -- output --------------------------------------------------------------------------------------------------------- */
+/* -- output -------------------------------------------------------------------------------------------------------- */
 
 static void give_back(sk_buf *buf)
 {
@@ -140,7 +140,7 @@ int sk_wire_send(sk_wire *wire, sk_bytes message)
     return status;
 }
 
-/* -- input ---------------------------------------------------------------------------------------------------------- */
+/* -- input --------------------------------------------------------------------------------------------------------- */
 
 static void establish(sk_wire *wire)
 {
@@ -171,6 +171,7 @@ static void decode(sk_wire *wire, sk_bytes input)
 /* The handshake is over on this side; `rest` are records. */
 static void begin_channel(sk_wire *wire, sk_bytes rest)
 {
+    sk_assert(wire->handshake->step == SK_HANDSHAKE_OVER);
     sk_buf in = wire->in; /* what `rest` points into */
     wire->in = (sk_buf){0};
     wire->peer = wire->handshake->peer;
@@ -252,7 +253,7 @@ void sk_wire_update(sk_wire *wire)
     if (status && status != UV_EALREADY) lose(wire, SK_E_IO, uv_strerror(status));
 }
 
-/* -- the beginning -------------------------------------------------------------------------------------------------- */
+/* -- the beginning ------------------------------------------------------------------------------------------------- */
 
 static sk_wire *wire_new(sk_links *links, bool initiator)
 {

@@ -54,7 +54,7 @@ typedef struct {
     struct addrinfo *addresses, *next_address; /* of the last resolve; owned, by the first */
     uint64_t dial_at_ms, delay_ms;
     char status[SK_HANDSHAKE_WHY_MAX];  /* what went wrong last; empty while up */
-    char refused[SK_HANDSHAKE_WHY_MAX]; /* why somebody who said to be this peer was last refused; empty when it got up */
+    char refused[SK_HANDSHAKE_WHY_MAX]; /* why somebody who said to be this peer was last refused; empty once up */
 } sk_link_peer;
 
 struct sk_links {
@@ -74,7 +74,7 @@ struct sk_links {
     uint8_t read[64 * 1024];
 };
 
-/* -- wire.c --------------------------------------------------------------------------------------------------------- */
+/* -- wire.c -------------------------------------------------------------------------------------------------------- */
 
 /** Connects to a peer. NULL when that failed at once. */
 sk_wire *sk_wire_dial(sk_links *links, size_t peer, const struct sockaddr *address);
@@ -93,7 +93,7 @@ void sk_wire_end(sk_wire *wire);
 /** Closes at once. */
 void sk_wire_close(sk_wire *wire);
 
-/* -- link.c: what a connection reports ------------------------------------------------------------------------------ */
+/* -- link.c: what a connection reports ----------------------------------------------------------------------------- */
 
 /** The handshake is over and the peer proven. It may end the wire: look at its state afterwards. */
 void sk_link_established(sk_wire *wire);

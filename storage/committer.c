@@ -1,5 +1,7 @@
 #include "storage/committer.h"
 
+#include "storage/log.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,6 +11,7 @@ enum {
     GROUP_BYTES = 4 << 20,    /* one write takes batches until they are more than this */
     WRITE_KEEP = 16 << 20,    /* a write batch that grew beyond this is not kept for the next */
     SPACE_MS = 100,           /* between looks at the free space while something is written, or space is low */
+    PLACE_IDLE_MS = 50,       /* nothing came for so long: what is committed goes to its place */
     IDLE_MS = 1000,           /* between looks at anything while nothing is */
     RECLAIM_CHUNK = 64 << 10, /* bytes of a bound that are kept; longer ones are cut */
 };
@@ -20,28 +23,32 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+static void fail_with(sk_committer *committer, int code, const char text[SK_FOLDER_ERROR])
+{
+    pthread_mutex_lock(&committer->lock);
+    memcpy(committer->message, text, SK_FOLDER_ERROR);
+    pthread_mutex_unlock(&committer->lock);
+    atomic_store(&committer->error, code);
+    committer->dirty = false; /* a reopen decides what the disk has */
+}
+
 static void fail(sk_committer *committer, char *message)
 {
     char text[SK_FOLDER_ERROR];
     int code = sk_database_error(message, text);
-    pthread_mutex_lock(&committer->lock);
-    memcpy(committer->message, text, sizeof text);
-    pthread_mutex_unlock(&committer->lock);
-    atomic_store(&committer->error, code);
-    committer->dirty = false; /* a reopen decides what the disk has */
+    fail_with(committer, code, text);
 }
 
 /* -- giving space back ----------------------------------------------------------------------------------------------
  * Compaction drops what a range removal covers when it comes along, which on an idle store may be never. So when
  * nothing else is to do, the memtable with the removal is flushed, and then its range proposed for compaction. */
 
-static void note_range(sk_committer *committer, const sk_change *range)
+static void note_range(sk_committer *committer, int cf, sk_bytes start, sk_bytes end, bool open_end)
 {
-    sk_buf *from = &committer->removed[range->cf].from, *to = &committer->removed[range->cf].to;
-    sk_bytes start = sk_change_key(range), end = sk_change_value(range);
+    sk_buf *from = &committer->removed[cf].from, *to = &committer->removed[cf].to;
     if (start.len > RECLAIM_CHUNK) start.len = RECLAIM_CHUNK;
     if (end.len > RECLAIM_CHUNK) end.len = RECLAIM_CHUNK;
-    bool any = committer->removed[range->cf].any;
+    bool any = committer->removed[cf].any;
     if (!any || sk_bytes_compare(start, sk_buf_view(from)) < 0) {
         sk_buf_reset(from);
         sk_buf_bytes(from, start);
@@ -50,15 +57,15 @@ static void note_range(sk_committer *committer, const sk_change *range)
         sk_buf_reset(to);
         sk_buf_bytes(to, end);
     }
-    committer->removed[range->cf].open_end = range->open_end || (any && committer->removed[range->cf].open_end);
-    committer->removed[range->cf].any = true;
-    committer->removed[range->cf].flushed = false;
+    committer->removed[cf].open_end = open_end || (any && committer->removed[cf].open_end);
+    committer->removed[cf].any = true;
+    committer->removed[cf].flushed = false;
 }
 
 static void reclaim(sk_committer *committer)
 {
     sk_database *database = committer->database;
-    for (int cf = 0; cf < SK_CF_COUNT; cf++) {
+    for (int cf = 0; cf <= SK_CF_COUNT; cf++) {
         if (!committer->removed[cf].any) continue;
         char *message = NULL;
         sk_bytes from = sk_buf_view(&committer->removed[cf].from), to = sk_buf_view(&committer->removed[cf].to);
@@ -80,57 +87,6 @@ static void reclaim(sk_committer *committer)
 
 /* -- writing ------------------------------------------------------------------------------------------------------ */
 
-/* A key above every one in the family, those in this write included, into `key`. False: the family is empty. */
-static bool above_all(sk_committer *committer, const sk_change *range, sk_batch *const *batches, size_t count,
-                      sk_buf *key)
-{
-    sk_database *database = committer->database;
-    bool any = false;
-    rocksdb_iterator_t *last = rocksdb_create_iterator_cf(database->db, database->read, database->family[range->cf]);
-    rocksdb_iter_seek_to_last(last);
-    if (rocksdb_iter_valid(last)) {
-        size_t len;
-        const char *data = rocksdb_iter_key(last, &len);
-        sk_buf_append(key, data, len);
-        any = true;
-    }
-    rocksdb_iter_destroy(last);
-    for (size_t i = 0; i < count; i++) {
-        for (const sk_change *at = batches[i]->first; at && at != range; at = at->next) {
-            if (at->cf != range->cf || at->kind != SK_CHANGE_PUT) continue;
-            if (any && sk_bytes_compare(sk_change_key(at), sk_buf_view(key)) <= 0) continue;
-            sk_buf_reset(key);
-            sk_buf_bytes(key, sk_change_key(at));
-            any = true;
-        }
-    }
-    sk_buf_byte(key, 0);
-    return any;
-}
-
-static void add_range(sk_committer *committer, const sk_change *range, sk_batch *const *batches, size_t count)
-{
-    sk_bytes from = sk_change_key(range), to = sk_change_value(range);
-    sk_buf above = {0};
-    note_range(committer, range);
-    if (range->open_end && above_all(committer, range, batches, count, &above)) to = sk_buf_view(&above);
-    if (sk_bytes_compare(from, to) < 0)
-        rocksdb_writebatch_delete_range_cf(committer->write, committer->database->family[range->cf],
-                                           (const char *)from.data, from.len, (const char *)to.data, to.len);
-    sk_buf_free(&above);
-}
-
-static void add_change(sk_committer *committer, const sk_change *change)
-{
-    rocksdb_column_family_handle_t *family = committer->database->family[change->cf];
-    const char *key = (const char *)change->data;
-    if (change->kind == SK_CHANGE_PUT)
-        rocksdb_writebatch_put_cf(committer->write, family, key, change->key_len, key + change->key_len,
-                                  change->value_len);
-    else
-        rocksdb_writebatch_delete_cf(committer->write, family, key, change->key_len);
-}
-
 static void sync_log(sk_committer *committer)
 {
     if (!committer->dirty || atomic_load(&committer->error)) return;
@@ -145,28 +101,29 @@ static void sync_log(sk_committer *committer)
     committer->synced_ms = now_ms();
 }
 
-/* One group: one write. */
+/* One group: one append to the log. */
 static void write_group(sk_committer *committer, sk_batch *const *batches, size_t count)
 {
     bool synced = committer->options.durability == SK_DURABILITY_ALWAYS;
     size_t bytes = 0;
+    sk_buf_reset(&committer->record);
     for (size_t i = 0; i < count; i++) {
         bytes += batches[i]->bytes;
-        for (const sk_change *change = batches[i]->first; change; change = change->next) {
-            if (change->kind == SK_CHANGE_RANGE)
-                add_range(committer, change, batches, i + 1);
-            else
-                add_change(committer, change);
-        }
+        for (const sk_change *change = batches[i]->first; change; change = change->next)
+            sk_log_append(&committer->record, change);
     }
+    uint8_t key[SK_LOG_KEY];
     char *message = NULL;
     sk_database *database = committer->database;
+    sk_log_key(key, batches[count - 1]->number);
+    rocksdb_writebatch_clear(committer->write);
+    rocksdb_writebatch_put_cf(committer->write, database->log, (const char *)key, sizeof key,
+                              (const char *)committer->record.data, committer->record.len);
     rocksdb_write(database->db, synced ? database->write_synced : database->write_plain, committer->write, &message);
     if (bytes > WRITE_KEEP) {
+        sk_buf_free(&committer->record);
         rocksdb_writebatch_destroy(committer->write);
         committer->write = rocksdb_writebatch_create();
-    } else {
-        rocksdb_writebatch_clear(committer->write);
     }
     if (message) {
         fail(committer, message);
@@ -176,10 +133,12 @@ static void write_group(sk_committer *committer, sk_batch *const *batches, size_
         committer->dirty = true;
         committer->synced_ms = now_ms(); /* the interval runs from the first write that is not synced */
     }
+    for (size_t i = 0; i < count; i++) sk_placer_add(&committer->placer, batches[i]);
     atomic_fetch_add(&committer->writes, 1);
     atomic_fetch_add(&committer->syncs, synced);
     atomic_fetch_add(&committer->batches, count);
     atomic_fetch_add(&committer->bytes, bytes);
+    atomic_fetch_add(&committer->committed_bytes, bytes);
     atomic_store(&committer->durable, batches[count - 1]->number);
 }
 
@@ -191,6 +150,45 @@ static void write_all(sk_committer *committer, sk_batch *const *batches, size_t 
         write_group(committer, batches + at, group);
         at += group;
         if (committer->options.wake) committer->options.wake(committer->options.context);
+    }
+}
+
+/* -- placing ------------------------------------------------------------------------------------------------------ */
+
+static void begin_run(sk_committer *committer)
+{
+    sk_placer *placer = &committer->placer;
+    if (placer->active || placer->count == 0) return;
+    sk_placer_begin(placer);
+    for (size_t i = 0; i < placer->range_count; i++) {
+        const sk_change *range = placer->ranges[i];
+        note_range(committer, range->cf, sk_change_key(range), sk_change_value(range), range->open_end);
+    }
+    uint8_t first[SK_LOG_KEY], end[SK_LOG_KEY];
+    sk_log_key(first, 0);
+    sk_log_key(end, placer->run_upto + 1);
+    note_range(committer, SK_CF_COUNT, sk_bytes_of(first, sizeof first), sk_bytes_of(end, sizeof end), false);
+}
+
+/* One slice, or with `all` everything that is committed. */
+static void place(sk_committer *committer, bool all)
+{
+    char text[SK_FOLDER_ERROR];
+    while (!atomic_load(&committer->error)) {
+        if (all) begin_run(committer);
+        if (!committer->placer.active) return;
+        int more = sk_placer_step(&committer->placer, text);
+        if (more < 0) {
+            fail_with(committer, more, text);
+            if (committer->options.wake) committer->options.wake(committer->options.context);
+            return;
+        }
+        committer->dirty = true;
+        if (more == 0) {
+            atomic_store(&committer->placed, committer->placer.placed);
+            if (committer->options.wake) committer->options.wake(committer->options.context);
+        }
+        if (!all) return;
     }
 }
 
@@ -209,7 +207,8 @@ static bool sync_due(const sk_committer *committer, uint64_t now)
            now - committer->synced_ms >= committer->options.interval_ms;
 }
 
-static void wait_for_work(sk_committer *committer)
+/* True if nothing came for as long as there was to wait. */
+static bool wait_for_work(sk_committer *committer)
 {
     uint64_t wait = atomic_load(&committer->space_low) ? SPACE_MS : IDLE_MS;
     if (committer->options.durability == SK_DURABILITY_INTERVAL && committer->dirty) {
@@ -218,6 +217,7 @@ static void wait_for_work(sk_committer *committer)
         if (left < wait) wait = left;
     }
     if (committer->options.reclaim_ms < wait) wait = committer->options.reclaim_ms;
+    if (committer->placer.count && wait > PLACE_IDLE_MS) wait = PLACE_IDLE_MS;
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += (time_t)(wait / 1000);
@@ -227,8 +227,9 @@ static void wait_for_work(sk_committer *committer)
         until.tv_nsec -= 1000000000;
     }
     committer->asleep = true;
-    pthread_cond_timedwait(&committer->work, &committer->lock, &until);
+    bool idle = pthread_cond_timedwait(&committer->work, &committer->lock, &until) != 0;
     committer->asleep = false;
+    return idle;
 }
 
 /* What there is to do besides writing batches; `idle`: there was none. */
@@ -255,10 +256,12 @@ static void *run(void *argument)
     sk_database_thread_begin();
     pthread_mutex_lock(&committer->lock);
     for (;;) {
-        bool wanted = committer->count || committer->flush_done < committer->flush_wanted || committer->stopping;
-        if (!wanted) wait_for_work(committer);
+        bool wanted = committer->count || committer->flush_done < committer->flush_wanted ||
+                      committer->place_done < committer->place_wanted || committer->stopping ||
+                      (committer->placer.active && !atomic_load(&committer->error));
+        bool idle = !wanted && wait_for_work(committer);
         bool stop = committer->stopping, abandon = stop && committer->abandon;
-        uint64_t flush = committer->flush_wanted;
+        uint64_t flush = committer->flush_wanted, placing = committer->place_wanted;
         sk_batch **batches = committer->waiting;
         size_t count = committer->count, new_cap = committer->cap;
         committer->waiting = taken;
@@ -268,10 +271,13 @@ static void *run(void *argument)
         cap = new_cap;
         pthread_mutex_unlock(&committer->lock);
         if (!abandon) write_all(committer, batches, count);
+        if (committer->placer.bytes >= committer->options.place_bytes || idle) begin_run(committer);
+        if (!abandon) place(committer, stop || placing > committer->place_done);
         if (!abandon && (stop || flush > committer->flush_done)) sync_log(committer);
         if (!stop) housekeeping(committer, count == 0);
         pthread_mutex_lock(&committer->lock);
         committer->flush_done = flush;
+        committer->place_done = placing;
         pthread_cond_broadcast(&committer->done);
         if (stop) break;
     }
@@ -293,6 +299,13 @@ void sk_committer_init(sk_committer *committer, sk_database *database, const sk_
     sk_assert(pthread_cond_init(&committer->done, NULL) == 0);
     pthread_condattr_destroy(&monotonic);
     committer->write = rocksdb_writebatch_create();
+    sk_placer_init(&committer->placer, database);
+}
+
+void sk_committer_forget(sk_committer *committer)
+{
+    sk_assert(!committer->running);
+    sk_placer_reset(&committer->placer);
 }
 
 int sk_committer_start(sk_committer *committer)
@@ -300,6 +313,7 @@ int sk_committer_start(sk_committer *committer)
     committer->stopping = committer->abandon = committer->dirty = false;
     committer->count = 0;
     committer->flush_done = committer->flush_wanted;
+    committer->place_done = committer->place_wanted;
     committer->reclaimed_ms = now_ms();
     committer->space_ms = 0;
     look_at_space(committer, now_ms());
@@ -327,11 +341,13 @@ void sk_committer_stop(sk_committer *committer, bool abandon)
 void sk_committer_free(sk_committer *committer)
 {
     sk_assert(!committer->running);
-    for (int cf = 0; cf < SK_CF_COUNT; cf++) {
+    for (int cf = 0; cf <= SK_CF_COUNT; cf++) {
         sk_buf_free(&committer->removed[cf].from);
         sk_buf_free(&committer->removed[cf].to);
     }
     rocksdb_writebatch_destroy(committer->write);
+    sk_buf_free(&committer->record);
+    sk_placer_free(&committer->placer);
     free(committer->waiting);
     pthread_mutex_destroy(&committer->lock);
     pthread_cond_destroy(&committer->work);
@@ -352,15 +368,26 @@ void sk_committer_submit(sk_committer *committer, sk_batch *batch)
     if (asleep) pthread_cond_signal(&committer->work);
 }
 
-int sk_committer_flush(sk_committer *committer)
+/* Asks the thread for something and waits until it is done. */
+static int ask(sk_committer *committer, uint64_t *wanted, const uint64_t *done)
 {
     if (!committer->running) return atomic_load(&committer->error) ? atomic_load(&committer->error) : SK_E_IO;
     pthread_mutex_lock(&committer->lock);
-    uint64_t ticket = ++committer->flush_wanted;
+    uint64_t ticket = ++*wanted;
     pthread_cond_signal(&committer->work);
-    while (committer->flush_done < ticket) pthread_cond_wait(&committer->done, &committer->lock);
+    while (*done < ticket) pthread_cond_wait(&committer->done, &committer->lock);
     pthread_mutex_unlock(&committer->lock);
     return atomic_load(&committer->error);
+}
+
+int sk_committer_flush(sk_committer *committer)
+{
+    return ask(committer, &committer->flush_wanted, &committer->flush_done);
+}
+
+int sk_committer_place(sk_committer *committer)
+{
+    return ask(committer, &committer->place_wanted, &committer->place_done);
 }
 
 void sk_committer_message(sk_committer *committer, char *message)

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 
 /* RocksDB wants a family called `default`; rows have it, as every other name costs a few bytes more a record. */
-static const char *const names[SK_CF_COUNT] = {
+enum { FAMILIES = SK_CF_COUNT + 1, LOG = SK_CF_COUNT };
+
+static const char *const names[FAMILIES] = {
     [SK_CF_ROW] = "default",     [SK_CF_HISTORY] = "history", [SK_CF_META] = "meta",
     [SK_CF_STAGED] = "staged", [SK_CF_DERIVED] = "derived",
+    [LOG] = "log",
 };
 
 enum {
@@ -36,11 +39,12 @@ static void set_table(rocksdb_options_t *options, rocksdb_cache_t *cache, bool p
     rocksdb_block_based_options_destroy(table);
 }
 
-static rocksdb_options_t *family_options(const sk_rocksdb_options *options, rocksdb_cache_t *cache, sk_cf cf)
+static rocksdb_options_t *family_options(const sk_rocksdb_options *options, rocksdb_cache_t *cache, int cf)
 {
     rocksdb_options_t *made = rocksdb_options_create();
     bool points = cf == SK_CF_ROW || cf == SK_CF_STAGED;
     size_t share = cf == SK_CF_ROW ? options->write_buffer_bytes / 2 : options->write_buffer_bytes / 8;
+    if (cf == LOG) share = options->write_buffer_bytes / 4; /* large enough that records mostly go before a flush */
     rocksdb_options_set_write_buffer_size(made, share);
     rocksdb_options_set_max_write_buffer_number(made, 3);
     rocksdb_options_set_compression(made, rocksdb_lz4_compression);
@@ -84,8 +88,8 @@ void sk_database_init(sk_database *database, const sk_rocksdb_options *options)
     database->cache = rocksdb_cache_create_lru(options->cache_bytes);
     database->options = rocksdb_options_create();
     set_options(database->options, options);
-    for (int cf = 0; cf < SK_CF_COUNT; cf++)
-        database->family_options[cf] = family_options(options, database->cache, (sk_cf)cf);
+    for (int cf = 0; cf < FAMILIES; cf++)
+        database->family_options[cf] = family_options(options, database->cache, cf);
     database->read = rocksdb_readoptions_create();
     database->write_plain = rocksdb_writeoptions_create();
     database->write_synced = rocksdb_writeoptions_create();
@@ -117,12 +121,13 @@ int sk_database_open(sk_database *database, const sk_folder *folder, bool read_o
     char *message = NULL;
     const rocksdb_options_t *const *options = (const rocksdb_options_t *const *)database->family_options;
     rocksdb_t *db = read_only
-                        ? rocksdb_open_for_read_only_column_families(database->options, folder->db_path, SK_CF_COUNT,
+                        ? rocksdb_open_for_read_only_column_families(database->options, folder->db_path, FAMILIES,
                                                                      names, options, database->family, 0, &message)
-                        : rocksdb_open_column_families(database->options, folder->db_path, SK_CF_COUNT, names, options,
+                        : rocksdb_open_column_families(database->options, folder->db_path, FAMILIES, names, options,
                                                        database->family, &message);
     if (message) return sk_database_error(message, error);
     database->db = db;
+    database->log = database->family[LOG];
     database->read_only = read_only;
     return SK_OK;
 }
@@ -130,7 +135,7 @@ int sk_database_open(sk_database *database, const sk_folder *folder, bool read_o
 void sk_database_close(sk_database *database)
 {
     if (!database->db) return;
-    for (int cf = 0; cf < SK_CF_COUNT; cf++) rocksdb_column_family_handle_destroy(database->family[cf]);
+    for (int cf = 0; cf < FAMILIES; cf++) rocksdb_column_family_handle_destroy(database->family[cf]);
     rocksdb_close(database->db);
     database->db = NULL;
 }
@@ -138,7 +143,7 @@ void sk_database_close(sk_database *database)
 void sk_database_free(sk_database *database)
 {
     sk_database_close(database);
-    for (int cf = 0; cf < SK_CF_COUNT; cf++) rocksdb_options_destroy(database->family_options[cf]);
+    for (int cf = 0; cf < FAMILIES; cf++) rocksdb_options_destroy(database->family_options[cf]);
     rocksdb_options_destroy(database->options);
     rocksdb_readoptions_destroy(database->read);
     rocksdb_writeoptions_destroy(database->write_plain);
@@ -150,7 +155,7 @@ void sk_database_free(sk_database *database)
 uint64_t sk_database_property(const sk_database *database, const char *name)
 {
     uint64_t sum = 0;
-    for (int cf = 0; database->db && cf < SK_CF_COUNT; cf++) {
+    for (int cf = 0; database->db && cf < FAMILIES; cf++) {
         uint64_t value = 0;
         if (rocksdb_property_int_cf(database->db, database->family[cf], name, &value) == 0) sum += value;
     }

@@ -14,10 +14,11 @@
 
 typedef struct {
     rocksdb_t *db;
-    rocksdb_column_family_handle_t *family[SK_CF_COUNT];
+    rocksdb_column_family_handle_t *family[SK_CF_COUNT + 1]; /* the last one is the log */
+    rocksdb_column_family_handle_t *log;                     /* storage/log.h; one of them */
     bool read_only;
     rocksdb_options_t *options;
-    rocksdb_options_t *family_options[SK_CF_COUNT];
+    rocksdb_options_t *family_options[SK_CF_COUNT + 1];
     rocksdb_cache_t *cache;
     rocksdb_readoptions_t *read;
     rocksdb_writeoptions_t *write_synced, *write_plain;

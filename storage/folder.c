@@ -71,7 +71,7 @@ static int make_folder(const char *path, char *error)
         int result = sync_folder(parent);
         free(parent);
         if (result < 0 && errno != EACCES)
-            return say(error, sk_folder_error(errno), "%s: cannot sync its parent directory: %s", path, strerror(errno));
+            return say(error, sk_folder_error(errno), "%s: cannot sync its parent: %s", path, strerror(errno));
         return SK_OK;
     }
     if (errno != EEXIST)

@@ -152,22 +152,30 @@ static void retire_point(sk_overlay *overlay, sk_change *change)
     change->live = change->ordered = 0;
 }
 
-void sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
+/* A point that is now the newest word on its key. */
+static void enter_point(sk_overlay *overlay, sk_change *change)
 {
-    sk_assert(kind != SK_CHANGE_RANGE);
+    sk_cf cf = (sk_cf)change->cf;
     if (overlay->live >= overlay->bucket_count) grow(overlay);
-    sk_change *change = record(overlay, kind, cf, key, kind == SK_CHANGE_PUT ? value : SK_BYTES_NONE);
-    change->hash = sk_overlay_hash(cf, key);
-    sk_change **link = find_link(overlay, change->hash, cf, key);
+    sk_change **link = find_link(overlay, change->hash, cf, sk_change_key(change));
     sk_change *old = *link;
     *link = change;
+    change->live = 1;
+    change->chain = old ? old->chain : NULL;
     if (!old) {
         overlay->live++;
         return;
     }
-    change->chain = old->chain;
     if (old->ordered) sk_skiplist_remove(&overlay->order[cf], sk_change_key(old));
     old->live = old->ordered = 0;
+}
+
+void sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
+{
+    sk_assert(kind != SK_CHANGE_RANGE);
+    sk_change *change = record(overlay, kind, cf, key, kind == SK_CHANGE_PUT ? value : SK_BYTES_NONE);
+    change->hash = sk_overlay_hash(cf, key);
+    enter_point(overlay, change);
 }
 
 /* -- order -------------------------------------------------------------------------------------------------------- */
@@ -191,11 +199,12 @@ static sk_skiplist *order_of(sk_overlay *overlay, sk_cf cf)
     return &overlay->order[cf];
 }
 
-void sk_overlay_remove_range(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to)
+/* A range that is now the newest word on what it covers. */
+static void enter_range(sk_overlay *overlay, sk_change *range)
 {
-    if (to.data && sk_bytes_compare(from, to) >= 0) return;
-    sk_change *range = record(overlay, SK_CHANGE_RANGE, cf, from, to);
-    range->open_end = !to.data;
+    sk_cf cf = (sk_cf)range->cf;
+    range->live = 1;
+    range->chain = NULL;
     sk_bytes start = sk_change_key(range), end = range_end(range);
     sk_skipnode *node = sk_skiplist_seek(order_of(overlay, cf), start);
     while (node && in_range(node->key, start, end)) {
@@ -216,6 +225,14 @@ void sk_overlay_remove_range(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_by
         }
     }
     *link = range;
+}
+
+void sk_overlay_remove_range(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to)
+{
+    if (to.data && sk_bytes_compare(from, to) >= 0) return;
+    sk_change *range = record(overlay, SK_CHANGE_RANGE, cf, from, to);
+    range->open_end = !to.data;
+    enter_range(overlay, range);
 }
 
 sk_overlay_answer sk_overlay_find(const sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key, sk_bytes *value,
@@ -280,6 +297,36 @@ void sk_overlay_drop_all(sk_overlay *overlay)
     for (sk_batch *batch; (batch = sk_overlay_take(overlay, UINT64_MAX));) sk_overlay_recycle(overlay, batch);
 }
 
+void sk_overlay_keep(sk_overlay *overlay, uint64_t upto)
+{
+    sk_batch *batches = NULL, **last = &batches;
+    sk_overlay_seal(overlay);
+    while ((*last = sk_overlay_take(overlay, UINT64_MAX))) last = &(*last)->next;
+    while (batches) {
+        sk_batch *batch = batches;
+        batches = batch->next;
+        batch->next = NULL;
+        if (batch->number > upto) {
+            sk_overlay_recycle(overlay, batch);
+            continue;
+        }
+        memset(batch->ordered, 0, sizeof batch->ordered);
+        if (overlay->sealed)
+            overlay->sealed_last->next = batch;
+        else
+            overlay->sealed = batch;
+        overlay->sealed_last = batch;
+        overlay->sealed_bytes += batch->bytes;
+        for (sk_change *change = batch->first; change; change = change->next) {
+            change->ordered = 0;
+            if (change->kind == SK_CHANGE_RANGE)
+                enter_range(overlay, change);
+            else
+                enter_point(overlay, change);
+        }
+    }
+}
+
 void sk_overlay_check(const sk_overlay *overlay)
 {
     size_t live = 0;
@@ -312,32 +359,53 @@ void sk_overlay_check(const sk_overlay *overlay)
 
 /* -- views -------------------------------------------------------------------------------------------------------- */
 
-static sk_bytes copy(sk_overlay_view *view, sk_bytes bytes)
+static sk_bytes copy(sk_arena *arena, sk_bytes bytes)
 {
-    return bytes.data ? sk_arena_copy(&view->arena, bytes) : SK_BYTES_NONE;
+    return bytes.data ? sk_arena_copy(arena, bytes) : SK_BYTES_NONE;
+}
+
+/* The next pairs from `from` on; more of them each time, so that a short look costs little and a long one few seeks. */
+static void fill(sk_overlay_view *view, sk_bytes from)
+{
+    enum { FIRST_PAIRS = 64, MOST_PAIRS = 65536 };
+    size_t room = view->room ? view->room * 8 : FIRST_PAIRS;
+    if (room > MOST_PAIRS) room = MOST_PAIRS;
+    sk_arena_reset(&view->arena);
+    view->room = room;
+    view->pairs = sk_arena_take(&view->arena, room * sizeof *view->pairs);
+    view->count = view->at = 0;
+    sk_skipnode *node = sk_skiplist_seek(order_of(view->overlay, view->cf), from);
+    for (; node && in_range(node->key, from, view->to) && view->count < room; node = node->next[0]) {
+        const sk_change *change = node->item;
+        view->pairs[view->count++] =
+            (sk_overlay_pair){copy(&view->arena, sk_change_key(change)), copy(&view->arena, sk_change_value(change)),
+                              change->kind == SK_CHANGE_REMOVE};
+    }
+    view->more = node && in_range(node->key, from, view->to);
+}
+
+static void refill(sk_overlay_view *view)
+{
+    sk_buf next = {0};
+    sk_buf_bytes(&next, view->pairs[view->count - 1].key);
+    sk_buf_byte(&next, 0);
+    fill(view, sk_buf_view(&next));
+    sk_buf_free(&next);
 }
 
 void sk_overlay_view_take(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to, sk_overlay_view *view)
 {
-    *view = (sk_overlay_view){0};
+    *view = (sk_overlay_view){.overlay = overlay, .cf = cf};
+    view->to = copy(&view->bounds, to);
     for (const sk_change *range = overlay->ranges[cf]; range; range = range->chain) view->range_count++;
     if (view->range_count) {
-        view->ranges = sk_arena_take(&view->arena, view->range_count * sizeof *view->ranges);
+        view->ranges = sk_arena_take(&view->bounds, view->range_count * sizeof *view->ranges);
         sk_overlay_pair *at = view->ranges;
         for (const sk_change *range = overlay->ranges[cf]; range; range = range->chain)
-            *at++ = (sk_overlay_pair){copy(view, sk_change_key(range)), copy(view, range_end(range)), true};
+            *at++ = (sk_overlay_pair){copy(&view->bounds, sk_change_key(range)),
+                                      copy(&view->bounds, range_end(range)), true};
     }
-    if (!overlay->live) return;
-    sk_skipnode *first = sk_skiplist_seek(order_of(overlay, cf), from);
-    for (sk_skipnode *node = first; node && in_range(node->key, from, to); node = node->next[0]) view->count++;
-    if (!view->count) return;
-    view->pairs = sk_arena_take(&view->arena, view->count * sizeof *view->pairs);
-    sk_skipnode *node = first;
-    for (size_t i = 0; i < view->count; i++, node = node->next[0]) {
-        const sk_change *change = node->item;
-        view->pairs[i] = (sk_overlay_pair){copy(view, sk_change_key(change)), copy(view, sk_change_value(change)),
-                                           change->kind == SK_CHANGE_REMOVE};
-    }
+    if (overlay->live) fill(view, from);
 }
 
 /* Whether a range hides the key, and up to where. */
@@ -353,7 +421,9 @@ static bool hidden(const sk_overlay_view *view, sk_bytes key, sk_bytes *end)
 
 sk_view_step sk_overlay_view_next(sk_overlay_view *view, const sk_bytes *below, sk_bytes *key, sk_bytes *value)
 {
-    while (view->at < view->count) {
+    while (view->at < view->count || view->more) {
+        if (view->at == view->count) refill(view);
+        if (view->at == view->count) break;
         const sk_overlay_pair *pair = &view->pairs[view->at];
         int order = below ? sk_bytes_compare(pair->key, *below) : -1;
         if (order > 0) break;
@@ -371,5 +441,6 @@ sk_view_step sk_overlay_view_next(sk_overlay_view *view, const sk_bytes *below, 
 void sk_overlay_view_free(sk_overlay_view *view)
 {
     sk_arena_free(&view->arena);
+    sk_arena_free(&view->bounds);
     *view = (sk_overlay_view){0};
 }

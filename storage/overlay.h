@@ -98,10 +98,16 @@ sk_batch *sk_overlay_take(sk_overlay *overlay, uint64_t upto);
 void sk_overlay_recycle(sk_overlay *overlay, sk_batch *batch);
 /** Drops every change. The next batch gets a number of its own: none that was seen is given out again. */
 void sk_overlay_drop_all(sk_overlay *overlay);
+/** Drops every change in batches after number `upto`; what they hid shows again. The next batch gets a number of its
+ *  own. */
+void sk_overlay_keep(sk_overlay *overlay, uint64_t upto);
 /** Asserts the invariants. */
 void sk_overlay_check(const sk_overlay *overlay);
 
-/* -- a view: the overlay's part of an iterator, frozen ------------------------------------------------------------- */
+/* -- a view: the overlay's part of an iterator --------------------------------------------------------------------
+ *
+ * Pairs are copied in pieces that grow, so that the first page of a scan does not cost the whole overlay. No batch may
+ * leave the overlay while a view of it is open: a pair would be missed above and below. */
 
 typedef struct {
     sk_bytes key, value;
@@ -109,9 +115,14 @@ typedef struct {
 } sk_overlay_pair;
 
 typedef struct {
-    sk_arena arena;         /* owns everything below */
+    sk_overlay *overlay; /* borrowed; NULL: a view of nothing */
+    sk_cf cf;
+    sk_bytes to;
+    sk_arena bounds;        /* owns `to` and the ranges */
+    sk_arena arena;         /* owns the pairs */
     sk_overlay_pair *pairs; /* ascending; removals too, which hide what lies below */
-    size_t count, at;
+    size_t count, at, room;
+    bool more; /* pairs follow after these */
     sk_overlay_pair *ranges; /* key up to value; value.data NULL: to the end */
     size_t range_count;
 } sk_overlay_view; /* all zeros is the view of nothing */
@@ -124,7 +135,7 @@ typedef enum {
     SK_VIEW_SEEK, /* the one below is hidden, and all before `key` (data NULL: all to the end): go there, ask again */
 } sk_view_step;
 
-/** Copies what lies in [from, to), to.data NULL: to the end. */
+/** Of what lies in [from, to), to.data NULL: to the end. Puts made while it is open may or may not be seen. */
 void sk_overlay_view_take(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to, sk_overlay_view *view);
 /** One step of merging with what lies below; `below` is its next key, NULL at its end. */
 sk_view_step sk_overlay_view_next(sk_overlay_view *view, const sk_bytes *below, sk_bytes *key, sk_bytes *value);

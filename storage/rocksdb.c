@@ -11,7 +11,9 @@ enum {
     INTERVAL_MS = 1000,      /* the defaults */
     RECLAIM_MS = 60000,
     MAX_OPEN_FILES = 512,
+    REAP_CHANGES = 4096,     /* placed changes that one reap takes out of the overlay */
 };
+#define PLACE_BYTES ((size_t)16 << 20)
 #define CACHE_BYTES ((size_t)128 << 20)
 #define WRITE_BUFFER_BYTES ((size_t)128 << 20)
 #define ROW_CACHE_BYTES ((size_t)192 << 20)
@@ -25,6 +27,9 @@ typedef struct {
     sk_overlay overlay;
     sk_rowcache cache;               /* of SK_CF_ROW */
     uint64_t durable;                /* what reap last answered */
+    uint64_t last_submitted;         /* number of the last batch that was not empty */
+    uint64_t submitted_bytes;        /* of all batches since the store was opened */
+    size_t iterators;                /* open ones: no batch leaves the overlay meanwhile */
     rocksdb_pinnableslice_t *pinned; /* under the value that the last get gave */
     size_t readers;                  /* iterators and snapshots that are open */
     int broken;                      /* why the database is not open for writing; 0: it is */
@@ -76,17 +81,25 @@ static int rocks_get(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes *value, u
     rocks *self = rocks_of(store);
     uint64_t number = 0, hash = sk_overlay_hash(cf, key);
     sk_overlay_answer answer = sk_overlay_find(&self->overlay, hash, cf, key, value, &number);
-    if (batch) *batch = number;
+    if (batch) *batch = number > self->durable ? number : 0;
     if (answer != SK_OVERLAY_ELSEWHERE) return answer == SK_OVERLAY_FOUND;
     int known = cf == SK_CF_ROW ? sk_rowcache_get(&self->cache, hash, key, value) : -1;
     return known >= 0 ? known : get_below(self, cf, key, value);
+}
+
+/* Why there is nothing to read from. */
+static int why_not(rocks *self)
+{
+    int error = self->broken ? self->broken : atomic_load(&self->committer.error);
+    return error ? error : SK_E_IO;
 }
 
 static sk_store_snapshot *rocks_snapshot(sk_store *store)
 {
     rocks *self = rocks_of(store);
     sk_store_snapshot *snapshot = sk_alloc(sizeof *snapshot);
-    if (self->database.db) snapshot->snapshot = rocksdb_create_snapshot(self->database.db);
+    bool placed = self->database.db && sk_committer_place(&self->committer) == SK_OK;
+    if (placed) snapshot->snapshot = rocksdb_create_snapshot(self->database.db);
     self->readers++;
     return snapshot;
 }
@@ -103,7 +116,7 @@ static void rocks_snapshot_free(sk_store *store, sk_store_snapshot *snapshot)
 static int rocks_snapshot_get(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes key, sk_buf *value)
 {
     rocks *self = rocks_of(store);
-    if (!snapshot->snapshot) return self->broken;
+    if (!snapshot->snapshot) return why_not(self);
     char *message = NULL;
     rocksdb_readoptions_t *options = rocksdb_readoptions_create();
     rocksdb_readoptions_set_snapshot(options, snapshot->snapshot);
@@ -126,6 +139,7 @@ static sk_store_iter *rocks_iter(sk_store *store, sk_store_snapshot *snapshot, s
     sk_store_iter *iter = sk_alloc(sizeof *iter);
     iter->store = self;
     self->readers++;
+    self->iterators++;
     if (!snapshot) sk_overlay_view_take(&self->overlay, cf, from, to, &iter->view);
     if (!self->database.db || (snapshot && !snapshot->snapshot)) return iter;
     iter->options = rocksdb_readoptions_create();
@@ -134,7 +148,7 @@ static sk_store_iter *rocks_iter(sk_store *store, sk_store_snapshot *snapshot, s
         rocksdb_readoptions_set_fill_cache(iter->options, 0); /* long scans must not drive out what clients read */
     }
     if (to.data) {
-        sk_bytes bound = sk_arena_copy(&iter->view.arena, to); /* RocksDB borrows it */
+        sk_bytes bound = sk_arena_copy(&iter->view.bounds, to); /* RocksDB borrows it */
         rocksdb_readoptions_set_iterate_upper_bound(iter->options, (const char *)bound.data, bound.len);
     }
     iter->below = rocksdb_create_iterator_cf(self->database.db, iter->options, self->database.family[cf]);
@@ -145,7 +159,7 @@ static sk_store_iter *rocks_iter(sk_store *store, sk_store_snapshot *snapshot, s
 /* Whether there is a pair below, and its key; negative: an error. */
 static int peek_below(sk_store_iter *iter, sk_bytes *key)
 {
-    if (!iter->below) return iter->store->broken;
+    if (!iter->below) return why_not(iter->store);
     if (iter->past) rocksdb_iter_next(iter->below);
     iter->past = false;
     if (rocksdb_iter_valid(iter->below)) {
@@ -190,6 +204,7 @@ static void rocks_iter_free(sk_store_iter *iter)
     if (iter->options) rocksdb_readoptions_destroy(iter->options);
     sk_overlay_view_free(&iter->view);
     iter->store->readers--;
+    iter->store->iterators--;
     free(iter);
 }
 
@@ -214,7 +229,11 @@ static uint64_t rocks_seal(sk_store *store)
 {
     rocks *self = rocks_of(store);
     sk_batch *batch = sk_overlay_seal(&self->overlay);
-    if (batch->first && !self->broken) sk_committer_submit(&self->committer, batch);
+    if (batch->first && !self->broken) {
+        self->last_submitted = batch->number;
+        self->submitted_bytes += batch->bytes;
+        sk_committer_submit(&self->committer, batch);
+    }
     return batch->number;
 }
 
@@ -236,17 +255,18 @@ static void note_committed(rocks *self, const sk_batch *batch)
 static int rocks_reap(sk_store *store, uint64_t *durable)
 {
     rocks *self = rocks_of(store);
-    uint64_t committed = atomic_load(&self->committer.durable);
+    uint64_t committed = atomic_load(&self->committer.durable), placed = atomic_load(&self->committer.placed);
     int error = atomic_load(&self->committer.error);
+    if (committed > self->durable) self->durable = committed;
+    /* Empty batches never went to the thread; they are durable with those before them. */
+    if (!error && !self->broken && committed >= self->last_submitted) self->durable = self->overlay.open->number - 1;
+    if (placed >= self->last_submitted) placed = self->durable;
+    size_t changes = 0;
     sk_batch *batch;
-    while ((batch = sk_overlay_take(&self->overlay, committed))) {
-        self->durable = batch->number;
+    while (!self->iterators && changes < REAP_CHANGES && (batch = sk_overlay_take(&self->overlay, placed))) {
+        changes += batch->count + 1;
         note_committed(self, batch);
         sk_overlay_recycle(&self->overlay, batch);
-    }
-    while (!error && (batch = self->overlay.sealed) && !batch->first) { /* empty ones never went to the thread */
-        self->durable = batch->number;
-        sk_overlay_recycle(&self->overlay, sk_overlay_take(&self->overlay, batch->number));
     }
     *durable = self->durable;
     return error;
@@ -264,7 +284,8 @@ static size_t rocks_open_bytes(sk_store *store)
 
 static size_t rocks_pending_bytes(sk_store *store)
 {
-    return rocks_of(store)->overlay.sealed_bytes;
+    rocks *self = rocks_of(store);
+    return (size_t)(self->submitted_bytes - atomic_load(&self->committer.committed_bytes));
 }
 
 /* -- going back to what the disk has ------------------------------------------------------------------------------ */
@@ -279,12 +300,26 @@ static int worth_trying(rocks *self)
     return sk_folder_probe(&self->folder, PROBE_BYTES);
 }
 
+/* Opens the database and places what the log still holds. */
+static int open_and_replay(rocks *self, char *error)
+{
+    uint64_t last = 0;
+    int result = sk_database_open(&self->database, &self->folder, false, error);
+    if (result != SK_OK) return result;
+    sk_placer placer;
+    sk_placer_init(&placer, &self->database);
+    result = sk_placer_replay(&placer, &last, error);
+    sk_placer_free(&placer);
+    if (result != SK_OK) sk_database_close(&self->database);
+    return result;
+}
+
 static int reopen_database(rocks *self)
 {
     int result = worth_trying(self);
     if (result != SK_OK) return result;
     sk_database_close(&self->database);
-    result = sk_database_open(&self->database, &self->folder, false, self->message);
+    result = open_and_replay(self, self->message);
     char ignored[SK_ROCKSDB_ERROR];
     if (result != SK_OK) sk_database_open(&self->database, &self->folder, true, ignored);
     return result;
@@ -296,10 +331,19 @@ static int rocks_reopen(sk_store *store)
     sk_assert(self->readers == 0);
     unpin(self);
     sk_committer_stop(&self->committer, true);
-    sk_overlay_drop_all(&self->overlay);
-    sk_rowcache_clear(&self->cache);
+    /* What is committed may still have to be placed: until the disk takes that, it is read from here. */
+    self->durable = atomic_load(&self->committer.durable);
+    sk_overlay_keep(&self->overlay, self->durable);
     int result = reopen_database(self);
-    if (result == SK_OK) self->durable = self->overlay.open->number - 1;
+    if (result == SK_OK) {
+        sk_committer_forget(&self->committer);
+        sk_overlay_drop_all(&self->overlay);
+        self->durable = self->last_submitted = self->overlay.open->number - 1;
+        atomic_store(&self->committer.durable, self->durable);
+        atomic_store(&self->committer.placed, self->durable);
+    }
+    sk_rowcache_clear(&self->cache);
+    self->submitted_bytes = atomic_load(&self->committer.committed_bytes);
     atomic_store(&self->committer.error, result);
     if (sk_committer_start(&self->committer) != SK_OK && result == SK_OK) {
         result = SK_E_IO;
@@ -387,6 +431,7 @@ static sk_rocksdb_options with_defaults(const sk_rocksdb_options *given)
     if (!options.cache_bytes) options.cache_bytes = CACHE_BYTES;
     if (!options.row_cache_bytes) options.row_cache_bytes = ROW_CACHE_BYTES;
     if (!options.write_buffer_bytes) options.write_buffer_bytes = WRITE_BUFFER_BYTES;
+    if (!options.place_bytes) options.place_bytes = PLACE_BYTES;
     if (!options.max_open_files) options.max_open_files = MAX_OPEN_FILES;
     return options;
 }
@@ -407,8 +452,8 @@ int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *err
     sk_rowcache_init(&self->cache, options.row_cache_bytes);
     sk_database_init(&self->database, &options);
     sk_committer_init(&self->committer, &self->database, &self->folder, &options);
-    result = sk_database_open(&self->database, &self->folder, false, error);
     sk_database_thread_begin();
+    result = open_and_replay(self, error);
     if (result == SK_OK) result = sk_committer_start(&self->committer);
     if (result != SK_OK) {
         give_back(self);

@@ -2,8 +2,9 @@
  *
  *   the loop's thread                                the commit thread
  *   put  -> the open batch, in the overlay
- *   seal -> the batch waits              ------>     every batch that waits becomes one write and one sync;
- *   reap <- the overlay forgets it       <------     the durable number goes up; wake() is called
+ *   seal -> the batch waits              ------>     every batch that waits becomes one append to the log and one
+ *   reap <- durable                      <------     sync; the durable number goes up; wake() is called
+ *           the overlay forgets it       <------     many batches later all are placed in sorted runs
  *
  * Gets look into the overlay, then for rows into a cache of committed ones, then into RocksDB. So nothing that the loop
  * does waits for a write or a sync.
@@ -28,6 +29,7 @@ typedef struct {
     size_t cache_bytes;         /* block cache, index and filter blocks included; 0: 128 MiB */
     size_t row_cache_bytes;     /* committed rows, found without asking RocksDB; 0: 192 MiB */
     size_t write_buffer_bytes;  /* all memtables together; 0: 128 MiB */
+    size_t place_bytes;         /* committed changes kept in memory before they are placed; 0: 16 MiB */
     int max_open_files;         /* tables; 0: 512 */
     uint64_t min_free_bytes;    /* sk_rocksdb_space_low below this; 0: never */
     uint32_t reclaim_ms;        /* an idle store gives the space of removed ranges back after this; 0: 60000 */
@@ -36,8 +38,8 @@ typedef struct {
     void *context;
 } sk_rocksdb_options;
 
-/** Opens the store of a data directory, alone. 0, or SK_E_LOCKED, SK_E_FORMAT, SK_E_CORRUPT, SK_E_DISK_FULL, SK_E_IO with
- *  a sentence for a person in `error` (SK_ROCKSDB_ERROR bytes). Given back with sk_store_close. */
+/** Opens the store of a data directory, alone. 0, or SK_E_LOCKED, SK_E_FORMAT, SK_E_CORRUPT, SK_E_DISK_FULL, SK_E_IO
+ *  with a sentence for a person in `error` (SK_ROCKSDB_ERROR bytes). Given back with sk_store_close. */
 int sk_rocksdb_open(const sk_rocksdb_options *options, sk_store **store, char *error);
 
 /** Device and inode of the directory's SKERRY file. Others than those noted at the last start: the directory was copied

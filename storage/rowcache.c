@@ -13,6 +13,7 @@ struct sk_rowcache_entry {
     sk_rowcache_entry *before, *after; /* in the ring */
     uint64_t hash;
     uint32_t key_len, value_len, room; /* room: bytes of data[] */
+    uint32_t epoch;                    /* of the cache when it was told this */
     bool present, asked;               /* asked for since the hand passed */
     uint8_t data[];                    /* key, value */
 };
@@ -81,13 +82,13 @@ void sk_rowcache_init(sk_rowcache *cache, size_t max)
 
 void sk_rowcache_clear(sk_rowcache *cache)
 {
-    for (size_t i = 0; i < cache->bucket_count; i++)
-        while (cache->buckets[i]) drop(cache, &cache->buckets[i]);
+    cache->epoch++;
 }
 
 void sk_rowcache_free(sk_rowcache *cache)
 {
-    sk_rowcache_clear(cache);
+    for (size_t i = 0; i < cache->bucket_count; i++)
+        while (cache->buckets[i]) drop(cache, &cache->buckets[i]);
     free(cache->buckets);
     *cache = (sk_rowcache){0};
 }
@@ -95,7 +96,7 @@ void sk_rowcache_free(sk_rowcache *cache)
 int sk_rowcache_get(sk_rowcache *cache, uint64_t hash, sk_bytes key, sk_bytes *value)
 {
     sk_rowcache_entry *entry = *find_link(cache, hash, key);
-    if (!entry) {
+    if (!entry || entry->epoch != cache->epoch) {
         cache->misses++;
         return -1;
     }
@@ -139,6 +140,7 @@ void sk_rowcache_put(sk_rowcache *cache, uint64_t hash, sk_bytes key, const sk_b
     if (large) return;
     if (!entry) entry = insert(cache, link, hash, key, (wanted + 15) / 16 * 16);
     entry->present = value != NULL;
+    entry->epoch = cache->epoch;
     entry->value_len = (uint32_t)value_len;
     if (value_len) memcpy(entry->data + key.len, value->data, value_len);
     while (cache->bytes > cache->max) evict(cache);

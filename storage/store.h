@@ -130,8 +130,9 @@ static inline size_t sk_store_pending_bytes(sk_store *store)
 {
     return store->ops->pending_bytes(store);
 }
-/** A frozen view of what is committed now (never of anything uncommitted). Owned by the caller; free it before the
- *  store is closed or reopened. */
+/** A frozen view of what is committed now (never of anything uncommitted). Taking one may wait for writes that bring
+ *  committed data into place (some tens of milliseconds under load). Owned by the caller; free it before the store is
+ *  closed or reopened. */
 static inline sk_store_snapshot *sk_store_snapshot_take(sk_store *store)
 {
     return store->ops->snapshot(store);
@@ -147,8 +148,8 @@ static inline int sk_store_snapshot_get(sk_store *store, sk_store_snapshot *snap
     return store->ops->snapshot_get(store, snapshot, cf, key, value);
 }
 /** Keys from `from` up to, not including, `to` (to.data NULL: to the end), ascending, of the snapshot, or with
- *  snapshot NULL of the newest state, uncommitted puts included, as of this call: puts made while it is open are not
- *  seen. Owned by the caller. */
+ *  snapshot NULL of the newest state, uncommitted puts included: puts made while it is open may or may not be seen, so
+ *  whoever changes what it walks over collects first. Owned by the caller. */
 static inline sk_store_iter *sk_store_iterate(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from,
                                               sk_bytes to)
 {

@@ -2,6 +2,7 @@
 #include "gossip/engine_internal.h"
 #include "tests/sim/world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* -- what is durable, what is lost ------------------------------------------------------------------------------------------------- */
@@ -56,32 +57,61 @@ static bool same_entry(const sk_entry *have, sk_dot dot, const sk_entry *want, c
     return false;
 }
 
-static void describe(const sk_entry *entry, sk_dot dot, sk_buf *text)
+static void name_dot(const sim_oracle *oracle, sk_dot dot, sk_buf *text)
 {
-    sk_buf_printf(text, " %s@%u:%llu", entry->kind == SK_ENTRY_VALUE    ? "value"
-                                      : entry->kind == SK_ENTRY_COUNT  ? "count"
-                                      : entry->kind == SK_ENTRY_MEMBER ? "member"
-                                                                       : "deadline",
-                  dot.origin, (unsigned long long)dot.seq);
+    sk_buf_printf(text, " %s-%04llx:%llu", oracle->origins[dot.origin].region,
+                  (unsigned long long)oracle->origins[dot.origin].incarnation >> 48, (unsigned long long)dot.seq);
+}
+
+static void describe(const sim_oracle *oracle, const sk_entry *entry, sk_dot dot, sk_buf *text)
+{
+    static const char *const kinds[] = {"?", "value", "count", "member", "deadline"};
+    name_dot(oracle, dot, text);
+    sk_buf_printf(text, " %s", kinds[entry->kind]);
     if (entry->kind == SK_ENTRY_COUNT)
-        sk_buf_printf(text, "(epoch %llu, base at %llu)", (unsigned long long)entry->count.epoch,
+        sk_buf_printf(text, " (epoch %llu, base at %llu)", (unsigned long long)entry->count.epoch,
                       (unsigned long long)entry->count.base_seq);
+    sk_buf_printf(text, ",");
+}
+
+/* All that the history knows of a row, for a report. */
+static void describe_history(const sim_oracle *oracle, const sim_row *row, sk_buf *text)
+{
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sim_op *op = row->ops[i];
+        sk_buf_printf(text, "\n  %s%s", op->forgets_content ? "forgets content " : "",
+                      op->forgets_deadlines ? "forgets deadlines " : "");
+        if (op->has_content) describe(oracle, &op->content, op->txn->dot, text);
+        if (op->has_deadline) describe(oracle, &op->deadline, op->txn->dot, text);
+        if (!op->has_content && !op->has_deadline) name_dot(oracle, op->txn->dot, text);
+        for (int class = 0; class < 2; class ++)
+            for (uint32_t k = 0; k < op->remover_count[class]; k++) {
+                sk_buf_printf(text, k ? " and" : class ? " deadline removed by" : " removed by");
+                name_dot(oracle, op->removers[class][k], text);
+            }
+    }
 }
 
 static void fail_row(row_check *check, sk_bytes raw, const sk_row *row)
 {
     sk_buf text = {0};
     sim_region *region = check->region;
+    const sim_oracle *oracle = &region->world->oracle;
     sk_buf_printf(&text, "%s: row %.*s holds", region->name, (int)raw.len, (const char *)raw.data);
+    for (size_t i = 0; i < text.len; i++)
+        if (text.data[i] < ' ') text.data[i] = '.';
     for (uint32_t i = 0; row && i < row->count; i++)
         if (sk_entry_live(&row->entries[i]))
-            describe(&row->entries[i], (sk_dot){region->map[row->entries[i].dot.origin], row->entries[i].dot.seq}, &text);
+            describe(oracle, &row->entries[i],
+                     (sk_dot){region->map[row->entries[i].dot.origin], row->entries[i].dot.seq}, &text);
     sk_buf_printf(&text, " but the history says");
     for (uint32_t i = 0; i < check->expected.count; i++)
-        describe(&check->expected.entries[i], check->expected.entries[i].dot, &text);
+        describe(oracle, &check->expected.entries[i], check->expected.entries[i].dot, &text);
     sk_buf_byte(&text, 0);
-    for (size_t i = 0; i + 1 < text.len; i++)
-        if (text.data[i] < ' ') text.data[i] = '.';
+    sk_buf history = {0};
+    describe_history(oracle, sim_oracle_row(&region->world->oracle, raw), &history);
+    sk_buf_byte(&history, 0);
+    fprintf(stderr, "history of the row:%s\n", (const char *)history.data);
     sim_fail(region->world, "%s", (const char *)text.data);
 }
 

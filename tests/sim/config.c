@@ -69,7 +69,7 @@ void sim_config_draw(sim_config *config, sim_random *random)
     draw_limits(&config->limits, random);
     config->foreign_expiry_ms = sim_random_of(random, 0, 500, 5000);
     draw_faults(config, random);
-    config->chaos_us = sim_random_between(random, 8, 40) * 1000000;
+    config->chaos_us = sim_random_between(random, 5, 25) * 1000000;
     config->delay_us = sim_random_of(random, 200, 5000, 40000, 150000);
     config->delay_tail_us = config->delay_us * sim_random_of(random, 0, 1, 5, 40);
     config->turn_us = sim_random_of(random, 20, 500, 3000);
@@ -78,7 +78,7 @@ void sim_config_draw(sim_config *config, sim_random *random)
     config->clients = (uint32_t)sim_random_between(random, 1, SIM_CLIENTS_MAX);
     config->keys = (uint32_t)sim_random_between(random, 1, SIM_KEYS_MAX);
     /* The whole cluster's rate is about the same, however many clients there are. */
-    config->think_us = sim_random_of(random, 15000, 40000, 150000) * config->clients * config->regions;
+    config->think_us = sim_random_of(random, 30000, 80000, 250000) * config->clients * config->regions;
     config->pipeline = (uint32_t)sim_random_of(random, 1, 1, 4);
     config->large_permille = (uint32_t)sim_random_of(random, 0, 0, 30, 200);
     config->check_permille = 40;

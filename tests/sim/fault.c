@@ -139,7 +139,10 @@ static void take_copy(sim_region *region)
     if (region->copy) sk_store_close(region->copy);
     region->copy = sk_memory_copy(region->store);
     sim_check_durable(region, &durable);
-    region->copied_own = db->origins.list[db->own].incarnation;
+    uint64_t sealed, synced;
+    sk_memory_progress(region->store, &sealed, NULL, &synced);
+    bool all = sealed == synced && !db->dirty; /* else its incarnation may be younger than the copy */
+    region->copied_own = all ? db->origins.list[db->own].incarnation : 0;
     region->copied_seq = sk_vv_get(&durable, region->map[db->own]);
     sk_vv_free(&durable);
     sim_trace(region->world, "%s: a backup is taken", region->name);
@@ -268,7 +271,8 @@ void sim_fault_repair(sim_world *world, const sim_event *event)
 
 void sim_fault_heal(sim_world *world)
 {
-    const sim_config *config = &world->config;
+    sim_config *config = &world->config;
+    config->delay_tail_us = 0;
     for (uint32_t i = 0; i < config->regions; i++) {
         sim_region *region = &world->regions[i];
         repair_disk(region);

@@ -1,5 +1,6 @@
 /* Links. A session is like a TCP connection: messages arrive in order and unharmed or not at all; when it breaks, what is
  * under way is lost in both directions, and each end notices in its own time. */
+#include "gossip/message.h"
 #include "tests/sim/world.h"
 
 #include <stdlib.h>
@@ -75,6 +76,26 @@ size_t sim_network_queued(const sim_world *world, uint32_t from, uint32_t to)
     return world->links[sim_network_link(world, from, to)].to[to > from].bytes;
 }
 
+static const char *name_of(sim_message message)
+{
+    static const char *const names[] = {"?",       "HELLO", "ORIGINS", "BATCH",     "STATUS", "RESEND", "OFFER",
+                                        "REQUEST", "BEGIN", "CHUNK",   "CHUNK_ACK", "END",    "CANCEL", "GOODBYE"};
+    unsigned type = message.len ? message.data[0] : 0;
+    return names[type < sizeof names / sizeof *names ? type : 0];
+}
+
+static void count_message(sim_world *world, sim_message message)
+{
+    sim_counts *counts = &world->counts;
+    if (message.data[0] == SK_MESSAGE_BEGIN) { /* its last two values: everything, resumed */
+        counts->transfers_everything += message.data[message.len - 2] == 0xc3;
+        counts->transfers_resumed += message.data[message.len - 1] == 0xc3;
+    }
+    counts->transfers += message.data[0] == SK_MESSAGE_BEGIN;
+    counts->transfers_ended += message.data[0] == SK_MESSAGE_END;
+    counts->resends += message.data[0] == SK_MESSAGE_RESEND;
+}
+
 /* Hands the first message of a lane over, and tells its sender when the lane is empty. */
 static void deliver(sim_world *world, sim_link *link, uint32_t end)
 {
@@ -84,8 +105,8 @@ static void deliver(sim_world *world, sim_link *link, uint32_t end)
     lane->count--;
     lane->bytes -= message.len;
     sim_region *to = &world->regions[link->region[end]], *from = &world->regions[link->region[!end]];
-    sim_trace(world, "%s <- %s, type %u, %zu bytes", to->name, from->name, message.len ? message.data[0] : 0,
-              message.len);
+    sim_trace(world, "%s <- %s %s, %zu bytes", to->name, from->name, name_of(message), message.len);
+    count_message(world, message);
     if (link->up[end]) {
         sim_region_time(to);
         sk_replica_message(to->replica, to->region_peer[from->index], sk_bytes_of(message.data, message.len));

@@ -78,7 +78,7 @@ const sim_txn *sim_oracle_record(sim_oracle *oracle, const sk_txn *txn, const ui
 sim_row *sim_oracle_row(sim_oracle *oracle, sk_bytes raw);
 
 /* What one row must hold. Entries as in a stored row, in canonical numbers, dead counts left out; at most SIM_ENTRIES_MAX. */
-enum { SIM_ENTRIES_MAX = 128 };
+enum { SIM_ENTRIES_MAX = 512 };
 typedef struct {
     sk_entry entries[SIM_ENTRIES_MAX]; /* values borrowed from the oracle */
     sk_sum share[SIM_ENTRIES_MAX];     /* of a count: the sum of its increments that stand, added up one by one */

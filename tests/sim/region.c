@@ -200,7 +200,8 @@ void sim_region_stop(sim_region *region)
     sk_engine_goodbye(region->replica->engine, sim_now_ms(world), sim_region_wall_ms(region));
     sim_check_durable(region, &region->at_least);
     end_process(region);
-    sk_memory_sync(region->store, UINT64_MAX);
+    bool synced = sk_memory_sync(region->store, UINT64_MAX) == 0;
+    sk_memory_crash(region->store, synced ? UINT64_MAX : 0); /* whoever opens it next does so anew */
     world->counts.stops++;
 }
 
@@ -210,7 +211,7 @@ static void start_disk(sim_region *region)
 {
     sim_world *world = region->world;
     uint64_t sealed, reached;
-    if (region->disk_busy) return;
+    if (region->disk_busy || region->replica->store_error) return;
     bool always = world->config.durability == SK_DURABILITY_ALWAYS;
     sk_memory_progress(region->store, &sealed, always ? NULL : &reached, always ? &reached : NULL);
     if (sealed <= reached) return;
@@ -226,7 +227,12 @@ static void wake_timer(sim_region *region)
     sim_world *world = region->world;
     uint64_t next_ms = sk_replica_next_ms(region->replica);
     uint64_t next_us = next_ms > UINT64_MAX / 1000 ? UINT64_MAX : next_ms * 1000;
-    if (next_us <= world->now_us) next_us = world->now_us + 200;
+    if (next_us <= world->now_us) {
+        if (++region->spins > 500) sim_fail(world, "%s: it wants to be called at once, again and again", region->name);
+        next_us = world->now_us + 200;
+    } else {
+        region->spins = 0;
+    }
     if (next_us == UINT64_MAX || (region->timer_us != UINT64_MAX && region->timer_us <= next_us)) return;
     region->timer_us = next_us;
     sim_event_push(world, next_us, SIM_EVENT_TIMER, region->index, 0, 0);
@@ -236,7 +242,10 @@ void sim_region_after(sim_region *region)
 {
     sim_world *world = region->world;
     if (!region->replica) return;
+    if (region->replica->epoch != region->last_epoch) region->map_count = 0; /* numbers may mean other origins now */
     region->dirty = true;
+    bool sampled = sim_random_chance(&world->random, world->config.check_permille); /* drawn also where all are asked for */
+    sim_check_region(region, sampled || world->options->check_all);
     if (!region->turn_pending && (region->replica->db.dirty || region->replica->more_to_do)) {
         region->turn_pending = true;
         sim_event_push(world, world->now_us + sim_random_below(&world->random, world->config.turn_us),
@@ -245,8 +254,6 @@ void sim_region_after(sim_region *region)
     start_disk(region);
     sim_client_release(region);
     wake_timer(region);
-    bool costly = world->options->check_all || sim_random_chance(&world->random, world->config.check_permille);
-    sim_check_region(region, costly);
 }
 
 static void turn_and_reap(sim_region *region)
@@ -266,6 +273,7 @@ void sim_region_turn(sim_region *region, uint64_t run)
 
 void sim_region_timer(sim_region *region)
 {
+    if (region->timer_us != region->world->now_us) return; /* an earlier one took its place */
     region->timer_us = UINT64_MAX;
     if (!region->replica) return;
     if (sk_replica_next_ms(region->replica) > sim_now_ms(region->world))

@@ -235,9 +235,11 @@ bool sim_reply_next(sk_bytes *at, sim_reply *reply);
 
 /* -- what a reply must be ------------------------------------------------------------------------------------------------------- */
 
-/** The region's client makes a request: what the keyspace shows before it, and after. */
-void sim_expect_before(sim_region *region, const sim_request *requests, uint32_t count);
-void sim_expect_after(sim_region *region, const sim_request *requests, uint32_t count, sk_bytes reply);
+/** A client is about to make a request: what the keyspace shows. */
+void sim_expect_before(sim_region *region);
+/** It has made it (or EXEC for several): what the keyspace shows now, and the reply, must be what follows from that. */
+void sim_expect_after(sim_region *region, const sim_request *requests, uint32_t count, bool exec, sk_bytes reply);
+void sim_expect_free(sim_world *world);
 
 /* -- regions ------------------------------------------------------------------------------------------------------------------------ */
 
@@ -258,6 +260,7 @@ struct sim_region {
     sim_client clients[SIM_CLIENTS_MAX];
 
     uint64_t timer_us;    /* when the pending TIMER event is; UINT64_MAX: none */
+    uint32_t spins;       /* times in a row that it wanted to be called at once */
     bool turn_pending;
     uint64_t disk_upto;   /* the batch that the disk is busy with, or was last */
     bool disk_busy;
@@ -338,7 +341,7 @@ typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
     uint64_t messages, cuts, partitions, kills, power_losses, stops, restores, amnesias, disk_failures, clock_jumps;
     uint64_t rollbacks, new_incarnations, dots_reused;
-    uint64_t transfers, transfers_everything, transfer_bytes, duplicates, relays;
+    uint64_t transfers, transfers_everything, transfers_resumed, transfers_ended, duplicates, resends;
     uint64_t expired, conflicts, checks, waits, tokens, reads_checked, replies_checked;
 } sim_counts;
 

@@ -1,5 +1,6 @@
-/* Commands of hashes and sets over a replica in memory: replies byte for byte, and what Redis has no word for: siblings,
- * additions that win, scans and random members over an ordered store. (tests/e2e/hash_set_diff.py compares with Redis.) */
+/* Commands of hashes and sets over a replica in memory: replies byte for byte, and what Redis has no word for:
+ * siblings, additions that win, scans and random members over an ordered store. (tests/e2e/hash_set_diff.py compares
+ * with Redis.) */
 #include "node/collection.h"
 #include "node/replica.h"
 #include "node/sample.h"
@@ -132,7 +133,8 @@ static void elsewhere(node *at, const sk_row_name *name, sk_op *op, const sk_vv 
     assert_int_equal(sk_db_intern(db, sk_bytes_str("there"), 9, &origin), 0);
     op->key = name->raw;
     sk_op_pack(&ops, op);
-    sk_txn txn = {.dot = {origin, ++at->seq}, .hlc = sk_hlc_of_ms(1700000000500), .ops = sk_buf_view(&ops), .op_count = 1};
+    sk_txn txn = {.dot = {origin, ++at->seq}, .hlc = sk_hlc_of_ms(1700000000500), .ops = sk_buf_view(&ops),
+                  .op_count = 1};
     sk_vv_copy(&txn.seen, seen);
     sk_vv_set(&txn.seen, origin, at->seq - 1);
     assert_int_equal(sk_db_apply(db, &txn), 0);
@@ -161,7 +163,7 @@ static void removes_elsewhere(node *at, sk_table table, const char *key, const c
     sk_arena_free(&arena);
 }
 
-/* -- replies -------------------------------------------------------------------------------------------------------------- */
+/* -- replies ------------------------------------------------------------------------------------------------------- */
 
 static void test_hash_replies(void **state)
 {
@@ -273,7 +275,7 @@ static void test_errors(void **state)
     expect(at, "SSCAN s 0 COUNT x", "-ERR value is not an integer or out of range|");
 }
 
-/* -- what differs from Redis, or could ------------------------------------------------------------------------------------- */
+/* -- what differs from Redis, or could ----------------------------------------------------------------------------- */
 
 static void test_a_key_without_members_has_no_deadline(void **state)
 {
@@ -368,7 +370,7 @@ static void test_newest_answers(void **state)
     expect(at, "HSTRLEN h f", ":5|");
 }
 
-/* -- scans --------------------------------------------------------------------------------------------------------------------- */
+/* -- scans --------------------------------------------------------------------------------------------------------- */
 
 static void fill(node *at, const char *key, const char *format, int from, int to)
 {
@@ -436,7 +438,7 @@ static void test_unknown_cursors_of_large_sets_are_refused(void **state)
     assert_int_equal(times[SK_SCAN_WHOLE_MAX], 1);
 }
 
-/* -- random members --------------------------------------------------------------------------------------------------------- */
+/* -- random members ------------------------------------------------------------------------------------------------ */
 
 static void test_random_members_of_a_lopsided_set(void **state)
 {
@@ -512,7 +514,7 @@ static void test_counts_of_random_members(void **state)
     sk_db_check(&at->replica->db);
 }
 
-/* -- several sets: against sets of bits ---------------------------------------------------------------------------------------- */
+/* -- several sets: against sets of bits ---------------------------------------------------------------------------- */
 
 static uint64_t roll(uint64_t *seed)
 {

@@ -154,7 +154,7 @@ static void a_dump_tells_the_state_and_nothing_else(void **state)
     (void)state;
     sk_buf dumps[2], text = {0};
     memset(dumps, 0, sizeof dumps);
-    sk_store *stores[2];
+    sk_store *stores[2] = {NULL, NULL};
     for (int i = 0; i < 2; i++) {
         stores[i] = sk_memory_open(i ? SK_DURABILITY_OS : SK_DURABILITY_ALWAYS);
         if (i) seal_one(stores[i], "zz", "gone");

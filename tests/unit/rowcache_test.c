@@ -51,7 +51,10 @@ static int play(uint64_t seed, size_t max, uint64_t hashes)
         memset(bytes, known->fill, known->len);
         value = sk_bytes_of(bytes, known->len);
         sk_rowcache_put(&cache, hash, key, known->present ? &value : NULL);
-        if (roll(&seed, 3000) == 0) sk_rowcache_clear(&cache);
+        if (roll(&seed, 3000) == 0) {
+            sk_rowcache_clear(&cache);
+            memset(facts, 0, sizeof facts);
+        }
         if (step % 50 == 0) sk_rowcache_check(&cache);
     }
     sk_rowcache_free(&cache);

@@ -1,0 +1,29 @@
+/* The commit log: what a commit appends, and what a start replays.
+ *
+ * A record is the changes of a group of batches in their order, as MessagePack values: head (family, kind, open end),
+ * key, and for puts and ranges a value. Its key in the column family `log` is the number of its last batch, big-endian:
+ * records ascend, and appending one costs what its bytes cost. */
+#ifndef SK_STORAGE_LOG_H
+#define SK_STORAGE_LOG_H
+
+#include "crdt/pack.h"
+#include "storage/overlay.h"
+
+enum { SK_LOG_KEY = 8 }; /* bytes */
+
+void sk_log_key(uint8_t key[SK_LOG_KEY], uint64_t number);
+/** Appends one change to a record. */
+void sk_log_append(sk_buf *record, const sk_change *change);
+
+/* What a record says, one change after the other; everything is borrowed from it. */
+typedef struct {
+    sk_change_kind kind;
+    sk_cf cf;
+    bool open_end;
+    sk_bytes key, value;
+} sk_logged;
+
+/** 1 and the next change, 0 at the end, SK_E_CORRUPT for bytes that are no record. */
+int sk_log_next(sk_reader *reader, sk_logged *logged);
+
+#endif
