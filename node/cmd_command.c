@@ -70,6 +70,7 @@ static word_list flags_of(const sk_command *command)
     add(&list, flags & SK_CMD_LOADING, "stale");
     add(&list, flags & SK_CMD_FAST, "fast");
     add(&list, flags & SK_CMD_NO_AUTH, "no_auth");
+    add(&list, flags & SK_CMD_NUMKEYS, "movablekeys");
     add(&list, flags & SK_CMD_NO_MULTI, "no_multi");
     return list;
 }
@@ -349,7 +350,7 @@ static void command_getkeys(sk_ctx *ctx)
     least = (size_t)(command->arity < 0 ? -command->arity : command->arity);
     bool fits = command->arity < 0 ? argc >= least : argc == least;
     bool found = fits && sk_command_keys(command, argv, argc, ctx->arena, &keys, &count);
-    if (!found && command->first_key == 0 && strcmp(command->name, "sintercard") != 0)
+    if (!found && command->first_key == 0 && !(command->flags & SK_CMD_NUMKEYS))
         sk_reply_error(ctx->reply, "ERR The command has no key arguments");
     else if (!fits)
         sk_reply_error(ctx->reply, "ERR Invalid number of arguments specified for command");

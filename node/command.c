@@ -67,9 +67,8 @@ bool sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t arg
 {
     *count = 0;
     if (command->first_key == 0) {
-        /* SINTERCARD numkeys key… : the one family whose keys are counted by an argument */
         int64_t numkeys;
-        if (strcmp(command->name, "sintercard") != 0 || argc < 3) return false;
+        if (!(command->flags & SK_CMD_NUMKEYS) || argc < 3) return false;
         if (!sk_parse_int64(argv[1], &numkeys) || numkeys < 1 || (uint64_t)numkeys > argc - 2) return false;
         *keys = sk_arena_take(arena, (size_t)numkeys * sizeof **keys);
         if (!*keys) return false;

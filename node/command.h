@@ -40,6 +40,7 @@ enum { /* flags; the words that COMMAND shows are in command.c */
     SK_CMD_ALL_KEYS = 1 << 8,  /* looks at the whole keyspace */
     SK_CMD_BLOCKING = 1 << 9,
     SK_CMD_DENYOOM = 1 << 10,  /* may add data */
+    SK_CMD_NUMKEYS = 1 << 11,  /* its first argument says how many keys follow */
 };
 
 struct sk_command {

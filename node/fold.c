@@ -76,6 +76,26 @@ static void clear(sk_db *db)
     sk_fold_free(db);
 }
 
+/* What is staged will not become visible: nor will the history that came with it, which stands above our vector. */
+static void abandon(sk_db *db)
+{
+    if (!db->fold) return;
+    const sk_vv *vv = &db->fold->vv;
+    for (uint32_t o = 0; o < vv->count; o++) {
+        uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
+        if (vv->seq[o] <= sk_vv_get(&db->vv, o)) continue;
+        sk_history_key(from, o, sk_vv_get(&db->vv, o) + 1);
+        sk_history_key(to, o, vv->seq[o] + 1);
+        sk_store_remove_range(db->store, SK_CF_HISTORY, sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
+    }
+    clear(db);
+}
+
+void sk_fold_drop_staged(sk_db *db)
+{
+    if (!db->failed && db->fold && db->fold->phase == STAGING) abandon(db);
+}
+
 bool sk_fold_active(const sk_db *db)
 {
     return db->fold && db->fold->phase == FOLDING;
@@ -119,11 +139,11 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
     if (head->resumed) {
         /* What is staged may come from an earlier vector of the sender's than this one, never from a later. */
         if (!db->fold || db->fold->everything != head->everything || !sk_vv_at_most(&db->fold->vv, &head->vv)) {
-            if (db->fold) clear(db);
+            abandon(db);
             return SK_E_GAP;
         }
     } else {
-        if (db->fold) clear(db);
+        abandon(db);
         db->fold = sk_alloc(sizeof *db->fold);
         sk_vv_copy(&db->fold->low, &head->vv);
         db->fold->everything = head->everything;

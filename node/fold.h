@@ -37,6 +37,8 @@ int sk_db_touch(sk_db *db, sk_bytes key);
 int sk_db_touch_row(sk_db *db, const sk_rowkey *key);
 /** All rows of the database: for whoever looks at everything. */
 int sk_db_touch_all(sk_db *db);
+/** Drops an interrupted transfer that nobody will go on with. */
+void sk_fold_drop_staged(sk_db *db);
 /** Folds about `rows` more. 1: there are more, 0: done; or an error (also in db->failed). */
 int sk_fold_step(sk_db *db, uint32_t rows);
 

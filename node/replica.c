@@ -354,6 +354,20 @@ static void forget(sk_replica *replica)
     if (!sk_vv_at_most(stable, &replica->db.floor)) sk_db_forget(&replica->db, stable);
 }
 
+/* An interrupted transfer is kept to be resumed, unless what it would bring has come in another way: no member is known
+ * to have more than we do. */
+static void drop_staged(sk_replica *replica)
+{
+    if (!replica->db.fold || sk_fold_active(&replica->db)) return;
+    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
+        sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
+        bool heard_of = false;
+        for (uint32_t o = 0; o < peer.acked->count; o++) heard_of |= peer.acked->seq[o] != 0;
+        if (peer.receiving_transfer || !heard_of || !sk_vv_at_most(peer.acked, &replica->db.vv)) return;
+    }
+    sk_fold_drop_staged(&replica->db);
+}
+
 void sk_replica_turn(sk_replica *replica)
 {
     replica->more_to_do = false;
@@ -362,6 +376,7 @@ void sk_replica_turn(sk_replica *replica)
     if (!replica->db.failed && sk_fold_active(&replica->db))
         replica->more_to_do = sk_fold_step(&replica->db, FOLD_ROWS) > 0;
     forget(replica);
+    drop_staged(replica);
     if (!replica->db.failed) seal(replica);
 }
 

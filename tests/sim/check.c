@@ -293,6 +293,22 @@ static const char *region_at_rest(sim_region *region)
     return NULL;
 }
 
+void sim_check_leftovers(sim_world *world)
+{
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        sk_replica *replica = world->regions[i].replica;
+        sk_bytes key, value, raw;
+        sk_dot dot;
+        if (!replica) continue;
+        sk_store_iter *iter = sk_store_iterate(replica->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+        for (int n = 0; n < 5 && sk_store_next(replica->store, iter, &key, &value) > 0; n++)
+            if (sk_history_parse(key, &dot, &raw))
+                fprintf(stderr, "%s keeps history at %u:%llu, row %.*s, flags %u\n", world->regions[i].name, dot.origin,
+                        (unsigned long long)dot.seq, (int)raw.len, (const char *)raw.data, value.data[0]);
+        sk_store_iter_free(replica->store, iter);
+    }
+}
+
 const char *sim_check_converged(sim_world *world)
 {
     for (uint32_t i = 0; i < world->config.regions; i++) {

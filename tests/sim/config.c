@@ -69,7 +69,7 @@ void sim_config_draw(sim_config *config, sim_random *random)
     draw_limits(&config->limits, random);
     config->foreign_expiry_ms = sim_random_of(random, 0, 500, 5000);
     draw_faults(config, random);
-    config->chaos_us = sim_random_between(random, 5, 25) * 1000000;
+    config->chaos_us = sim_random_between(random, 6, 40) * 1000000;
     config->delay_us = sim_random_of(random, 200, 5000, 40000, 150000);
     config->delay_tail_us = config->delay_us * sim_random_of(random, 0, 1, 5, 40);
     config->turn_us = sim_random_of(random, 20, 500, 3000);

@@ -66,6 +66,7 @@ static void look(sim_world *world)
             check_end(world);
             return;
         }
+        if (since > SIM_HEAL_MS * 1000u) sim_check_leftovers(world);
         if (since > SIM_HEAL_MS * 1000u)
             sim_fail(world, "%u s after everything was healed: %s", SIM_HEAL_MS / 1000, missing);
     }

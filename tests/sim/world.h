@@ -322,6 +322,8 @@ void sim_check_region(sim_region *region, bool costly);
 void sim_check_rows(sim_region *region);
 /** NULL if all regions agree and nothing is left to do, else what is missing. */
 const char *sim_check_converged(sim_world *world);
+/** Prints what of the history is left, for a report. */
+void sim_check_leftovers(sim_world *world);
 /** The region lost something: what it acknowledged may be gone. */
 void sim_check_lost(sim_region *region);
 /** The vector that the region's disk has for certain. */

@@ -1,0 +1,292 @@
+#include "tests/unit/crdt_harness.h"
+
+static sk_arena arena;
+
+static int free_arena(void **state)
+{
+    (void)state;
+    sk_arena_free(&arena);
+    return 0;
+}
+
+static sk_row every_kind(void)
+{
+    static sk_entry entries[6];
+    entries[0] = value_of(0, 5, "hello");
+    entries[1] = count_since(count_entry(1, 9, 3, 12), 4, 5);
+    entries[2] = count_since(count_entry(2, 9, 9, 12), 9, 12);
+    entries[3] = member_of(3, 1);
+    entries[4] = deadline_of(0, 5, 123456789);
+    entries[5] = deadline_of(7, 1, SK_DEADLINE_NEVER);
+    return (sk_row){.entries = entries, .count = 6, .fields = 3, .members = 1000};
+}
+
+static void every_kind_comes_back(void **state)
+{
+    (void)state;
+    sk_row row = every_kind(), back;
+    sk_buf packed = {0}, again = {0};
+    sk_row_check(&row);
+    sk_row_pack(&packed, &row, true);
+    assert_int_equal(sk_row_read(sk_buf_view(&packed), NULL, &arena, &back), 0);
+    assert_string_equal(row_text(&back), "0:5 v hello, 1:9 c 12-5@4 from 3, 2:9 c 12-12@9 from 9+, 3:1 m, "
+                                         "0:5 d 123456789, 7:1 d 18446744073709551615");
+    assert_int_equal(back.entries[2].count.reset_by.origin, 9);
+    assert_int_equal(back.fields, 3);
+    assert_int_equal(back.members, 1000);
+    sk_row_pack(&again, &back, true);
+    assert_bytes_equal(sk_buf_view(&again), sk_buf_view(&packed));
+    sk_buf_reset(&again);
+    sk_row_pack(&again, &back, false);
+    assert_int_equal(sk_row_read(sk_buf_view(&again), NULL, &arena, &back), 0);
+    assert_int_equal(back.fields + back.members, 0);
+    sk_buf_free(&packed);
+    sk_buf_free(&again);
+}
+
+static void every_cut_is_refused_or_a_shorter_row(void **state)
+{
+    (void)state;
+    sk_row row = every_kind(), back;
+    sk_buf packed = {0};
+    sk_row_pack(&packed, &row, true);
+    for (size_t cut = 0; cut < packed.len; cut++) {
+        uint8_t *exact = malloc(cut ? cut : 1);
+        memcpy(exact, packed.data, cut);
+        int status = sk_row_read(sk_bytes_of(exact, cut), NULL, &arena, &back);
+        assert_true(status == SK_E_MALFORMED || (status == 0 && back.count < 7));
+        free(exact);
+    }
+    sk_buf_free(&packed);
+}
+
+/* Bytes that are whole msgpack, and no row. */
+static void damaged_rows_are_refused(void **state)
+{
+    (void)state;
+    const sk_row bad[] = {
+        ROW_OF(value_of(0, 5, "a"), value_of(0, 5, "b")),             /* one dot twice */
+        ROW_OF(value_of(0, 6, "a"), value_of(0, 5, "b")),             /* not in order */
+        ROW_OF(count_entry(1, 5, 5, 1), count_entry(1, 6, 6, 1)),     /* two counts of an origin */
+        ROW_OF(value_of(0, 0, "a")),                                  /* no dot */
+        ROW_OF(value_of(SK_ORIGINS_MAX, 1, "a")),                     /* no origin */
+        ROW_OF(count_entry(1, 5, 0, 1)),                              /* an epoch before the first */
+        ROW_OF(count_entry(1, 5, 6, 1)),                              /* one after the entry */
+        ROW_OF(count_since(count_entry(1, 5, 3, 1), 2, 1)),           /* a base before the epoch */
+        ROW_OF(count_since(count_entry(1, 5, 3, 1), 6, 1)),           /* a base after the entry */
+        ROW_OF(deadline_of(1, 5, 0)),                                 /* a deadline at no time */
+        ROW_OF(deadline_of(1, 5, 1), value_of(0, 1, "a")),            /* classes not in order */
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        sk_buf packed = {0};
+        sk_row back = {.count = 99};
+        sk_row_pack(&packed, &bad[i], false);
+        assert_int_equal(sk_row_read(sk_buf_view(&packed), NULL, &arena, &back), SK_E_MALFORMED);
+        assert_int_equal(back.count, 99); /* left alone */
+        sk_buf_free(&packed);
+    }
+    static const char *const raw[] = {"\x05\x01\x01", "\x06\x01\x01", "\x07\x01\x01", "\x00\x01\x01\x00", "\x00\x01",
+                                      "\xc0"};
+    static const size_t lens[] = {3, 3, 3, 4, 2, 1};
+    sk_row back;
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(sk_row_read(sk_bytes_of(raw[i], lens[i]), NULL, &arena, &back), SK_E_MALFORMED);
+}
+
+static void reading_through_a_map_sorts(void **state)
+{
+    (void)state;
+    sk_row row = ROW_OF(value_of(0, 1, "a"), value_of(1, 1, "b"), count_since(count_entry(2, 4, 4, 1), 4, 1)), back;
+    row.entries[2].count.reset_by = (sk_dot){0, 2};
+    sk_origin_map map = {0};
+    sk_buf packed = {0};
+    sk_row_pack(&packed, &row, false);
+    (void)sk_origin_map_set(&map, 0, 6);
+    (void)sk_origin_map_set(&map, 1, 5);
+    assert_int_equal(sk_row_read(sk_buf_view(&packed), &map, &arena, &back), SK_E_MALFORMED); /* 2 is unknown */
+    (void)sk_origin_map_set(&map, 2, 4);
+    assert_int_equal(sk_row_read(sk_buf_view(&packed), &map, &arena, &back), 0);
+    assert_string_equal(row_text(&back), "4:4 c 1-1@4 from 4+, 5:1 v b, 6:1 v a");
+    assert_int_equal(back.entries[0].count.reset_by.origin, 6);
+    sk_origin_map_free(&map);
+    sk_buf_free(&packed);
+}
+
+static void a_full_arena_is_an_error(void **state)
+{
+    (void)state;
+    sk_row row = every_kind(), back, out;
+    sk_vv none = {0};
+    sk_buf packed = {0};
+    sk_row_pack(&packed, &row, true);
+    int refused = 0;
+    for (size_t max = 16; max < 4096; max += 16) {
+        sk_arena small = {.max = max};
+        int status = sk_row_read(sk_buf_view(&packed), NULL, &small, &back);
+        refused += status == SK_E_MEMORY;
+        assert_true(status == 0 || status == SK_E_MEMORY);
+        sk_arena_free(&small);
+        small.max = max;
+        status = sk_row_merge(&row, &none, &row, &none, &small, &out);
+        assert_true(status == 0 || status == SK_E_MEMORY);
+        sk_arena_free(&small);
+    }
+    assert_true(refused > 10);
+    sk_buf_free(&packed);
+}
+
+static void what_lives_is_told_by_class(void **state)
+{
+    (void)state;
+    sk_row row = every_kind(), empty = {0};
+    assert_int_equal(sk_row_live(&row, SK_CLASS_CONTENT), 3); /* not the dead count */
+    assert_int_equal(sk_row_live(&row, SK_CLASS_DEADLINE), 2);
+    assert_non_null(sk_row_count_of(&row, 1));
+    assert_null(sk_row_count_of(&row, 2));
+    assert_null(sk_row_count_of(&row, 0));
+    assert_true(sk_row_empty(&empty));
+    assert_false(sk_row_empty(&(sk_row){.members = 1}));
+}
+
+static void the_latest_deadline_stands(void **state)
+{
+    (void)state;
+    sk_row none = ROW_OF(value_of(0, 1, "a")), two = ROW_OF(deadline_of(0, 1, 50), deadline_of(1, 1, 40)),
+           persist = ROW_OF(deadline_of(0, 1, 50), deadline_of(1, 1, SK_DEADLINE_NEVER));
+    assert_true(sk_row_deadline(&none) == SK_DEADLINE_NEVER);
+    assert_true(sk_row_deadline(&two) == 50);
+    assert_true(sk_row_deadline(&persist) == SK_DEADLINE_NEVER);
+}
+
+/* Only those whose own reset is stable: a later increment may still need the base of the others. */
+static void stripping_goes_by_the_reset(void **state)
+{
+    (void)state;
+    sk_row row = ROW_OF(count_since(count_entry(0, 4, 4, 1), 4, 1), count_since(count_entry(1, 5, 5, 1), 5, 1),
+                        count_entry(2, 6, 6, 1));
+    row.entries[0].count.reset_by = (sk_dot){2, 3};
+    row.entries[1].count.reset_by = (sk_dot){2, 4};
+    sk_vv before = vv_of(9, 9, 2), first = vv_of(0, 0, 3);
+    assert_false(sk_row_strip(&row, &before));
+    assert_int_equal(row.count, 3);
+    assert_true(sk_row_strip(&row, &first));
+    assert_string_equal(row_text(&row), "1:5 c 1-1@5 from 5+, 2:6 c 1 from 6");
+    assert_true(sk_row_strip(&row, NULL));
+    assert_string_equal(row_text(&row), "2:6 c 1 from 6");
+    sk_vv_free(&before);
+    sk_vv_free(&first);
+}
+
+/* -- merge: single facts (the laws are in tests/prop/merge_test.c) ------------------------------------------------------ */
+
+static const char *merged(sk_row s, sk_vv vv_s, sk_row r, sk_vv known)
+{
+    sk_row out;
+    assert_int_equal(sk_row_merge(&s, &vv_s, &r, &known, &arena, &out), 0);
+    sk_row_check(&out);
+    sk_vv_free(&vv_s);
+    sk_vv_free(&known);
+    return row_text(&out);
+}
+
+static void the_merge_keeps_what_nobody_removed(void **state)
+{
+    (void)state;
+    const sk_row none = {0}, a = ROW_OF(value_of(0, 1, "a")), b = ROW_OF(value_of(1, 1, "b"));
+    assert_string_equal(merged(a, vv_of(1, 0, 0), none, vv_of(0, 0, 0)), "0:1 v a");        /* new to us */
+    assert_string_equal(merged(a, vv_of(1, 0, 0), none, vv_of(1, 0, 0)), "");               /* removed here */
+    assert_string_equal(merged(none, vv_of(0, 0, 0), a, vv_of(1, 0, 0)), "0:1 v a");        /* new to them */
+    assert_string_equal(merged(none, vv_of(1, 0, 0), a, vv_of(1, 0, 0)), "");               /* removed there */
+    assert_string_equal(merged(a, vv_of(1, 0, 0), a, vv_of(1, 0, 0)), "0:1 v a");           /* both */
+    assert_string_equal(merged(a, vv_of(1, 0, 0), b, vv_of(0, 1, 0)), "0:1 v a, 1:1 v b");  /* siblings */
+    const sk_row two = ROW_OF(value_of(0, 1, "a"), deadline_of(0, 1, 7)), one = ROW_OF(deadline_of(0, 1, 7));
+    assert_string_equal(merged(two, vv_of(1, 0, 0), one, vv_of(1, 0, 0)), "0:1 d 7"); /* by class, not by dot alone */
+}
+
+static void the_merge_of_counts_joins_their_bases(void **state)
+{
+    (void)state;
+    const sk_row none = {0}, plain = ROW_OF(count_entry(0, 5, 2, 10)),
+                 dead = ROW_OF(count_since(count_entry(0, 5, 2, 10), 5, 10)), later = ROW_OF(count_entry(0, 6, 2, 13)),
+                 anew = ROW_OF(count_entry(0, 7, 7, 1));
+    /* An increment that the reset had not seen, and the reset: in whichever way they meet. */
+    assert_string_equal(merged(later, vv_of(6, 0, 0), dead, vv_of(5, 0, 1)), "0:6 c 13-10@5 from 2");
+    assert_string_equal(merged(dead, vv_of(5, 0, 1), later, vv_of(6, 0, 0)), "0:6 c 13-10@5 from 2");
+    assert_string_equal(merged(dead, vv_of(5, 0, 1), plain, vv_of(5, 0, 0)), "0:5 c 10-10@5 from 2+");
+    assert_string_equal(merged(plain, vv_of(5, 0, 0), dead, vv_of(5, 0, 1)), "0:5 c 10-10@5 from 2+");
+    assert_string_equal(merged(anew, vv_of(7, 0, 1), dead, vv_of(5, 0, 1)), "0:7 c 1 from 7");
+    assert_string_equal(merged(dead, vv_of(5, 0, 1), none, vv_of(0, 0, 0)), "0:5 c 10-10@5 from 2+");
+    /* Who has seen it and holds no record: it was removed by its own origin, or stripped. It does not come back. */
+    assert_string_equal(merged(dead, vv_of(5, 0, 1), none, vv_of(5, 0, 1)), "");
+    assert_string_equal(merged(none, vv_of(5, 0, 1), dead, vv_of(5, 0, 1)), "");
+    assert_string_equal(merged(plain, vv_of(5, 0, 0), none, vv_of(8, 0, 0)), "");
+}
+
+/* -- digests ------------------------------------------------------------------------------------------------------------ */
+
+static void the_digest_is_of_what_lives(void **state)
+{
+    (void)state;
+    sk_origins origins = {0}, swapped = {0};
+    uint32_t number;
+    (void)sk_origins_intern(&origins, sk_bytes_str("a"), 1, &number);
+    (void)sk_origins_intern(&origins, sk_bytes_str("b"), 1, &number);
+    (void)sk_origins_intern(&swapped, sk_bytes_str("b"), 1, &number);
+    (void)sk_origins_intern(&swapped, sk_bytes_str("a"), 1, &number);
+    sk_bytes key = sk_bytes_str("kx");
+    sk_row one = ROW_OF(value_of(0, 1, "v")), two = ROW_OF(value_of(0, 1, "v"), value_of(1, 3, "w")),
+           turned = ROW_OF(value_of(0, 3, "w"), value_of(1, 1, "v")), rest = ROW_OF(value_of(1, 3, "w")),
+           dead = ROW_OF(value_of(0, 1, "v"), count_since(count_entry(1, 2, 2, 1), 2, 1)), empty = {.fields = 9};
+    sk_digest of_two = sk_row_digest(&origins, key, &two);
+    assert_true(of_two == sk_row_digest(&swapped, key, &turned)); /* whatever the numbers */
+    assert_true(of_two == sk_row_digest(&origins, key, &one) + sk_row_digest(&origins, key, &rest));
+    assert_true(sk_row_digest(&origins, key, &dead) == sk_row_digest(&origins, key, &one));
+    assert_true(sk_row_digest(&origins, key, &empty) == 0);
+    assert_true(sk_row_digest(&origins, sk_bytes_str("ky"), &one) != sk_row_digest(&origins, key, &one));
+    sk_origins_free(&origins);
+    sk_origins_free(&swapped);
+}
+
+static void every_part_of_an_entry_is_in_the_digest(void **state)
+{
+    (void)state;
+    sk_origins origins = {0};
+    uint32_t number;
+    for (uint64_t i = 1; i < 4; i++) (void)sk_origins_intern(&origins, sk_bytes_str("a"), i, &number);
+    sk_entry count = count_since(count_entry(0, 9, 3, 12), 4, 5);
+    sk_entry all[] = {value_of(0, 9, "v"), value_of(0, 9, "w"), value_of(1, 9, "v"), value_of(0, 8, "v"),
+                      member_of(0, 9),     deadline_of(0, 9, 1), deadline_of(0, 9, 2), count,
+                      count,               count,                count,                count,
+                      value_of(0, 9, "v")};
+    all[8].count.total.whole++;
+    all[9].count.base.whole++;
+    all[10].count.base_seq++;
+    all[11].count.epoch++;
+    all[12].hlc++;
+    enum { COUNT = sizeof all / sizeof *all };
+    sk_digest digests[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        digests[i] = sk_row_digest(&origins, sk_bytes_str("k"), &(sk_row){.entries = &all[i], .count = 1});
+        for (int k = 0; k < i; k++) assert_true(digests[i] != digests[k]);
+    }
+    sk_origins_free(&origins);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kind_comes_back),
+        cmocka_unit_test(every_cut_is_refused_or_a_shorter_row),
+        cmocka_unit_test(damaged_rows_are_refused),
+        cmocka_unit_test(reading_through_a_map_sorts),
+        cmocka_unit_test(a_full_arena_is_an_error),
+        cmocka_unit_test(what_lives_is_told_by_class),
+        cmocka_unit_test(the_latest_deadline_stands),
+        cmocka_unit_test(stripping_goes_by_the_reset),
+        cmocka_unit_test(the_merge_keeps_what_nobody_removed),
+        cmocka_unit_test(the_merge_of_counts_joins_their_bases),
+        cmocka_unit_test(the_digest_is_of_what_lives),
+        cmocka_unit_test(every_part_of_an_entry_is_in_the_digest),
+    };
+    return cmocka_run_group_tests(tests, NULL, free_arena);
+}
