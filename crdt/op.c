@@ -28,11 +28,24 @@ static bool removes(const sk_op *op, const sk_vv *seen, const sk_entry *entry)
     return (forgets && sk_vv_covers(seen, entry->dot)) || lists(op, entry);
 }
 
-/* The count that the operation's own origin adds, over the one that it had: a base that came from elsewhere stays. */
-static sk_entry renew_count(const sk_entry *added, const sk_entry *old)
+static void apply_resets(const sk_op *op, sk_dot by, sk_dot last, sk_count *count)
 {
-    sk_entry renewed = *added;
-    if (old) sk_count_join_base(&renewed.count, &old->count);
+    for (uint32_t i = 0; i < op->reset_count; i++) {
+        const sk_reset *reset = &op->resets[i];
+        /* What it saw came before it; only a damaged one says more than we have. */
+        if (reset->dot.origin == last.origin && reset->dot.seq <= last.seq)
+            sk_count_reset(count, reset->epoch, reset->dot.seq, reset->total, by);
+    }
+}
+
+/* The count that the operation's own origin adds, over the one that it had: a base that came from elsewhere stays. One
+ * transaction may add, and then reset with a context what stood before it. */
+static sk_entry renew_count(const sk_op *op, sk_dot dot, const sk_entry *old)
+{
+    sk_entry renewed = op->content;
+    if (!old) return renewed;
+    sk_count_join_base(&renewed.count, &old->count);
+    apply_resets(op, dot, old->dot, &renewed.count);
     return renewed;
 }
 
@@ -56,12 +69,7 @@ int sk_op_apply(const sk_op *op, sk_dot dot, sk_hlc hlc, const sk_vv *seen, cons
         }
         sk_entry count = *entry;
         bool was_live = sk_entry_live(entry);
-        for (uint32_t k = 0; k < op->reset_count; k++) {
-            const sk_reset *reset = &op->resets[k];
-            /* What it saw came before it; only a damaged one says more than we have. */
-            if (reset->dot.origin == count.dot.origin && reset->dot.seq <= count.dot.seq)
-                sk_count_reset(&count.count, reset->epoch, reset->dot.seq, reset->total, dot);
-        }
+        apply_resets(op, dot, count.dot, &count.count);
         bool live = sk_entry_live(&count);
         if (live && removes(op, seen, &count)) continue; /* only ever its own origin's: nothing concurrent can come */
         if (was_live && !live && left_dead) *left_dead = true;
@@ -69,7 +77,7 @@ int sk_op_apply(const sk_op *op, sk_dot dot, sk_hlc hlc, const sk_vv *seen, cons
     }
     if (op->has_content) {
         sk_entry added = op->content;
-        if (adds_count) added = renew_count(&op->content, own_count);
+        if (adds_count) added = renew_count(op, dot, own_count);
         added.dot = dot;
         added.hlc = hlc;
         after.entries[after.count++] = added;

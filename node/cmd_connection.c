@@ -30,14 +30,7 @@ static void cmd_echo(sk_ctx *ctx)
 
 static void cmd_select(sk_ctx *ctx)
 {
-    int64_t index;
-    if (!sk_arg_int(ctx, ctx->argv[1], &index)) return;
-    if (index < INT32_MIN || index > INT32_MAX)
-        sk_reply_error(ctx->reply, "ERR value is out of range, value must between -2147483648 and 2147483647");
-    else if (index != 0)
-        sk_reply_error(ctx->reply, "ERR DB index is out of range");
-    else
-        sk_reply_ok(ctx->reply);
+    if (sk_arg_database(ctx, ctx->argv[1])) sk_reply_ok(ctx->reply);
 }
 
 static void cmd_quit(sk_ctx *ctx)

@@ -118,7 +118,6 @@ static bool copy_options(sk_ctx *ctx, bool *replace)
 {
     *replace = false;
     for (size_t i = 3; i < ctx->argc; i++) {
-        int64_t index;
         if (sk_arg_is(ctx->argv[i], "replace")) {
             *replace = true;
             continue;
@@ -127,11 +126,7 @@ static bool copy_options(sk_ctx *ctx, bool *replace)
             sk_reply_syntax(ctx);
             return false;
         }
-        if (!sk_arg_int(ctx, ctx->argv[++i], &index)) return false;
-        if (index != 0) {
-            sk_reply_error(ctx->reply, "ERR DB index is out of range");
-            return false;
-        }
+        if (!sk_arg_database(ctx, ctx->argv[++i])) return false;
     }
     return true;
 }

@@ -502,7 +502,7 @@ const sk_command sk_commands_set[] = {
         "Subtract multiple sets and store the resulting set in a key"),
     SET("sinter", sinter, -2, READS, 1, -1, "1.0.0", "key [key ...]",
         "Intersect multiple sets"),
-    SET("sintercard", sintercard, -3, READS, 0, 0, "7.0.0", "numkeys key [key ...] [LIMIT limit]",
+    SET("sintercard", sintercard, -3, READS | SK_CMD_NUMKEYS, 0, 0, "7.0.0", "numkeys key [key ...] [LIMIT limit]",
         "Intersect multiple sets and return the cardinality of the result"),
     SET("sinterstore", sinterstore, -3, WRITES, 1, -1, "1.0.0", "destination key [key ...]",
         "Intersect multiple sets and store the resulting set in a key"),

@@ -4,10 +4,9 @@
 #include "crdt/number.h"
 #include "node/replica.h"
 
-#include <math.h>
 #include <stdlib.h>
 
-/* -- deadlines in arguments ------------------------------------------------------------------------------------------------ */
+/* -- deadlines and other options in arguments ------------------------------------------------------------------------------ */
 
 static bool bad_expire(sk_ctx *ctx)
 {
@@ -27,25 +26,64 @@ static bool deadline_arg(sk_ctx *ctx, sk_bytes arg, bool seconds, bool absolute,
     return true;
 }
 
-/* EX PX EXAT PXAT with their argument at argv[*i]; sets `matched`. False after replying with an error. */
-static bool expire_option(sk_ctx *ctx, size_t *i, bool *matched, uint64_t *deadline_ms)
+static const struct {
+    const char *word;
+    bool seconds, absolute;
+} time_words[] = {{"ex", true, false}, {"px", false, false}, {"exat", true, true}, {"pxat", false, true}};
+
+enum { TIME_WORDS = 4 };
+
+/* The options of SET and GETEX as they are written: a time is looked at later (deadline_option), as Redis does. */
+typedef struct {
+    bool nx, xx, get, keep, persist;
+    int time_word; /* index into time_words, or -1 */
+    sk_bytes time;
+} string_options;
+
+/* One word of a time at argv[*i] with its argument, or none. The same word again replaces it; another may not follow. */
+static bool time_option(sk_ctx *ctx, size_t *i, string_options *options)
 {
-    static const struct {
-        const char *word;
-        bool seconds, absolute;
-    } options[] = {{"ex", true, false}, {"px", false, false}, {"exat", true, true}, {"pxat", false, true}};
-    *matched = false;
-    for (size_t k = 0; k < 4; k++) {
-        if (!sk_arg_is(ctx->argv[*i], options[k].word)) continue;
-        if (*i + 1 >= ctx->argc || *deadline_ms != SK_DEADLINE_NEVER) {
+    for (int word = 0; word < TIME_WORDS; word++) {
+        if (!sk_arg_is(ctx->argv[*i], time_words[word].word)) continue;
+        bool other = options->time_word >= 0 && options->time_word != word;
+        if (other || options->keep || options->persist || *i + 1 == ctx->argc) return false;
+        options->time_word = word;
+        options->time = ctx->argv[++*i];
+        return true;
+    }
+    return false;
+}
+
+static bool parse_options(sk_ctx *ctx, size_t first, bool is_set, string_options *options)
+{
+    *options = (string_options){.time_word = -1};
+    for (size_t i = first; i < ctx->argc; i++) {
+        sk_bytes arg = ctx->argv[i];
+        if (is_set && sk_arg_is(arg, "nx") && !options->xx)
+            options->nx = true;
+        else if (is_set && sk_arg_is(arg, "xx") && !options->nx)
+            options->xx = true;
+        else if (is_set && sk_arg_is(arg, "get"))
+            options->get = true;
+        else if (is_set && sk_arg_is(arg, "keepttl") && options->time_word < 0)
+            options->keep = true;
+        else if (!is_set && sk_arg_is(arg, "persist") && options->time_word < 0)
+            options->persist = true;
+        else if (!time_option(ctx, &i, options)) {
             sk_reply_syntax(ctx);
             return false;
         }
-        *matched = true;
-        ++*i;
-        return deadline_arg(ctx, ctx->argv[*i], options[k].seconds, options[k].absolute, deadline_ms);
     }
     return true;
+}
+
+/* SK_DEADLINE_NEVER without a time. */
+static bool deadline_option(sk_ctx *ctx, const string_options *options, uint64_t *deadline_ms)
+{
+    *deadline_ms = SK_DEADLINE_NEVER;
+    if (options->time_word < 0) return true;
+    return deadline_arg(ctx, options->time, time_words[options->time_word].seconds,
+                        time_words[options->time_word].absolute, deadline_ms);
 }
 
 /* -- reading ----------------------------------------------------------------------------------------------------------------- */
@@ -129,47 +167,14 @@ static void getrange(sk_ctx *ctx)
 
 /* -- writing ----------------------------------------------------------------------------------------------------------------- */
 
-typedef struct {
-    bool nx, xx, get, keep;
-    uint64_t deadline_ms;
-} set_options;
-
-static bool parse_set(sk_ctx *ctx, set_options *set)
-{
-    *set = (set_options){.deadline_ms = SK_DEADLINE_NEVER};
-    for (size_t i = 3; i < ctx->argc; i++) {
-        sk_bytes arg = ctx->argv[i];
-        bool matched;
-        if (!expire_option(ctx, &i, &matched, &set->deadline_ms)) return false;
-        if (matched)
-            continue;
-        else if (sk_arg_is(arg, "nx"))
-            set->nx = true;
-        else if (sk_arg_is(arg, "xx"))
-            set->xx = true;
-        else if (sk_arg_is(arg, "get"))
-            set->get = true;
-        else if (sk_arg_is(arg, "keepttl"))
-            set->keep = true;
-        else {
-            sk_reply_syntax(ctx);
-            return false;
-        }
-    }
-    if ((set->nx && set->xx) || (set->keep && set->deadline_ms != SK_DEADLINE_NEVER)) {
-        sk_reply_syntax(ctx);
-        return false;
-    }
-    return true;
-}
-
 static void set(sk_ctx *ctx)
 {
-    set_options options;
+    string_options options;
+    uint64_t deadline_ms;
     sk_key key;
     sk_bytes old = SK_BYTES_NONE;
     bool found = false;
-    if (!parse_set(ctx, &options)) return;
+    if (!parse_options(ctx, 3, true, &options) || !deadline_option(ctx, &options, &deadline_ms)) return;
     if (options.get) {
         if (!read_string(ctx, ctx->argv[1], &key, &old, &found)) return;
     }
@@ -182,7 +187,7 @@ static void set(sk_ctx *ctx)
             sk_reply_null(ctx->reply);
         return;
     }
-    if (!sk_key_set_string(ctx, &key, ctx->argv[2], options.deadline_ms, options.keep)) return;
+    if (!sk_key_set_string(ctx, &key, ctx->argv[2], deadline_ms, options.keep)) return;
     if (options.get)
         reply_value(ctx, old, found);
     else
@@ -238,29 +243,18 @@ static void getdel(sk_ctx *ctx)
 
 static void getex(sk_ctx *ctx)
 {
+    string_options options;
     sk_key key;
     sk_bytes value = SK_BYTES_NONE;
-    bool found, persist = false, matched;
-    uint64_t deadline_ms = SK_DEADLINE_NEVER;
-    for (size_t i = 2; i < ctx->argc; i++) {
-        if (!expire_option(ctx, &i, &matched, &deadline_ms)) return;
-        if (matched) continue;
-        if (!sk_arg_is(ctx->argv[i], "persist") || ctx->argc > 3) {
-            sk_reply_syntax(ctx);
-            return;
-        }
-        persist = true;
-    }
-    if (ctx->argc > 4) {
-        sk_reply_syntax(ctx);
-        return;
-    }
-    if (!sk_key_write(ctx, ctx->argv[1], SK_TYPE_STRING, &key)) return;
+    bool found, good = true;
+    uint64_t deadline_ms;
+    if (!parse_options(ctx, 2, false, &options) || !sk_key_write(ctx, ctx->argv[1], SK_TYPE_STRING, &key)) return;
     if (!sk_value_read(ctx, key.key, SK_BYTES_NONE, &key.row, &value, &found)) return;
-    bool good = true;
-    if (found && deadline_ms != SK_DEADLINE_NEVER) good = sk_key_set_deadline(ctx, &key, deadline_ms);
-    if (found && persist && key.deadline_ms != SK_DEADLINE_NEVER)
-        good = sk_key_set_deadline(ctx, &key, SK_DEADLINE_NEVER);
+    if (found) {
+        if (!deadline_option(ctx, &options, &deadline_ms)) return;
+        bool clears = options.persist && key.deadline_ms != SK_DEADLINE_NEVER;
+        if (clears || deadline_ms != SK_DEADLINE_NEVER) good = sk_key_set_deadline(ctx, &key, deadline_ms);
+    }
     if (good) reply_value(ctx, value, found);
 }
 
@@ -394,10 +388,6 @@ static void incrbyfloat(sk_ctx *ctx)
     if (!sk_key_write(ctx, ctx->argv[1], SK_TYPE_STRING, &key)) return;
     if (!sk_parse_long_double(ctx->argv[2], &by)) {
         sk_reply_error(ctx->reply, "ERR value is not a valid float");
-        return;
-    }
-    if (isinf(by)) {
-        sk_reply_error(ctx->reply, "ERR increment would produce NaN or Infinity");
         return;
     }
     if (sk_value_add(ctx, key.key, SK_BYTES_NONE, &key.name, &key.row, sk_number_real(by), &shown))

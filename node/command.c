@@ -98,6 +98,17 @@ bool sk_arg_int(sk_ctx *ctx, sk_bytes arg, int64_t *value)
     return false;
 }
 
+bool sk_arg_database(sk_ctx *ctx, sk_bytes arg)
+{
+    int64_t index;
+    if (!sk_arg_int(ctx, arg, &index)) return false;
+    if (index < INT32_MIN || index > INT32_MAX)
+        sk_reply_error(ctx->reply, "ERR value is out of range, value must between -2147483648 and 2147483647");
+    else if (index != 0)
+        sk_reply_error(ctx->reply, "ERR DB index is out of range");
+    return index == 0;
+}
+
 void sk_reply_syntax(sk_ctx *ctx)
 {
     sk_reply_error(ctx->reply, "ERR syntax error");
@@ -136,16 +147,26 @@ static bool arity_fits(const sk_command *command, size_t argc)
     return command->arity >= 0 ? argc == (size_t)command->arity : argc >= (size_t)-command->arity;
 }
 
-/* The command or subcommand that a request names; NULL after replying with why there is none. */
-static const sk_command *resolve(const sk_bytes *argv, size_t argc, const sk_reply *reply, const char **full_name,
-                                 char buffer[2 * NAME_MAX_LEN])
+/* An EXEC that cannot run is the end of its transaction, as in Redis. */
+static bool refuse_exec(sk_client *client, const sk_command *command, const sk_reply *reply, const char *why)
 {
+    if (strcmp(command->name, "exec") != 0) return false;
+    sk_reply_errorf(reply, "EXECABORT Transaction discarded because of: %s", why);
+    sk_client_discard(client);
+    return true;
+}
+
+/* The command or subcommand that a request names; NULL after replying with why there is none. */
+static const sk_command *resolve(sk_client *client, const sk_bytes *argv, size_t argc, const sk_reply *reply)
+{
+    char buffer[2 * NAME_MAX_LEN];
+    const char *full_name;
     const sk_command *command = sk_command_find(argv[0]);
     if (!command) {
         reply_unknown(reply, argv, argc);
         return NULL;
     }
-    *full_name = command->name;
+    full_name = command->name;
     if (command->subcommands && (argc >= 2 || !command->run)) {
         const sk_command *sub = argc >= 2 ? find_subcommand(command, argv[1]) : NULL;
         if (argc >= 2 && !sub) {
@@ -153,16 +174,15 @@ static const sk_command *resolve(const sk_bytes *argv, size_t argc, const sk_rep
             return NULL;
         }
         if (sub) {
-            snprintf(buffer, 2 * NAME_MAX_LEN, "%s|%s", command->name, sub->name);
-            *full_name = buffer;
+            snprintf(buffer, sizeof buffer, "%s|%s", command->name, sub->name);
+            full_name = buffer;
             command = sub;
         }
     }
-    if (!arity_fits(command, argc) || !command->run) {
-        sk_reply_errorf(reply, "ERR wrong number of arguments for '%s' command", *full_name);
-        return NULL;
-    }
-    return command;
+    if (arity_fits(command, argc) && command->run) return command;
+    if (!refuse_exec(client, command, reply, "wrong number of arguments for 'exec' command"))
+        sk_reply_errorf(reply, "ERR wrong number of arguments for '%s' command", full_name);
+    return NULL;
 }
 
 static void queue(sk_client *client, const sk_bytes *argv, size_t argc)
@@ -250,11 +270,9 @@ static void run(sk_replica *replica, sk_client *client, const sk_command *comman
 void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *argv, size_t argc,
                         const sk_reply *reply)
 {
-    char buffer[2 * NAME_MAX_LEN];
-    const char *full_name;
     replica->stat_commands++;
     client->active_ms = replica->wall_ms;
-    const sk_command *command = resolve(argv, argc, reply, &full_name, buffer);
+    const sk_command *command = resolve(client, argv, argc, reply);
     if (!command) {
         client->multi_failed = client->in_multi;
         return;
@@ -263,11 +281,7 @@ void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *
     size_t bytes = client->queue_bytes;
     for (size_t i = 0; i < argc; i++) bytes += argv[i].len;
     const char *refused = refusal(replica, client, command, bytes);
-    if (refused && client->in_multi && strcmp(command->name, "exec") == 0) {
-        sk_reply_errorf(reply, "EXECABORT Transaction discarded because of: %s", refused);
-        sk_client_discard(client);
-        return;
-    }
+    if (refused && client->in_multi && refuse_exec(client, command, reply, refused)) return;
     if (refused) {
         client->multi_failed |= client->in_multi;
         sk_reply_error(reply, refused);

@@ -80,6 +80,8 @@ void sk_command_run(sk_ctx *ctx);
 bool sk_arg_is(sk_bytes arg, const char *word);
 /** Parses an integer argument; replies "ERR value is not an integer or out of range" and returns false otherwise. */
 bool sk_arg_int(sk_ctx *ctx, sk_bytes arg, int64_t *value);
+/** The number of a database, of which there is only 0: replies with an error and returns false for any other. */
+bool sk_arg_database(sk_ctx *ctx, sk_bytes arg);
 /** Replies "ERR syntax error". */
 void sk_reply_syntax(sk_ctx *ctx);
 /** Replies with what an error code of a layer below means to a client. */

@@ -76,7 +76,7 @@ const sk_config_field sk_config_fields[] = {
      .about = "The file with this node's private key, made by skerryctl keygen. Nobody else may be able to read it."},
     {"replication.ring_max", SK_CONFIG_SIZE, AT(replication.ring_max), .initial = "64mb", .min = MB, .max = 64 * GB,
      .about = "Memory for recent transactions. A peer that falls further behind catches up from disk instead."},
-    {"replication.flush_ms", SK_CONFIG_DURATION, AT(replication.flush_ms), .live = true, .initial = "2", .max = 1000,
+    {"replication.flush_ms", SK_CONFIG_DURATION, AT(replication.flush_ms), .initial = "2", .max = 1000,
      .about = "How long a transaction may wait for others to share a message with; 0: not at all."},
     {"replication.heartbeat_ms", SK_CONFIG_DURATION, AT(replication.heartbeat_ms), .initial = "500", .min = 50,
      .max = MINUTE, .about = "How often an otherwise quiet link is used to say what is known and that all is well."},
@@ -94,7 +94,7 @@ const sk_config_field sk_config_fields[] = {
      .about = "Memory for blocks read from disk."},
     {"storage.write_buffer", SK_CONFIG_SIZE, AT(storage.write_buffer), .initial = "64mb", .min = MB, .max = 4 * GB,
      .about = "Memory for writes before they become a sorted file."},
-    {"storage.min_free", SK_CONFIG_SIZE, AT(storage.min_free), .live = true, .initial = "64mb", .max = 1024 * GB,
+    {"storage.min_free", SK_CONFIG_SIZE, AT(storage.min_free), .initial = "64mb", .max = 1024 * GB,
      .about = "Writes are refused while the disk has less space than this; reads go on."},
 
     {"log.level", SK_CONFIG_CHOICE, AT(log.level), .live = true, .initial = "info", .choices = levels,

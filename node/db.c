@@ -182,7 +182,10 @@ int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_bu
 {
     memset(db, 0, sizeof *db);
     db->store = store;
-    if (!sk_region_name_valid(sk_bytes_str(identity->region))) return SK_E_CONFIG;
+    if (!sk_region_name_valid(sk_bytes_str(identity->region))) {
+        sk_buf_printf(error, "the region's name is not valid: 1 to %d of a-z, 0-9 and '-'", SK_REGION_NAME_MAX);
+        return SK_E_CONFIG;
+    }
     strcpy(db->region, identity->region);
     db->rules_stale = true;
     sk_bytes stored;

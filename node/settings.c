@@ -41,12 +41,6 @@ enum { ALIASES = sizeof aliases / sizeof *aliases };
 
 static const char *const redis_levels[] = {"debug", "notice", "warning", "warning"};
 
-/* Fields that a running node has copied to where they cannot be changed yet. */
-static bool waits_for_restart(const char *field)
-{
-    return strcmp(field, "replication.flush_ms") == 0 || strcmp(field, "storage.min_free") == 0;
-}
-
 static void alias_value(const sk_config *config, const alias *of, sk_buf *out)
 {
     static const char *const syncs[] = {"always", "everysec", "no"};
@@ -140,8 +134,6 @@ int sk_settings_set(sk_config *config, sk_bytes name, sk_bytes value, sk_buf *er
         status = 0;
     } else if (!field) {
         sk_buf_printf(error, "skerry has only one value for it");
-    } else if (waits_for_restart(field)) {
-        sk_buf_printf(error, "it takes effect when the node starts: change %s in the configuration file", field);
     } else if (value.len > LONGEST || (value.len && memchr(value.data, 0, value.len))) {
         sk_buf_printf(error, "the value is too long or holds a NUL");
     } else {

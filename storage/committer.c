@@ -170,11 +170,11 @@ static void begin_run(sk_committer *committer)
     note_range(committer, SK_CF_COUNT, sk_bytes_of(first, sizeof first), sk_bytes_of(end, sizeof end), false);
 }
 
-/* One slice, or with `all` everything that is committed. */
-static void place(sk_committer *committer, bool all)
+/* So many slices, or with `all` everything that is committed. */
+static void place(sk_committer *committer, bool all, uint64_t slices)
 {
     char text[SK_FOLDER_ERROR];
-    while (!atomic_load(&committer->error)) {
+    while (!atomic_load(&committer->error) && (all || slices-- > 0)) {
         if (all) begin_run(committer);
         if (!committer->placer.active) return;
         int more = sk_placer_step(&committer->placer, text);
@@ -188,8 +188,17 @@ static void place(sk_committer *committer, bool all)
             atomic_store(&committer->placed, committer->placer.placed);
             if (committer->options.wake) committer->options.wake(committer->options.context);
         }
-        if (!all) return;
     }
+}
+
+/* What a turn does after `written` bytes were committed in it. At least as much is placed as comes in while a run is
+ * under way: else what is committed faster than a slice a turn would pile up, in memory and in the log. */
+static void place_some(sk_committer *committer, bool idle, uint64_t written)
+{
+    sk_placer *placer = &committer->placer;
+    if (atomic_load(&committer->error)) return;
+    if (placer->bytes >= committer->options.place_bytes || idle) begin_run(committer);
+    place(committer, false, 1 + written / SK_PLACER_SLICE);
 }
 
 /* -- the thread --------------------------------------------------------------------------------------------------- */
@@ -270,9 +279,10 @@ static void *run(void *argument)
         taken = batches;
         cap = new_cap;
         pthread_mutex_unlock(&committer->lock);
+        uint64_t before = atomic_load(&committer->bytes);
         if (!abandon) write_all(committer, batches, count);
-        if (committer->placer.bytes >= committer->options.place_bytes || idle) begin_run(committer);
-        if (!abandon) place(committer, stop || placing > committer->place_done);
+        if (!abandon) place_some(committer, idle, atomic_load(&committer->bytes) - before);
+        if (!abandon && (stop || placing > committer->place_done)) place(committer, true, 0);
         if (!abandon && (stop || flush > committer->flush_done)) sync_log(committer);
         if (!stop) housekeeping(committer, count == 0);
         pthread_mutex_lock(&committer->lock);

@@ -367,10 +367,10 @@ static sk_store_iter *memory_iter(sk_store *store, sk_store_snapshot *snapshot, 
 {
     memory *self = memory_of(store);
     sk_store_iter *iter = sk_alloc(sizeof *iter);
-    if (!snapshot) sk_overlay_view_take(&self->overlay, cf, from, to, &iter->view);
+    if (!snapshot) sk_overlay_view_take(&self->overlay, cf, from, to, true, &iter->view);
     iter->table = table_hold(snapshot ? snapshot->table : self->committed);
     iter->node = sk_skiplist_seek(&iter->table->family[cf], from);
-    if (to.data) iter->to = sk_arena_copy(&iter->view.arena, to);
+    if (to.data) iter->to = sk_arena_copy(&iter->view.bounds, to);
     return iter;
 }
 

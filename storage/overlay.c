@@ -59,6 +59,15 @@ void sk_overlay_recycle(sk_overlay *overlay, sk_batch *batch)
     overlay->spare_count++;
 }
 
+static void append(sk_batch *batch, sk_change *change)
+{
+    if (batch->last)
+        batch->last->next = change;
+    else
+        batch->first = change;
+    batch->last = change;
+}
+
 static sk_change *record(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
 {
     sk_batch *batch = overlay->open;
@@ -74,11 +83,7 @@ static sk_change *record(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_
                           .live = 1};
     if (key.len) memcpy(change->data, key.data, key.len);
     if (value.len) memcpy(change->data + key.len, value.data, value.len);
-    if (batch->last)
-        batch->last->next = change;
-    else
-        batch->first = change;
-    batch->last = change;
+    append(batch, change);
     batch->count++;
     batch->bytes += key.len + value.len + CHANGE_BYTES;
     return change;
@@ -191,11 +196,15 @@ static void order_batch(sk_overlay *overlay, sk_batch *batch, sk_cf cf)
     }
 }
 
-/* Brings the ordered list of a family up to date. */
+/* Brings the ordered list of a family up to date. Going over all batches each time would cost more than the look that
+ * asked: there may be a thousand. */
 static sk_skiplist *order_of(sk_overlay *overlay, sk_cf cf)
 {
-    for (sk_batch *batch = overlay->sealed; batch; batch = batch->next) order_batch(overlay, batch, cf);
+    sk_batch *batch = overlay->caught_up[cf];
+    if (!batch) batch = overlay->sealed;
+    for (; batch && batch != overlay->open; batch = batch->next) order_batch(overlay, batch, cf);
     order_batch(overlay, overlay->open, cf);
+    overlay->caught_up[cf] = overlay->open;
     return &overlay->order[cf];
 }
 
@@ -284,6 +293,8 @@ sk_batch *sk_overlay_take(sk_overlay *overlay, uint64_t upto)
         overlay->ranges[change->cf] = change->chain;
         change->live = 0;
     }
+    for (int cf = 0; cf < SK_CF_COUNT; cf++)
+        if (overlay->caught_up[cf] == batch) overlay->caught_up[cf] = NULL;
     overlay->sealed = batch->next;
     if (!overlay->sealed) overlay->sealed_last = NULL;
     overlay->sealed_bytes -= batch->bytes;
@@ -297,6 +308,34 @@ void sk_overlay_drop_all(sk_overlay *overlay)
     for (sk_batch *batch; (batch = sk_overlay_take(overlay, UINT64_MAX));) sk_overlay_recycle(overlay, batch);
 }
 
+/* Puts a batch that was taken out behind the sealed ones again. Its changes enter one after the other, as they did when
+ * they came: a range brings the ordered list up to date, which must not know what follows it in the batch yet. */
+static void enter_batch(sk_overlay *overlay, sk_batch *batch)
+{
+    sk_change *change = batch->first;
+    batch->first = batch->last = NULL;
+    memset(batch->ordered, 0, sizeof batch->ordered);
+    if (overlay->sealed)
+        overlay->sealed_last->next = batch;
+    else
+        overlay->sealed = batch;
+    overlay->sealed_last = batch;
+    overlay->sealed_bytes += batch->bytes;
+    while (change) {
+        sk_change *next = change->next;
+        change->next = NULL;
+        append(batch, change);
+        if (change->kind == SK_CHANGE_RANGE) {
+            overlay->caught_up[change->cf] = NULL; /* it is past the sealed ones, of which this is the newest */
+            enter_range(overlay, change);
+        } else {
+            enter_point(overlay, change);
+        }
+        change = next;
+    }
+    memset(overlay->caught_up, 0, sizeof overlay->caught_up);
+}
+
 void sk_overlay_keep(sk_overlay *overlay, uint64_t upto)
 {
     sk_batch *batches = NULL, **last = &batches;
@@ -306,24 +345,10 @@ void sk_overlay_keep(sk_overlay *overlay, uint64_t upto)
         sk_batch *batch = batches;
         batches = batch->next;
         batch->next = NULL;
-        if (batch->number > upto) {
+        if (batch->number > upto)
             sk_overlay_recycle(overlay, batch);
-            continue;
-        }
-        memset(batch->ordered, 0, sizeof batch->ordered);
-        if (overlay->sealed)
-            overlay->sealed_last->next = batch;
         else
-            overlay->sealed = batch;
-        overlay->sealed_last = batch;
-        overlay->sealed_bytes += batch->bytes;
-        for (sk_change *change = batch->first; change; change = change->next) {
-            change->ordered = 0;
-            if (change->kind == SK_CHANGE_RANGE)
-                enter_range(overlay, change);
-            else
-                enter_point(overlay, change);
-        }
+            enter_batch(overlay, batch);
     }
 }
 
@@ -364,17 +389,40 @@ static sk_bytes copy(sk_arena *arena, sk_bytes bytes)
     return bytes.data ? sk_arena_copy(arena, bytes) : SK_BYTES_NONE;
 }
 
-/* The next pairs from `from` on; more of them each time, so that a short look costs little and a long one few seeks. */
-static void fill(sk_overlay_view *view, sk_bytes from)
+static void copy_ranges(sk_overlay_view *view)
+{
+    const sk_change *first = view->overlay->ranges[view->cf];
+    view->range_count = 0;
+    for (const sk_change *range = first; range; range = range->chain) view->range_count++;
+    if (!view->range_count) return;
+    view->ranges = sk_arena_take(&view->arena, view->range_count * sizeof *view->ranges);
+    sk_overlay_pair *at = view->ranges;
+    for (const sk_change *range = first; range; range = range->chain)
+        *at++ = (sk_overlay_pair){copy(&view->arena, sk_change_key(range)), copy(&view->arena, range_end(range)), true};
+}
+
+/* How many pairs the next piece has room for: more each time, so that a short look costs little and a long one few
+ * seeks. */
+static size_t next_room(const sk_overlay_view *view, const sk_skipnode *node, bool whole)
 {
     enum { FIRST_PAIRS = 64, MOST_PAIRS = 65536 };
     size_t room = view->room ? view->room * 8 : FIRST_PAIRS;
-    if (room > MOST_PAIRS) room = MOST_PAIRS;
+    if (!whole) return room < MOST_PAIRS ? room : MOST_PAIRS;
+    for (room = 0; node && (!view->to.data || sk_bytes_compare(node->key, view->to) < 0); node = node->next[0]) room++;
+    return room;
+}
+
+/* The next pairs from `from` on. */
+static void fill(sk_overlay_view *view, sk_bytes from, bool whole)
+{
     sk_arena_reset(&view->arena);
-    view->room = room;
-    view->pairs = sk_arena_take(&view->arena, room * sizeof *view->pairs);
     view->count = view->at = 0;
+    view->more = false;
+    copy_ranges(view);
+    if (!view->overlay->live) return;
     sk_skipnode *node = sk_skiplist_seek(order_of(view->overlay, view->cf), from);
+    size_t room = view->room = next_room(view, node, whole);
+    view->pairs = sk_arena_take(&view->arena, room * sizeof *view->pairs);
     for (; node && in_range(node->key, from, view->to) && view->count < room; node = node->next[0]) {
         const sk_change *change = node->item;
         view->pairs[view->count++] =
@@ -389,23 +437,16 @@ static void refill(sk_overlay_view *view)
     sk_buf next = {0};
     sk_buf_bytes(&next, view->pairs[view->count - 1].key);
     sk_buf_byte(&next, 0);
-    fill(view, sk_buf_view(&next));
+    fill(view, sk_buf_view(&next), false);
     sk_buf_free(&next);
 }
 
-void sk_overlay_view_take(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to, sk_overlay_view *view)
+void sk_overlay_view_take(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to, bool whole,
+                          sk_overlay_view *view)
 {
     *view = (sk_overlay_view){.overlay = overlay, .cf = cf};
     view->to = copy(&view->bounds, to);
-    for (const sk_change *range = overlay->ranges[cf]; range; range = range->chain) view->range_count++;
-    if (view->range_count) {
-        view->ranges = sk_arena_take(&view->bounds, view->range_count * sizeof *view->ranges);
-        sk_overlay_pair *at = view->ranges;
-        for (const sk_change *range = overlay->ranges[cf]; range; range = range->chain)
-            *at++ = (sk_overlay_pair){copy(&view->bounds, sk_change_key(range)),
-                                      copy(&view->bounds, range_end(range)), true};
-    }
-    if (overlay->live) fill(view, from);
+    fill(view, from, whole);
 }
 
 /* Whether a range hides the key, and up to where. */

@@ -52,6 +52,7 @@ typedef struct {
     size_t bucket_count; /* a power of two */
     size_t live;         /* points in the hash table */
     sk_skiplist order[SK_CF_COUNT];
+    sk_batch *caught_up[SK_CF_COUNT]; /* borrowed: the ordered list knows all batches before it; NULL: none of them */
     sk_change *ranges[SK_CF_COUNT]; /* the live ones, oldest first */
     sk_batch *open;                 /* owned, never NULL */
     sk_batch *sealed, *sealed_last; /* owned */
@@ -107,7 +108,11 @@ void sk_overlay_check(const sk_overlay *overlay);
 /* -- a view: the overlay's part of an iterator --------------------------------------------------------------------
  *
  * Pairs are copied in pieces that grow, so that the first page of a scan does not cost the whole overlay. No batch may
- * leave the overlay while a view of it is open: a pair would be missed above and below. */
+ * leave the overlay while such a view of it is open: a pair would be missed above and below. A `whole` view has copied
+ * everything, and does not mind.
+ *
+ * Each piece brings the ranges of its moment: a point that a range has taken out since is not copied any more, and what
+ * it had hidden below must stay hidden. */
 
 typedef struct {
     sk_bytes key, value;
@@ -118,8 +123,8 @@ typedef struct {
     sk_overlay *overlay; /* borrowed; NULL: a view of nothing */
     sk_cf cf;
     sk_bytes to;
-    sk_arena bounds;        /* owns `to` and the ranges */
-    sk_arena arena;         /* owns the pairs */
+    sk_arena bounds;        /* owns `to` */
+    sk_arena arena;         /* owns the pairs and the ranges */
     sk_overlay_pair *pairs; /* ascending; removals too, which hide what lies below */
     size_t count, at, room;
     bool more; /* pairs follow after these */
@@ -135,8 +140,10 @@ typedef enum {
     SK_VIEW_SEEK, /* the one below is hidden, and all before `key` (data NULL: all to the end): go there, ask again */
 } sk_view_step;
 
-/** Of what lies in [from, to), to.data NULL: to the end. Puts made while it is open may or may not be seen. */
-void sk_overlay_view_take(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to, sk_overlay_view *view);
+/** Of what lies in [from, to), to.data NULL: to the end. Puts made while it is open may or may not be seen. `whole`:
+ *  copies all of it at once. */
+void sk_overlay_view_take(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to, bool whole,
+                          sk_overlay_view *view);
 /** One step of merging with what lies below; `below` is its next key, NULL at its end. */
 sk_view_step sk_overlay_view_next(sk_overlay_view *view, const sk_bytes *below, sk_bytes *key, sk_bytes *value);
 void sk_overlay_view_free(sk_overlay_view *view);

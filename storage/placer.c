@@ -7,7 +7,6 @@
 
 enum {
     BATCH_BYTES = 16 << 10,   /* what even the smallest batch holds in memory: its arena's first block */
-    SLICE_BYTES = 256 << 10,  /* one write: how long a commit may have to wait */
     REPLAY_BYTES = 32 << 20,  /* of the log held in memory at a time */
 };
 
@@ -221,7 +220,7 @@ int sk_placer_step(sk_placer *placer, char *error)
     size_t bytes = 0;
     rocksdb_writebatch_clear(placer->write);
     while (placer->ranges_at < placer->range_count) write_range(placer, placer->ranges[placer->ranges_at++]);
-    while (placer->run_at < placer->run_count && bytes < SLICE_BYTES) {
+    while (placer->run_at < placer->run_count && bytes < SK_PLACER_SLICE) {
         const sk_change *change = placer->run[placer->run_at++];
         bytes += change->key_len + change->value_len + 16;
         write_point(placer, change);
@@ -251,7 +250,7 @@ static sk_change *copy_change(sk_batch *batch, const sk_logged *logged)
         batch->first = change;
     batch->last = change;
     batch->count++;
-    batch->bytes += logged->key.len + logged->value.len;
+    batch->bytes += sizeof *change + logged->key.len + logged->value.len;
     return change;
 }
 
@@ -260,7 +259,7 @@ static int read_record(sk_batch *batch, rocksdb_iterator_t *iter)
     size_t key_len, len;
     const uint8_t *key = (const uint8_t *)rocksdb_iter_key(iter, &key_len);
     const char *data = rocksdb_iter_value(iter, &len);
-    if (key_len != SK_LOG_KEY) return SK_E_CORRUPT;
+    if (key_len != SK_LOG_KEY || len == 0) return SK_E_CORRUPT; /* every group has a change */
     batch->number = 0;
     for (size_t i = 0; i < SK_LOG_KEY; i++) batch->number = batch->number << 8 | key[i];
     sk_reader reader = sk_reader_of(sk_bytes_of(data, len));
@@ -297,7 +296,10 @@ int sk_placer_replay(sk_placer *placer, uint64_t *last, char *error)
     rocksdb_iter_get_error(iter, &message);
     rocksdb_iter_destroy(iter);
     if (status == SK_E_CORRUPT) snprintf(error, SK_FOLDER_ERROR, "a record of the commit log is damaged");
-    if (!status) status = sk_database_error(message, error);
+    if (!status)
+        status = sk_database_error(message, error);
+    else
+        free(message);
     if (!status && batch.first) status = place_all(placer, &batch, error);
     sk_arena_free(&batch.arena);
     return status;

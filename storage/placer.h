@@ -19,6 +19,8 @@
 #include "storage/database.h"
 #include "storage/overlay.h"
 
+enum { SK_PLACER_SLICE = 256 << 10 }; /* bytes, about, that one step writes: how long a commit may have to wait */
+
 typedef struct {
     sk_database *database; /* borrowed */
     sk_batch **queue;      /* owned array of borrowed batches: committed, not placed */

@@ -29,7 +29,7 @@ typedef struct {
     uint64_t durable;                /* what reap last answered */
     uint64_t last_submitted;         /* number of the last batch that was not empty */
     uint64_t submitted_bytes;        /* of all batches since the store was opened */
-    size_t iterators;                /* open ones: no batch leaves the overlay meanwhile */
+    size_t iterators;                /* open ones of the newest state: no batch leaves the overlay meanwhile */
     rocksdb_pinnableslice_t *pinned; /* under the value that the last get gave */
     size_t readers;                  /* iterators and snapshots that are open */
     int broken;                      /* why the database is not open for writing; 0: it is */
@@ -45,7 +45,8 @@ struct sk_store_iter {
     sk_overlay_view view;
     rocksdb_iterator_t *below; /* NULL: the database was not open */
     rocksdb_readoptions_t *options;
-    bool past; /* the pair below was given, the next call goes on first */
+    bool past;  /* the pair below was given, the next call goes on first */
+    bool holds; /* has a view: no batch leaves the overlay */
 };
 
 static rocks *rocks_of(sk_store *store)
@@ -139,8 +140,11 @@ static sk_store_iter *rocks_iter(sk_store *store, sk_store_snapshot *snapshot, s
     sk_store_iter *iter = sk_alloc(sizeof *iter);
     iter->store = self;
     self->readers++;
-    self->iterators++;
-    if (!snapshot) sk_overlay_view_take(&self->overlay, cf, from, to, &iter->view);
+    iter->holds = !snapshot; /* one of a snapshot, which may be read for minutes, needs nothing of the overlay */
+    if (iter->holds) {
+        self->iterators++;
+        sk_overlay_view_take(&self->overlay, cf, from, to, false, &iter->view);
+    }
     if (!self->database.db || (snapshot && !snapshot->snapshot)) return iter;
     iter->options = rocksdb_readoptions_create();
     if (snapshot) {
@@ -204,7 +208,7 @@ static void rocks_iter_free(sk_store_iter *iter)
     if (iter->options) rocksdb_readoptions_destroy(iter->options);
     sk_overlay_view_free(&iter->view);
     iter->store->readers--;
-    iter->store->iterators--;
+    if (iter->holds) iter->store->iterators--;
     free(iter);
 }
 
@@ -237,12 +241,12 @@ static uint64_t rocks_seal(sk_store *store)
     return batch->number;
 }
 
-/* What a batch changed goes into the cache, in order: an older word on a key is overwritten by the newer one that
- * follows, and hidden by the overlay until then. */
+/* What a batch that is about to leave the overlay changed goes into the cache. Only the live changes: what is newer than
+ * the others is in the overlay still, hides what the cache says meanwhile, and is noted when its turn comes. */
 static void note_committed(rocks *self, const sk_batch *batch)
 {
     for (const sk_change *change = batch->first; change; change = change->next) {
-        if (change->cf != SK_CF_ROW) continue;
+        if (change->cf != SK_CF_ROW || !change->live) continue;
         sk_bytes value = sk_change_value(change);
         if (change->kind == SK_CHANGE_RANGE)
             sk_rowcache_clear(&self->cache);
@@ -263,10 +267,10 @@ static int rocks_reap(sk_store *store, uint64_t *durable)
     if (placed >= self->last_submitted) placed = self->durable;
     size_t changes = 0;
     sk_batch *batch;
-    while (!self->iterators && changes < REAP_CHANGES && (batch = sk_overlay_take(&self->overlay, placed))) {
+    while (!self->iterators && changes < REAP_CHANGES && (batch = self->overlay.sealed) && batch->number <= placed) {
         changes += batch->count + 1;
         note_committed(self, batch);
-        sk_overlay_recycle(&self->overlay, batch);
+        sk_overlay_recycle(&self->overlay, sk_overlay_take(&self->overlay, placed));
     }
     *durable = self->durable;
     return error;
@@ -332,7 +336,8 @@ static int rocks_reopen(sk_store *store)
     unpin(self);
     sk_committer_stop(&self->committer, true);
     /* What is committed may still have to be placed: until the disk takes that, it is read from here. */
-    self->durable = atomic_load(&self->committer.durable);
+    uint64_t committed = atomic_load(&self->committer.durable);
+    if (committed > self->durable) self->durable = committed;
     sk_overlay_keep(&self->overlay, self->durable);
     int result = reopen_database(self);
     if (result == SK_OK) {

@@ -358,6 +358,9 @@ def two_regions(setting, say):
         eu, us = cluster["eu"], cluster["us"]
         idle = servers.resident_bytes(eu.process.pid) / MIB
         state.add("resident idle, MiB", f"{idle:.1f}", *verdict(idle, later("<=", 30)))
+        each, many = connection_bytes(us)
+        state.add(f"resident per idle connection, KB ({count(many)} of them)", f"{each / 1000:.2f}",
+                  *verdict(each / 1000, later("<=", 3)))
         say("lag")
         lag_row(setting, lag, eu, us, "idle", [])
         at_rate = ("rate=1000", "count=1000000000", "from=2000000", f"keys={keys}", "random=1")
@@ -381,9 +384,6 @@ def two_regions(setting, say):
         times = max(20, math.ceil(4 * MIB / (keys // 100 * PAYLOAD)))  # more than the ring holds
         catch_up(setting, cluster, eu, us, times, catch, f"each written {times} times, ring_max 1 MB")
         say("memory, start, disk")
-        each, many = connection_bytes(us)
-        state.add(f"resident per idle connection, KB ({count(many)} of them)", f"{each / 1000:.2f}",
-                  *verdict(each / 1000, later("<=", 3)))
         setting.tool("load_bench", eu.port, f"count={keys // 10}", "pipeline=32", f"keys={keys}", "random=1")
         state.add(f"start after kill -9 under {count(keys // 10)} SETs more, s", f"{restart_s(eu, kill=True):.3f}", "", "")
         cluster.wait_links()

@@ -235,3 +235,21 @@ class Cluster:
             return len({str(n.info("replication")["durable_vector"]) for n in self.running()}) == 1 and \
                 len({str(n.digest()) for n in self.running()}) == 1
         self.wait(same, "all regions hold the same")
+
+    def cut(self, region):
+        """Takes both ends of each link of the region out of service; returns when both sides know."""
+        rest = [n for n in self.running() if n.region != region]
+        for other in rest:
+            other.client().execute_command("REGION", "LINK", region, "down")
+            self[region].client().execute_command("REGION", "LINK", other.region, "down")
+        self.wait(lambda: self[region].links_up() == 0, f"{region} is alone")
+        self.wait(lambda: all(n.links_up() == len(rest) - 1 for n in rest), f"the others are without {region}")
+
+    def heal(self, region):
+        """The links of `cut` again; returns when all regions hold the same."""
+        for other in self.running():
+            if other.region != region:
+                other.client().execute_command("REGION", "LINK", region, "up")
+                self[region].client().execute_command("REGION", "LINK", other.region, "up")
+        self.wait_links()
+        self.wait_converged()

@@ -594,8 +594,9 @@ static void live_fields_can_be_set(void **state)
     good(SMALLEST);
     assert_true(sk_config_set(&config, "log.level", "debug", error));
     assert_int_equal(config.log.level, SK_LOG_DEBUG);
-    assert_true(sk_config_set(&config, "Replication.Flush_ms", "9", error));
-    assert_int_equal(config.replication.flush_ms, 9);
+    assert_true(sk_config_set(&config, "Listen.Max_clients", "9", error));
+    assert_int_equal(config.listen.max_clients, 9);
+    assert_false(sk_config_set(&config, "replication.flush_ms", "9", error));
     assert_true(sk_config_set(&config, "listen.output_buffer_max", "2mb", error));
     assert_int_equal(config.listen.output_buffer_max, 2 << 20);
     assert_false(sk_config_set(&config, "log.level", "loud", error));

@@ -1,0 +1,389 @@
+#include "tests/unit/db_harness.h"
+
+static database a, b;
+
+static int start(void **state)
+{
+    (void)state;
+    database_start(&a, "a", 1);
+    database_start(&b, "b", 2);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    database_end(&a);
+    database_end(&b);
+    return 0;
+}
+
+/* -- opening ------------------------------------------------------------------------------------------------------------ */
+
+static void a_new_database_is_sealed_and_empty(void **state)
+{
+    (void)state;
+    uint64_t sealed;
+    sk_memory_progress(a.store, &sealed, NULL, NULL);
+    assert_int_equal(sealed, 1);
+    assert_int_equal(a.db.keys, 0);
+    assert_true(a.db.digest == 0);
+    assert_int_equal(sk_vv_get(&a.db.vv, a.db.own), 0);
+    assert_string_equal(a.db.origins.list[a.db.own].region, "a");
+    sk_db_check(&a.db);
+}
+
+static void everything_is_there_after_opening_again(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    txn(&a, put(&a, SK_TABLE_HASH, "h", "f", "1"));
+    txn(&a, expire(&a, "x", 5000));
+    commit(&a);
+    sk_digest digest = a.db.digest;
+    sk_hlc clock = a.db.clock;
+    sk_db_close(&a.db);
+    assert_int_equal(open_as(&a, "a", "test", "1", 99), 0);
+    assert_int_equal(a.db.origins.count, 1); /* the same life: the same origin */
+    assert_int_equal(sk_vv_get(&a.db.vv, a.db.own), 3);
+    assert_true(a.db.digest == digest);
+    assert_int_equal(a.db.keys, 2);
+    assert_true(a.db.clock == clock);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "x", NULL), "0:1 v 1, 0:3 d 5000");
+    sk_db_check(&a.db);
+}
+
+static void another_life_takes_another_incarnation(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    commit(&a);
+    sk_db_close(&a.db);
+    assert_int_equal(open_as(&a, "a", "test", "2", 99), 0);
+    assert_int_equal(a.db.origins.count, 2);
+    assert_int_equal(a.db.own, 1);
+    assert_int_equal(a.db.origins.list[1].incarnation, 99);
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "2"));
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "x", NULL), "1:1 v 2");
+    commit(&a);
+    sk_db_close(&a.db);
+    assert_int_equal(open_as(&a, "a", "test", "2", 100), 0);
+    assert_int_equal(a.db.own, 1);
+}
+
+static void a_database_of_others_is_refused(void **state)
+{
+    (void)state;
+    commit(&a);
+    sk_db_close(&a.db);
+    assert_int_equal(open_as(&a, "b", "test", "1", 1), SK_E_REGION);
+    assert_int_equal(open_as(&a, "a", "other", "1", 1), SK_E_REGION);
+    assert_int_equal(open_as(&a, "Not A Name", "test", "1", 1), SK_E_CONFIG);
+    assert_int_equal(open_as(&a, "a", "test", "1", 1), 0);
+}
+
+static void damaged_records_are_refused(void **state)
+{
+    (void)state;
+    static const char *const records[] = {"state", "identity", "own", "fold"};
+    for (int i = 0; i < 4; i++) {
+        sk_store *kept = a.store;
+        commit(&a);
+        sk_db_close(&a.db);
+        a.store = sk_memory_copy(kept);
+        sk_store_put(a.store, SK_CF_META, sk_bytes_str(records[i]), sk_bytes_str("\xc1"));
+        assert_int_equal(open_as(&a, "a", "test", "1", 1), SK_E_CORRUPT);
+        sk_store_close(a.store);
+        a.store = kept;
+        assert_int_equal(open_as(&a, "a", "test", "1", 1), 0);
+    }
+}
+
+static void a_crash_goes_back_to_what_was_synced(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    commit(&a);
+    sk_digest digest = a.db.digest;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "2"));
+    txn(&a, put(&a, SK_TABLE_KEY, "y", NULL, "2"));
+    sk_db_seal(&a.db);
+    sk_memory_crash(a.store, 0);
+    assert_int_equal(sk_db_reload(&a.db), 0);
+    assert_true(a.db.digest == digest);
+    assert_int_equal(a.db.keys, 1);
+    assert_int_equal(sk_vv_get(&a.db.vv, 0), 1);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "x", NULL), "0:1 v 1");
+    sk_db_check(&a.db);
+}
+
+/* -- what is derived ------------------------------------------------------------------------------------------------------ */
+
+static void sizes_and_keys_are_counted(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_HASH, "h", "f", "1"));
+    txn(&a, put(&a, SK_TABLE_HASH, "h", "g", "1"));
+    txn(&a, put(&a, SK_TABLE_HASH, "h", "g", "2"));
+    txn(&a, put(&a, SK_TABLE_SET, "s", "m", ""));
+    sk_row h = row_of(&a, SK_TABLE_KEY, "h", NULL), s = row_of(&a, SK_TABLE_KEY, "s", NULL);
+    assert_int_equal(h.fields, 2);
+    assert_int_equal(s.members, 1);
+    assert_int_equal(a.db.keys, 2);
+    sk_db_check(&a.db);
+    txn(&a, take_away(&a, SK_TABLE_HASH, "h", "f"));
+    txn(&a, take_away(&a, SK_TABLE_HASH, "h", "g"));
+    txn(&a, take_away(&a, SK_TABLE_SET, "s", "m"));
+    assert_int_equal(a.db.keys, 0);
+    assert_int_equal(pairs_in(&a, SK_CF_ROW), 0);
+    assert_true(a.db.digest == 0);
+    sk_db_check(&a.db);
+}
+
+static void conflicts_are_indexed(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    txn(&b, put(&b, SK_TABLE_KEY, "x", NULL, "2"));
+    apply_last(&b, &a);
+    assert_int_equal(a.db.conflicts, 1);
+    assert_int_equal(pairs_in(&a, SK_CF_DERIVED), 1);
+    txn(&a, put(&a, SK_TABLE_HASH, "x", "f", "1")); /* two types: still the one key */
+    assert_int_equal(a.db.conflicts, 1);
+    sk_db_check(&a.db);
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "3"));
+    assert_int_equal(a.db.conflicts, 1);
+    txn(&a, take_away(&a, SK_TABLE_HASH, "x", "f"));
+    assert_int_equal(a.db.conflicts, 0);
+    assert_int_equal(pairs_in(&a, SK_CF_DERIVED), 0);
+    sk_db_check(&a.db);
+}
+
+static int list_derived(void *self, sk_bytes raw, const sk_row *row)
+{
+    assert_null(row);
+    sk_buf *text = self;
+    uint64_t at = 0;
+    for (int i = 1; i <= 8; i++) at = at << 8 | raw.data[i];
+    sk_buf_printf(text, "%llu %.*s, ", (unsigned long long)at, (int)raw.len - 9, (const char *)raw.data + 9);
+    return 0;
+}
+
+static void deadlines(database *with, const char *want)
+{
+    sk_buf text = {0};
+    uint8_t index = SK_INDEX_DEADLINE;
+    assert_int_equal(sk_db_each_derived(&with->db, sk_bytes_of(&index, 1), SK_BYTES_NONE, list_derived, &text), 0);
+    assert_bytes_equal(sk_buf_view(&text), sk_bytes_str(want));
+    sk_buf_free(&text);
+}
+
+static void deadlines_are_indexed(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    txn(&a, expire(&a, "x", 500));
+    txn(&a, put(&a, SK_TABLE_SET, "s", "m", ""));
+    txn(&a, expire(&a, "s", 400));
+    deadlines(&a, "400 s, 500 x, ");
+    txn(&a, expire(&a, "x", SK_DEADLINE_NEVER));
+    deadlines(&a, "400 s, ");
+    txn(&a, take_away(&a, SK_TABLE_SET, "s", "m")); /* only its deadline is left: to be looked at, at once */
+    deadlines(&a, "0 s, ");
+    txn(&a, take_away(&a, SK_TABLE_KEY, "s", NULL));
+    deadlines(&a, "");
+}
+
+static void whoever_watches_is_told(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    assert_int_equal(a.changes, 1);
+    txn(&a, put(&a, SK_TABLE_HASH, "x", "f", "1"));
+    assert_true(a.changes > 1);
+}
+
+/* -- policies ------------------------------------------------------------------------------------------------------------- */
+
+static void the_longest_prefix_decides(void **state)
+{
+    (void)state;
+    assert_int_equal(sk_db_policy(&a.db, sk_bytes_str("any")), SK_POLICY_SIBLINGS);
+    txn(&a, put(&a, SK_TABLE_POLICY, "", NULL, "newest"));
+    txn(&a, put(&a, SK_TABLE_POLICY, "app:", NULL, "siblings"));
+    txn(&a, put(&a, SK_TABLE_POLICY, "app:log:", NULL, "newest"));
+    assert_int_equal(sk_db_policy(&a.db, sk_bytes_str("any")), SK_POLICY_NEWEST);
+    assert_int_equal(sk_db_policy(&a.db, sk_bytes_str("app:1")), SK_POLICY_SIBLINGS);
+    assert_int_equal(sk_db_policy(&a.db, sk_bytes_str("app:log:1")), SK_POLICY_NEWEST);
+    assert_int_equal(a.db.keys, 0);
+    txn(&a, take_away(&a, SK_TABLE_POLICY, "", NULL));
+    assert_int_equal(sk_db_policy(&a.db, sk_bytes_str("any")), SK_POLICY_SIBLINGS);
+}
+
+/* -- iteration ------------------------------------------------------------------------------------------------------------- */
+
+static int collect_raw(void *self, sk_bytes raw, const sk_row *row)
+{
+    assert_non_null(row);
+    sk_buf_printf(self, "%.*s ", (int)raw.len, (const char *)raw.data);
+    return ((sk_buf *)self)->len > 12;
+}
+
+static void iteration_goes_over_a_prefix_and_can_stop(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"a", "ab", "b", "bc", "bd", "c"};
+    for (int i = 0; i < 6; i++) txn(&a, put(&a, SK_TABLE_KEY, keys[i], NULL, "1"));
+    sk_buf text = {0};
+    a.db.read_batch = 0;
+    assert_int_equal(sk_db_each(&a.db, sk_bytes_str("kb"), SK_BYTES_NONE, collect_raw, &text), 0);
+    assert_bytes_equal(sk_buf_view(&text), sk_bytes_str("kb kbc kbd "));
+    assert_true(a.db.read_batch == UINT64_MAX); /* it rests on what is not committed */
+    sk_buf_reset(&text);
+    assert_int_equal(sk_db_each(&a.db, sk_bytes_str("k"), sk_bytes_str("kab"), collect_raw, &text), 1);
+    assert_bytes_equal(sk_buf_view(&text), sk_bytes_str("kab kb kbc kbd "));
+    sk_buf_free(&text);
+}
+
+/* -- forgetting ------------------------------------------------------------------------------------------------------------- */
+
+static void forget_up_to(database *with, uint64_t first, uint64_t second)
+{
+    sk_vv stable = vv_of(first, second, 0);
+    sk_db_forget(&with->db, &stable);
+    sk_vv_free(&stable);
+    assert_int_equal(with->db.failed, 0);
+    commit(with);
+}
+
+static void what_is_stable_is_forgotten(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 5; i++) txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 5);
+    forget_up_to(&a, 3, 0);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 2);
+    assert_int_equal(sk_vv_get(&a.db.floor, 0), 3);
+    forget_up_to(&a, 1, 0); /* never back */
+    assert_int_equal(sk_vv_get(&a.db.floor, 0), 3);
+    forget_up_to(&a, 99, 99); /* never beyond what we have */
+    assert_int_equal(sk_vv_get(&a.db.floor, 0), 5);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+}
+
+/* The second reset of a row is not stable when the first one is: the count that it left dead stays, or an increment that
+ * had not seen it would bring back all that it took away. */
+static void a_dead_count_waits_for_its_own_reset(void **state)
+{
+    (void)state;
+    database c;
+    database_start(&c, "c", 3);
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL)); /* a1 */
+    txn(&c, add(&c, SK_TABLE_KEY, "n", NULL, 7));
+    apply_last(&c, &a);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL)); /* a2 */
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "1:1 c 5-5@1 from 1+, 2:1 c 7-7@1 from 1+");
+    forget_up_to(&a, 1, 1);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "2:1 c 7-7@1 from 1+");
+    txn(&c, add(&c, SK_TABLE_KEY, "n", NULL, 1)); /* has not seen a2 */
+    apply_last(&c, &a);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "2:2 c 8-7@1 from 1");
+    database_end(&c);
+}
+
+/* Flags from before a restart are not among those counted since: stripping one must not hide another. */
+static void dead_counts_of_before_and_after_a_restart_go(void **state)
+{
+    (void)state;
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&b, add(&b, SK_TABLE_KEY, "m", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
+    commit(&a);
+    assert_int_equal(sk_db_reload(&a.db), 0);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "m", NULL));
+    forget_up_to(&a, 1, 2);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "");
+    forget_up_to(&a, 2, 2);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "m", NULL), "");
+    assert_int_equal(pairs_in(&a, SK_CF_ROW), 0);
+    assert_int_equal(a.db.dead_flags, 0);
+}
+
+static void history_keys_come_back(void **state)
+{
+    (void)state;
+    uint8_t key[SK_HISTORY_DOT_BYTES + 2] = {0};
+    sk_dot dot;
+    sk_bytes raw;
+    sk_history_key(key, 258, 1ull << 40 | 7);
+    key[12] = 'k';
+    key[13] = 'x';
+    assert_true(sk_history_parse(sk_bytes_of(key, sizeof key), &dot, &raw));
+    assert_int_equal(dot.origin, 258);
+    assert_true(dot.seq == (1ull << 40 | 7));
+    assert_bytes_equal(raw, sk_bytes_str("kx"));
+    assert_false(sk_history_parse(sk_bytes_of(key, 12), &dot, &raw));
+    sk_history_key(key, SK_ORIGINS_MAX, 1);
+    assert_false(sk_history_parse(sk_bytes_of(key, sizeof key), &dot, &raw));
+}
+
+static void a_damaged_row_is_an_error(void **state)
+{
+    (void)state;
+    sk_row row;
+    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("kx"), sk_bytes_str("\xc1"));
+    assert_int_equal(sk_db_row(&a.db, sk_bytes_str("kx"), &a.arena, &row), SK_E_CORRUPT);
+    sk_buf text = {0};
+    assert_int_equal(sk_db_each(&a.db, sk_bytes_str("k"), SK_BYTES_NONE, collect_raw, &text), SK_E_CORRUPT);
+    sk_buf_free(&text);
+    sk_arena small = {.max = 16};
+    txn(&a, put(&a, SK_TABLE_KEY, "y", NULL, "a value that does not fit"));
+    assert_int_equal(sk_db_row(&a.db, sk_bytes_str("ky"), &small, &row), SK_E_MEMORY);
+    sk_arena_free(&small);
+}
+
+static void a_snapshot_tells_its_own_vector(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    commit(&a);
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "2"));
+    sk_db_seal(&a.db);
+    sk_store_snapshot *snapshot = sk_store_snapshot_take(a.store);
+    sk_vv vv = {0}, floor = {0};
+    assert_int_equal(sk_db_snapshot_state(&a.db, snapshot, &vv, &floor), 0);
+    assert_int_equal(sk_vv_get(&vv, 0), 1);
+    sk_store_snapshot_free(a.store, snapshot);
+    sk_vv_free(&vv);
+    sk_vv_free(&floor);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+    const struct CMUnitTest tests[] = {
+        TEST(a_new_database_is_sealed_and_empty),
+        TEST(everything_is_there_after_opening_again),
+        TEST(another_life_takes_another_incarnation),
+        TEST(a_database_of_others_is_refused),
+        TEST(damaged_records_are_refused),
+        TEST(a_crash_goes_back_to_what_was_synced),
+        TEST(sizes_and_keys_are_counted),
+        TEST(conflicts_are_indexed),
+        TEST(deadlines_are_indexed),
+        TEST(whoever_watches_is_told),
+        TEST(the_longest_prefix_decides),
+        TEST(iteration_goes_over_a_prefix_and_can_stop),
+        TEST(what_is_stable_is_forgotten),
+        TEST(a_dead_count_waits_for_its_own_reset),
+        TEST(dead_counts_of_before_and_after_a_restart_go),
+        TEST(history_keys_come_back),
+        TEST(a_damaged_row_is_an_error),
+        TEST(a_snapshot_tells_its_own_vector),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

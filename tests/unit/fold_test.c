@@ -1,0 +1,396 @@
+#include "tests/unit/db_harness.h"
+
+static database a, b;
+
+static int start(void **state)
+{
+    (void)state;
+    database_start(&a, "a", 1);
+    database_start(&b, "b", 2);
+    commit(&a);
+    commit(&b);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    sk_db_check(&a.db);
+    sk_db_check(&b.db);
+    database_end(&a);
+    database_end(&b);
+    return 0;
+}
+
+static void some_rows(database *with)
+{
+    txn(with, put(with, SK_TABLE_KEY, "x", NULL, "1"));
+    txn(with, (put(with, SK_TABLE_HASH, "h", "f", "1"), put(with, SK_TABLE_HASH, "h", "g", "2")));
+    txn(with, put(with, SK_TABLE_SET, "s", "m", ""));
+    txn(with, add(with, SK_TABLE_KEY, "n", NULL, 5));
+    txn(with, put(with, SK_TABLE_POLICY, "p", NULL, "newest"));
+    commit(with);
+}
+
+static void settle(database *with)
+{
+    assert_int_equal(sk_db_touch_all(&with->db), 0);
+    commit(with);
+    assert_int_equal(pairs_in(with, SK_CF_STAGED), 0);
+}
+
+static void a_transfer_becomes_visible_in_one_step(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    transfer whole = transfer_start(&a, &b);
+    while (transfer_chunk(&whole, 1)) {
+        assert_int_equal(pairs_in(&b, SK_CF_ROW), 0);
+        assert_int_equal(sk_vv_get(&b.db.vv, 1), 0);
+    }
+    assert_false(sk_fold_active(&b.db));
+    assert_int_equal(sk_fold_end(&b.db), 0);
+    transfer_stop(&whole);
+    assert_true(sk_fold_active(&b.db));
+    assert_int_equal(sk_vv_get(&b.db.vv, 1), 5);
+    /* Policies at once, other rows when their key is touched. */
+    assert_int_equal(sk_db_policy(&b.db, sk_bytes_str("p1")), SK_POLICY_NEWEST);
+    assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "");
+    assert_int_equal(sk_db_touch(&b.db, sk_bytes_str("h")), 0);
+    assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "1:2 v 1");
+    assert_int_equal(row_of(&b, SK_TABLE_KEY, "h", NULL).fields, 2);
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "x", NULL), "");
+    settle(&b);
+    assert_false(sk_fold_active(&b.db));
+    assert_true(a.db.digest == b.db.digest);
+    assert_int_equal(b.db.keys, a.db.keys);
+}
+
+static void the_background_fold_goes_in_steps(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    transfer_all(&a, &b);
+    int steps = 0, more;
+    while ((more = sk_fold_step(&b.db, 1)) > 0) {
+        steps++;
+        commit(&b);
+    }
+    assert_int_equal(more, 0);
+    assert_true(steps >= 5);
+    assert_int_equal(sk_fold_step(&b.db, 1), 0);
+    commit(&b);
+    assert_true(a.db.digest == b.db.digest);
+}
+
+/* At each step of the fold the process dies, and goes on where the disk stood. */
+static void a_crash_in_the_fold_folds_nothing_twice(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 3));
+    commit(&b);
+    transfer_all(&a, &b);
+    commit(&b);
+    for (int i = 0, more = 1; more > 0; i++) {
+        more = sk_fold_step(&b.db, 1);
+        if (i % 2) assert_int_equal(sk_db_touch(&b.db, sk_bytes_str("n")), 0);
+        sk_db_seal(&b.db);
+        sk_memory_crash(b.store, i % 3 ? UINT64_MAX : 0);
+        assert_int_equal(sk_db_reload(&b.db), 0);
+        assert_true(i < 40);
+    }
+    settle(&b);
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "0:1 c 3 from 1, 1:4 c 5 from 4");
+    transfer_all(&b, &a);
+    settle(&a);
+    assert_true(a.db.digest == b.db.digest);
+}
+
+static void local_writes_go_on_while_it_is_staged_and_folded(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    transfer whole = transfer_start(&a, &b);
+    (void)transfer_chunk(&whole, 1);
+    txn(&b, put(&b, SK_TABLE_KEY, "x", NULL, "staging"));
+    (void)transfer_chunk(&whole, 1);
+    transfer_finish(&whole);
+    txn(&b, put(&b, SK_TABLE_HASH, "h", "f", "folding")); /* has seen a's, and replaces it */
+    assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "0:2 v folding");
+    settle(&b);
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "x", NULL), "0:1 v staging, 1:1 v 1");
+    transfer_all(&b, &a);
+    settle(&a);
+    assert_string_equal(text_of_row(&a, SK_TABLE_HASH, "h", "f"), "1:2 v folding");
+    assert_true(a.db.digest == b.db.digest);
+}
+
+/* A live transaction to a row that is not yet folded. */
+static void a_live_transaction_folds_what_it_touches(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    transfer_all(&a, &b);
+    txn(&a, put(&a, SK_TABLE_HASH, "h", "f", "later"));
+    apply_last(&a, &b);
+    assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "1:6 v later");
+    assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "g"), "1:2 v 2");
+    settle(&b);
+    assert_true(a.db.digest == b.db.digest);
+}
+
+/* -- transfers of everything ---------------------------------------------------------------------------------------------- */
+
+static void forget_all(database *with)
+{
+    sk_db_forget(&with->db, &with->db.vv);
+    commit(with);
+}
+
+static void what_the_sender_has_not_goes(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    transfer_all(&a, &b);
+    settle(&b);
+    txn(&a, (take_away(&a, SK_TABLE_KEY, "x", NULL), take_away(&a, SK_TABLE_HASH, "h", "f")));
+    forget_all(&a); /* nothing tells of the removals any more */
+    txn(&b, put(&b, SK_TABLE_KEY, "own", NULL, "1"));
+    commit(&b);
+    transfer whole = transfer_start(&a, &b);
+    assert_true(whole.head.everything);
+    transfer_finish(&whole);
+    txn(&b, put(&b, SK_TABLE_KEY, "new", NULL, "1")); /* touched early: it must not be folded again */
+    settle(&b);
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "x", NULL), "");
+    assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "");
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "own", NULL), "0:1 v 1");
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "new", NULL), "0:2 v 1");
+    assert_int_equal(row_of(&b, SK_TABLE_KEY, "h", NULL).fields, 1);
+    assert_true(sk_vv_get(&b.db.floor, 1) == 6); /* it cannot tell of them either */
+}
+
+/* The row was staged, then removed at the sender; what is resumed must take it away again. */
+static void a_row_that_went_between_two_attempts_is_not_kept(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    forget_all(&a);
+    transfer first = transfer_start(&a, &b);
+    assert_true(first.head.everything);
+    (void)transfer_chunk(&first, 1); /* the first row, in order: h f */
+    transfer_stop(&first);
+    commit(&b);
+    txn(&a, take_away(&a, SK_TABLE_HASH, "h", "f"));
+    commit(&a);
+    transfer second = transfer_start(&a, &b);
+    assert_int_equal(second.begun, 0);
+    assert_true(second.head.everything && second.head.resumed);
+    transfer_finish(&second);
+    settle(&b);
+    assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "");
+    assert_true(a.db.digest == b.db.digest);
+}
+
+static void a_transfer_resumes_where_it_stood(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    transfer first = transfer_start(&a, &b);
+    (void)transfer_chunk(&first, 1);
+    (void)transfer_chunk(&first, 1);
+    transfer_stop(&first);
+    commit(&b);
+    sk_memory_crash(b.store, 0);
+    assert_int_equal(sk_db_reload(&b.db), 0);
+    txn(&a, put(&a, SK_TABLE_HASH, "h", "f", "since"));
+    commit(&a);
+    sk_transfer_progress progress = {0};
+    assert_int_equal(sk_fold_progress(&b.db, &progress), 1);
+    assert_bytes_equal(sk_buf_view(&progress.cursor), sk_bytes_of("hh\0\1g", 5));
+    sk_vv_free(&progress.vv);
+    sk_buf_free(&progress.cursor);
+    transfer second = transfer_start(&a, &b);
+    assert_true(second.head.resumed);
+    transfer_finish(&second);
+    settle(&b);
+    assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "1:6 v since");
+    assert_true(a.db.digest == b.db.digest);
+}
+
+/* What is staged is ahead of this sender: it cannot be brought forward from here. */
+static void what_is_staged_of_a_later_vector_is_dropped(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    transfer first = transfer_start(&a, &b);
+    (void)transfer_chunk(&first, 1);
+    sk_transfer_head earlier = {.resumed = true};
+    assert_int_equal(sk_fold_begin(&b.db, &earlier), SK_E_GAP);
+    assert_int_equal(pairs_in(&b, SK_CF_STAGED), 0);
+    sk_transfer_progress progress = {0};
+    assert_int_equal(sk_fold_progress(&b.db, &progress), 0);
+    assert_int_equal(sk_fold_chunk(&b.db, SK_BYTES_NONE, NULL), SK_E_PROTOCOL);
+    assert_int_equal(sk_fold_end(&b.db), SK_E_PROTOCOL);
+    transfer_stop(&first);
+}
+
+static void one_at_a_time(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    transfer_all(&a, &b);
+    transfer second = transfer_start(&a, &b);
+    assert_int_equal(second.begun, SK_E_BUSY);
+    transfer_stop(&second);
+    transfer back = transfer_start(&b, &a); /* rows that are not in place are not passed on */
+    assert_int_equal(back.begun, SK_E_BUSY);
+    transfer_stop(&back);
+    settle(&b);
+}
+
+/* -- dead counts ------------------------------------------------------------------------------------------------------------ */
+
+/* The sender's copy of a dead count comes after ours was forgotten: it must not stay, nobody would strip it again. */
+static void a_dead_count_that_we_forgot_does_not_come_back(void **state)
+{
+    (void)state;
+    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&a, &b);
+    txn(&b, take_away(&b, SK_TABLE_KEY, "n", NULL));
+    apply_last(&b, &a); /* dead at both: a's own share, taken away by b */
+    txn(&a, put(&a, SK_TABLE_HASH, "n", "f", "1"));
+    txn(&a, expire(&a, "n", 500)); /* the row changes: it is sent */
+    commit(&a);
+    commit(&b);
+    transfer whole = transfer_start(&a, &b);
+    while (transfer_chunk(&whole, 1)) {}
+    sk_vv stable = vv_of(1, 1, 0); /* the reset (0:1 here) and the addition */
+    sk_db_forget(&b.db, &stable);
+    sk_vv_free(&stable);
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "");
+    assert_int_equal(sk_fold_end(&b.db), 0);
+    transfer_stop(&whole);
+    settle(&b);
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "1:3 d 500");
+}
+
+/* -- damaged chunks ----------------------------------------------------------------------------------------------------------- */
+
+static void row_record(sk_buf *buf, const char *raw, const sk_row *row)
+{
+    sk_buf packed = {0};
+    sk_row_pack(&packed, row, true);
+    sk_pack_uint(buf, SK_CHUNK_ROW);
+    sk_pack_bytes(buf, sk_bytes_str(raw));
+    sk_pack_bytes(buf, sk_buf_view(&packed));
+    sk_buf_free(&packed);
+}
+
+static void history_record(sk_buf *buf, const char *raw, uint32_t origin, uint64_t seq, unsigned flags)
+{
+    sk_pack_uint(buf, SK_CHUNK_HISTORY);
+    sk_pack_bytes(buf, sk_bytes_str(raw));
+    sk_pack_uint(buf, origin);
+    sk_pack_uint(buf, seq);
+    sk_pack_uint(buf, flags);
+}
+
+static void begin_up_to(uint64_t seq)
+{
+    uint32_t number;
+    assert_int_equal(sk_db_intern(&b.db, sk_bytes_str("a"), 1, &number), 0);
+    sk_transfer_head head = {.vv = vv_of(0, seq, 0)};
+    assert_int_equal(sk_fold_begin(&b.db, &head), 0);
+    sk_vv_free(&head.vv);
+}
+
+static void refused(sk_buf *chunk, int status)
+{
+    assert_int_equal(sk_fold_chunk(&b.db, sk_buf_view(chunk), NULL), status);
+    assert_int_equal(pairs_in(&b, SK_CF_STAGED), 0);
+    assert_int_equal(pairs_in(&b, SK_CF_HISTORY), 0);
+    assert_int_equal(b.db.failed, 0);
+    sk_buf_reset(chunk);
+}
+
+static void damaged_chunks_keep_nothing(void **state)
+{
+    (void)state;
+    const sk_row good = ROW_OF(value_of(1, 3, "v")), beyond = ROW_OF(value_of(1, 4, "v")), sized = {.fields = 1};
+    sk_buf chunk = {0};
+    begin_up_to(3);
+    /* Each after a sound record, of which nothing may stay. */
+#define BAD(record, status)                                                                                             \
+    row_record(&chunk, "kx", &good);                                                                                    \
+    record;                                                                                                             \
+    refused(&chunk, status)
+    BAD(row_record(&chunk, "ky", &beyond), SK_E_PROTOCOL);
+    BAD(row_record(&chunk, "ky", &sized), SK_E_MALFORMED);
+    BAD(row_record(&chunk, "no table", &good), SK_E_MALFORMED);
+    BAD(row_record(&chunk, "", &good), SK_E_MALFORMED);
+    BAD(history_record(&chunk, "ky", 1, 4, SK_HISTORY_REMOVES), SK_E_PROTOCOL);
+    BAD(history_record(&chunk, "ky", 1, 0, SK_HISTORY_REMOVES), SK_E_MALFORMED);
+    BAD(history_record(&chunk, "ky", 1, 3, 4), SK_E_MALFORMED);
+    BAD(history_record(&chunk, "no table", 1, 3, SK_HISTORY_DEAD), SK_E_MALFORMED);
+    BAD(history_record(&chunk, "", 1, 3, SK_HISTORY_DEAD), SK_E_MALFORMED);
+    BAD(sk_pack_uint(&chunk, 7), SK_E_MALFORMED);
+#undef BAD
+    row_record(&chunk, "kx", &good);
+    for (size_t cut = 1; cut < chunk.len; cut++)
+        assert_int_equal(sk_fold_chunk(&b.db, sk_bytes_of(chunk.data, cut), NULL), SK_E_MALFORMED);
+    sk_buf_free(&chunk);
+}
+
+static void a_floor_above_the_vector_is_refused(void **state)
+{
+    (void)state;
+    sk_transfer_head head = {.vv = vv_of(0, 3, 0), .floor = vv_of(0, 4, 0), .everything = true};
+    assert_int_equal(sk_fold_begin(&b.db, &head), SK_E_PROTOCOL);
+    sk_vv_free(&head.vv);
+    sk_vv_free(&head.floor);
+}
+
+/* What we applied ourselves tells what it left here; the sender's flags must not stand over it. */
+static void our_own_history_stays(void **state)
+{
+    (void)state;
+    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&a, &b);
+    txn(&b, take_away(&b, SK_TABLE_KEY, "n", NULL)); /* leaves a dead count */
+    sk_buf chunk = {0};
+    begin_up_to(3);
+    sk_transfer_head head = {.vv = vv_of(1, 3, 0)};
+    assert_int_equal(sk_fold_begin(&b.db, &head), 0);
+    history_record(&chunk, "kn", 0, 1, SK_HISTORY_REMOVES); /* the same removal, that left none there */
+    assert_int_equal(sk_fold_chunk(&b.db, sk_buf_view(&chunk), NULL), 0);
+    sk_vv stable = vv_of(1, 1, 0);
+    sk_db_forget(&b.db, &stable);
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "");
+    sk_vv_free(&stable);
+    sk_vv_free(&head.vv);
+    sk_buf_free(&chunk);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+    const struct CMUnitTest tests[] = {
+        TEST(a_transfer_becomes_visible_in_one_step),
+        TEST(the_background_fold_goes_in_steps),
+        TEST(a_crash_in_the_fold_folds_nothing_twice),
+        TEST(local_writes_go_on_while_it_is_staged_and_folded),
+        TEST(a_live_transaction_folds_what_it_touches),
+        TEST(what_the_sender_has_not_goes),
+        TEST(a_row_that_went_between_two_attempts_is_not_kept),
+        TEST(a_transfer_resumes_where_it_stood),
+        TEST(what_is_staged_of_a_later_vector_is_dropped),
+        TEST(one_at_a_time),
+        TEST(a_dead_count_that_we_forgot_does_not_come_back),
+        TEST(damaged_chunks_keep_nothing),
+        TEST(a_floor_above_the_vector_is_refused),
+        TEST(our_own_history_stays),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,256 @@
+#include "tests/unit/db_harness.h"
+
+static database a, b;
+
+static int start(void **state)
+{
+    (void)state;
+    database_start(&a, "a", 1);
+    database_start(&b, "b", 2);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    sk_db_check(&a.db);
+    sk_db_check(&b.db);
+    database_end(&a);
+    database_end(&b);
+    return 0;
+}
+
+/* -- local ------------------------------------------------------------------------------------------------------------ */
+
+static void a_transaction_takes_one_dot(void **state)
+{
+    (void)state;
+    sk_db_begin(&a.db);
+    assert_int_equal(sk_db_next_dot(&a.db).seq, 1);
+    put(&a, SK_TABLE_KEY, "x", NULL, "1");
+    put(&a, SK_TABLE_KEY, "y", NULL, "2");
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "x", NULL), "0:1 v 1"); /* visible at once */
+    assert_int_equal(a.local, 0);
+    assert_int_equal(sk_db_commit(&a.db), 1);
+    assert_int_equal(a.local, 1);
+    assert_int_equal(a.txn.op_count, 2);
+    assert_int_equal(a.txn.dot.seq, 1);
+    assert_int_equal(sk_vv_get(&a.txn.seen, 0), 0);
+    assert_int_equal(sk_vv_get(&a.db.vv, 0), 1);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 2);
+}
+
+static void without_a_change_there_is_no_dot(void **state)
+{
+    (void)state;
+    assert_int_equal(txn(&a, (void)0), 0);
+    assert_int_equal(txn(&a, take_away(&a, SK_TABLE_KEY, "x", NULL)), 0);
+    assert_int_equal(txn(&a, (put(&a, SK_TABLE_KEY, "x", NULL, "1"), take_away(&a, SK_TABLE_KEY, "x", NULL))), 0);
+    assert_int_equal(a.local, 0);
+    assert_int_equal(sk_vv_get(&a.db.vv, 0), 0);
+    assert_int_equal(pairs_in(&a, SK_CF_ROW), 0);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+}
+
+static void removing_what_was_there_is_a_change(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    assert_int_equal(txn(&a, (put(&a, SK_TABLE_KEY, "x", NULL, "2"), take_away(&a, SK_TABLE_KEY, "x", NULL))), 2);
+    assert_int_equal(pairs_in(&a, SK_CF_ROW), 0);
+    assert_int_equal(a.local, 2);
+}
+
+/* All commands of a transaction to one row are one operation: what they did, from how it stood before. */
+static void commands_on_one_row_combine(void **state)
+{
+    (void)state;
+    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&a, &b);
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 7));
+    apply_last(&b, &a);
+    sk_db_begin(&a.db);
+    add(&a, SK_TABLE_KEY, "n", NULL, 1);
+    take_away(&a, SK_TABLE_KEY, "n", NULL);
+    add(&a, SK_TABLE_KEY, "n", NULL, 2);
+    add(&a, SK_TABLE_KEY, "n", NULL, 3);
+    expire(&a, "n", 70);
+    expire(&a, "n", 80);
+    assert_int_equal(sk_db_commit(&a.db), 2);
+    assert_int_equal(a.txn.op_count, 1);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "0:2 c 5 from 2, 1:1 c 7-7@1 from 1+, 0:2 d 80");
+    apply_last(&a, &b);
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "0:1 c 7-7@1 from 1+, 1:2 c 5 from 2, 1:2 d 80");
+    assert_true(a.db.digest == b.db.digest);
+}
+
+static void a_value_replaces_an_addition_of_the_same_transaction(void **state)
+{
+    (void)state;
+    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&a, &b);
+    txn(&a, (add(&a, SK_TABLE_KEY, "n", NULL, 1), put(&a, SK_TABLE_KEY, "n", NULL, "x")));
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "0:2 v x");
+    apply_last(&a, &b);
+    assert_true(a.db.digest == b.db.digest);
+}
+
+static void sizes_follow_within_a_transaction(void **state)
+{
+    (void)state;
+    sk_db_begin(&a.db);
+    put(&a, SK_TABLE_KEY, "h", NULL, "1");
+    put(&a, SK_TABLE_HASH, "h", "f", "1");
+    expire(&a, "h", 50); /* the key's own row, once more */
+    put(&a, SK_TABLE_HASH, "h", "g", "1");
+    take_away(&a, SK_TABLE_KEY, "h", NULL);
+    sk_db_commit(&a.db);
+    sk_row row = row_of(&a, SK_TABLE_KEY, "h", NULL);
+    assert_int_equal(row.fields, 2);
+    assert_int_equal(row.count, 0);
+}
+
+/* Beyond sixteen rows the touched ones are found by an index. */
+static void many_rows_in_a_transaction(void **state)
+{
+    (void)state;
+    char key[16];
+    sk_db_begin(&a.db);
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < 300; i++) {
+            snprintf(key, sizeof key, "key%d", i);
+            add(&a, SK_TABLE_KEY, key, NULL, i);
+        }
+    assert_int_equal(sk_db_commit(&a.db), 1);
+    assert_int_equal(a.txn.op_count, 300);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "key299", NULL), "0:1 c 897 from 1");
+    txn(&a, add(&a, SK_TABLE_KEY, "key7", NULL, 1)); /* the index is gone with its transaction */
+    assert_int_equal(a.txn.op_count, 1);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "key7", NULL), "0:2 c 22 from 1");
+}
+
+static void a_failed_change_seals_nothing(void **state)
+{
+    (void)state;
+    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("kx"), sk_bytes_str("\xc1"));
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "x", NULL);
+    sk_op op = {.has_content = true, .content = value_of(0, 0, "v")};
+    sk_db_begin(&a.db);
+    assert_int_equal(sk_db_change(&a.db, &name, &op), SK_E_CORRUPT);
+    assert_int_equal(sk_db_change(&a.db, &name, &op), SK_E_CORRUPT); /* it stays so */
+    assert_int_equal(sk_db_commit(&a.db), 0);
+    assert_int_equal(a.db.failed, SK_E_CORRUPT);
+    assert_int_equal(a.local, 0);
+    sk_memory_crash(a.store, 0);
+    sk_memory_sync(a.store, UINT64_MAX);
+    a.db.failed = 0;
+    sk_db_close(&a.db);
+    assert_int_equal(open_as(&a, "a", "test", "1", 1), 0);
+}
+
+/* -- remote ------------------------------------------------------------------------------------------------------------ */
+
+static void a_transaction_is_applied_whole(void **state)
+{
+    (void)state;
+    txn(&a, (put(&a, SK_TABLE_KEY, "x", NULL, "1"), put(&a, SK_TABLE_HASH, "h", "f", "2"), expire(&a, "x", 9)));
+    apply_last(&a, &b);
+    assert_true(a.db.digest == b.db.digest);
+    assert_int_equal(b.db.keys, 2);
+    assert_int_equal(b.local, 0); /* not one of its own */
+    assert_int_equal(pairs_in(&b, SK_CF_HISTORY), 2);
+    assert_true(sk_hlc_ms(b.db.clock) >= 1000);
+}
+
+/* `count` operations, each setting a key of one letter, from 'a' on. */
+static sk_txn made(database *at, sk_buf *ops, uint32_t count)
+{
+    uint32_t origin;
+    assert_int_equal(sk_db_intern(&at->db, sk_bytes_str("z"), 1, &origin), 0);
+    for (uint32_t i = 0; i < count; i++) {
+        char key[] = {'k', (char)('a' + (int)i), 0};
+        sk_op op = {.key = sk_bytes_str(key), .has_content = true, .content = value_of(0, 0, "v")};
+        sk_op_pack(ops, &op);
+    }
+    return (sk_txn){.dot = {origin, 1}, .hlc = 5, .ops = sk_buf_view(ops), .op_count = count};
+}
+
+static void refused(database *at, sk_txn *txn)
+{
+    sk_digest digest = at->db.digest;
+    assert_int_equal(sk_db_apply(&at->db, txn), SK_E_MALFORMED);
+    assert_int_equal(at->db.failed, 0);
+    assert_int_equal(sk_vv_get(&at->db.vv, txn->dot.origin), 0);
+    assert_true(at->db.digest == digest);
+    assert_int_equal(pairs_in(at, SK_CF_ROW), 0);
+    assert_int_equal(pairs_in(at, SK_CF_HISTORY), 0);
+}
+
+static void a_damaged_transaction_changes_nothing(void **state)
+{
+    (void)state;
+    sk_buf ops = {0};
+    sk_txn txn = made(&b, &ops, 2);
+    txn.op_count = 3;
+    refused(&b, &txn); /* fewer than it says */
+    txn.op_count = 1;
+    refused(&b, &txn); /* more */
+    txn.op_count = UINT32_MAX;
+    refused(&b, &txn);
+    txn.op_count = 2;
+    for (size_t cut = 0; cut < ops.len; cut++) {
+        txn.ops = sk_bytes_of(ops.data, cut);
+        refused(&b, &txn);
+    }
+    sk_op_pack(&ops, &(sk_op){.key = sk_bytes_str("no such table"), .has_content = true, .content = value_of(0, 0, "v")});
+    txn.ops = sk_buf_view(&ops);
+    txn.op_count = 3;
+    refused(&b, &txn);
+    sk_buf_free(&ops);
+}
+
+/* One row twice: it would hold two entries of one dot, and could not be read any more. */
+static void a_row_that_comes_twice_is_refused(void **state)
+{
+    (void)state;
+    for (uint32_t count = 1; count <= 26; count++) {
+        sk_buf ops = {0};
+        (void)made(&b, &ops, count);
+        sk_txn txn = made(&b, &ops, 1); /* "ka" once more */
+        txn.op_count = count + 1;
+        txn.ops = sk_buf_view(&ops);
+        refused(&b, &txn);
+        sk_buf_free(&ops);
+    }
+}
+
+static void a_large_transaction_is_applied(void **state)
+{
+    (void)state;
+    sk_buf ops = {0};
+    sk_txn txn = made(&b, &ops, 26);
+    assert_int_equal(sk_db_apply(&b.db, &txn), 0);
+    assert_int_equal(b.db.keys, 26);
+    assert_int_equal(sk_vv_get(&b.db.vv, txn.dot.origin), 1);
+    sk_buf_free(&ops);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+    const struct CMUnitTest tests[] = {
+        TEST(a_transaction_takes_one_dot),
+        TEST(without_a_change_there_is_no_dot),
+        TEST(removing_what_was_there_is_a_change),
+        TEST(commands_on_one_row_combine),
+        TEST(a_value_replaces_an_addition_of_the_same_transaction),
+        TEST(sizes_follow_within_a_transaction),
+        TEST(many_rows_in_a_transaction),
+        TEST(a_failed_change_seals_nothing),
+        TEST(a_transaction_is_applied_whole),
+        TEST(a_damaged_transaction_changes_nothing),
+        TEST(a_row_that_comes_twice_is_refused),
+        TEST(a_large_transaction_is_applied),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
