@@ -26,7 +26,7 @@ typedef struct {
 
 static inline sk_reader sk_reader_of(sk_bytes bytes)
 {
-    return (sk_reader){bytes.data, bytes.data + bytes.len, false};
+    return (sk_reader){bytes.data, bytes.len ? bytes.data + bytes.len : bytes.data, false}; /* NULL takes no + 0 */
 }
 static inline size_t sk_reader_left(const sk_reader *reader)
 {

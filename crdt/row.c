@@ -254,39 +254,63 @@ int sk_row_merge(const sk_row *s, const sk_vv *vv_s, const sk_row *r, const sk_v
 
 /* -- digests --------------------------------------------------------------------------------------------------------- */
 
-static void hash_uint(XXH3_state_t *state, uint64_t value)
+/* What is hashed of an entry: everything under names that mean the same on every node, lengths before bytes. Nearly all
+ * of it is short, so it is laid out first and hashed in one call; what does not fit goes through a streaming state. */
+typedef struct {
+    uint8_t bytes[512];
+    size_t len;
+    bool streams;
+    XXH3_state_t state;
+} hashing;
+
+static void hash_raw(hashing *hash, const void *data, size_t len)
+{
+    if (!hash->streams && hash->len + len <= sizeof hash->bytes) {
+        if (len) memcpy(hash->bytes + hash->len, data, len);
+        hash->len += len;
+        return;
+    }
+    if (!hash->streams) {
+        XXH3_128bits_reset(&hash->state);
+        XXH3_128bits_update(&hash->state, hash->bytes, hash->len);
+        hash->streams = true;
+    }
+    XXH3_128bits_update(&hash->state, data, len);
+}
+
+static void hash_uint(hashing *hash, uint64_t value)
 {
     uint8_t bytes[8];
     for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(value >> 8 * i);
-    XXH3_128bits_update(state, bytes, sizeof bytes);
+    hash_raw(hash, bytes, sizeof bytes);
 }
 
-static void hash_bytes(XXH3_state_t *state, sk_bytes bytes)
+static void hash_bytes(hashing *hash, sk_bytes bytes)
 {
-    hash_uint(state, bytes.len);
-    if (bytes.len) XXH3_128bits_update(state, bytes.data, bytes.len);
+    hash_uint(hash, bytes.len);
+    hash_raw(hash, bytes.data, bytes.len);
 }
 
-static void hash_number(XXH3_state_t *state, sk_number number)
+static void hash_number(hashing *hash, sk_number number)
 {
-    sk_buf buf = {0};
+    uint8_t room[16];
+    sk_buf buf = {.data = room, .cap = sizeof room, .max = sizeof room};
     sk_number_pack(&buf, number);
-    hash_bytes(state, sk_buf_view(&buf));
-    sk_buf_free(&buf);
+    hash_bytes(hash, sk_buf_view(&buf));
 }
 
-static void hash_payload(XXH3_state_t *state, const sk_entry *entry)
+static void hash_payload(hashing *hash, const sk_entry *entry)
 {
     switch (entry->kind) {
-    case SK_ENTRY_VALUE: hash_bytes(state, entry->value); break;
+    case SK_ENTRY_VALUE: hash_bytes(hash, entry->value); break;
     case SK_ENTRY_COUNT:
-        hash_uint(state, entry->count.epoch);
-        hash_number(state, entry->count.total);
-        hash_uint(state, entry->count.base_seq);
-        if (entry->count.base_seq) hash_number(state, entry->count.base);
+        hash_uint(hash, entry->count.epoch);
+        hash_number(hash, entry->count.total);
+        hash_uint(hash, entry->count.base_seq);
+        if (entry->count.base_seq) hash_number(hash, entry->count.base);
         break;
     case SK_ENTRY_MEMBER: break;
-    case SK_ENTRY_DEADLINE: hash_uint(state, entry->deadline_ms); break;
+    case SK_ENTRY_DEADLINE: hash_uint(hash, entry->deadline_ms); break;
     }
 }
 
@@ -297,17 +321,19 @@ sk_digest sk_row_digest(const sk_origins *origins, sk_bytes row_key, const sk_ro
         const sk_entry *entry = &row->entries[i];
         if (!sk_entry_live(entry)) continue;
         const sk_origin *origin = &origins->list[entry->dot.origin];
-        XXH3_state_t state;
-        XXH3_128bits_reset(&state);
-        hash_bytes(&state, row_key);
-        hash_uint(&state, entry->kind);
-        hash_bytes(&state, sk_bytes_str(origin->region));
-        hash_uint(&state, origin->incarnation);
-        hash_uint(&state, entry->dot.seq);
-        hash_uint(&state, entry->hlc);
-        hash_payload(&state, entry);
-        XXH128_hash_t hash = XXH3_128bits_digest(&state);
-        sum += (sk_digest)hash.high64 << 64 | hash.low64;
+        hashing hash;
+        hash.len = 0;
+        hash.streams = false;
+        hash_bytes(&hash, row_key);
+        hash_uint(&hash, entry->kind);
+        hash_bytes(&hash, sk_bytes_str(origin->region));
+        hash_uint(&hash, origin->incarnation);
+        hash_uint(&hash, entry->dot.seq);
+        hash_uint(&hash, entry->hlc);
+        hash_payload(&hash, entry);
+        XXH128_hash_t digest =
+            hash.streams ? XXH3_128bits_digest(&hash.state) : XXH3_128bits(hash.bytes, hash.len);
+        sum += (sk_digest)digest.high64 << 64 | digest.low64;
     }
     return sum;
 }

@@ -96,10 +96,15 @@ void sk_send_pump(sk_engine *engine, uint32_t peer)
     bool due = engine->limits.flush_ms == 0 || engine->now_ms >= to->flush_at_ms;
     bool sent = true, waits = false, wanted = false;
     to->blocked = false;
-    while (sent && !to->blocked) to->blocked = !send_round(engine, peer, due, &sent, &waits, &wanted);
+    while (sent && !to->blocked) {
+        bool more_wanted;
+        to->blocked = !send_round(engine, peer, due, &sent, &waits, &more_wanted);
+        wanted |= more_wanted;
+    }
     if (due || !waits) to->flush_at_ms = NEVER;
     if (waits) sk_sooner(&to->flush_at_ms, engine->now_ms + engine->limits.flush_ms);
-    if (!to->blocked) to->out.wanted = wanted;
+    /* A round that a full queue cut short says only what it saw: live traffic must not hide a need for a transfer. */
+    if (!to->blocked || wanted) to->out.wanted = wanted;
     sk_transfer_pump(engine, peer);
 }
 

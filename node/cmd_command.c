@@ -24,12 +24,6 @@ static void full_name(entry which, char name[FULL_NAME_MAX])
              which.command->name);
 }
 
-/* EXEC opens a transaction for whatever was queued, and is flagged so; to clients it is not a write. */
-static bool is_write(const sk_command *command)
-{
-    return command->flags & SK_CMD_WRITE && strcmp(command->group, "transactions") != 0;
-}
-
 /* -- lists of words ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -61,7 +55,7 @@ static word_list flags_of(const sk_command *command)
 {
     word_list list = {.count = 0};
     unsigned flags = command->flags;
-    add(&list, is_write(command), "write");
+    add(&list, sk_command_writes(command), "write");
     add(&list, flags & SK_CMD_READONLY, "readonly");
     add(&list, flags & SK_CMD_DENYOOM, "denyoom");
     add(&list, flags & SK_CMD_ADMIN, "admin");
@@ -86,7 +80,7 @@ static word_list categories_of(const sk_command *command)
         add_word(&list, len > 0, at, len);
         at += len + (at[len] == ' ');
     }
-    add(&list, is_write(command), "@write");
+    add(&list, sk_command_writes(command), "@write");
     add(&list, flags & SK_CMD_READONLY && !container, "@read");
     add(&list, flags & SK_CMD_ADMIN, "@admin");
     add(&list, flags & SK_CMD_ADMIN, "@dangerous");
@@ -121,7 +115,7 @@ static void reply_key_specs(const sk_reply *reply, const sk_command *command)
     sk_reply_map(reply, 3);
     sk_reply_bulk_str(reply, "flags");
     sk_reply_set(reply, 1);
-    sk_reply_simple(reply, is_write(command) ? "RW" : "RO");
+    sk_reply_simple(reply, sk_command_writes(command) ? "RW" : "RO");
     sk_reply_bulk_str(reply, "begin_search");
     sk_reply_map(reply, 2);
     sk_reply_bulk_str(reply, "type");

@@ -55,6 +55,11 @@ void sk_command_each(void (*visit)(void *self, const sk_command *command), void 
         for (const sk_command *command = tables[t]; command->name; command++) visit(self, command);
 }
 
+bool sk_command_writes(const sk_command *command)
+{
+    return command->flags & SK_CMD_WRITE && strcmp(command->group, "transactions") != 0;
+}
+
 static const sk_command *find_subcommand(const sk_command *container, sk_bytes name)
 {
     for (const sk_command *command = container->subcommands; command->name; command++)

@@ -66,6 +66,9 @@ extern const sk_command sk_commands_string[], sk_commands_hash[], sk_commands_se
 const sk_command *sk_command_find(sk_bytes name);
 /** All top-level commands, for COMMAND and the docs. Calls visit for each in the order of the tables. */
 void sk_command_each(void (*visit)(void *self, const sk_command *command), void *self);
+/** True if it may change data, as COMMAND shows it. (EXEC is flagged as a write since it opens a transaction for whatever
+ *  was queued; to clients it is none.) */
+bool sk_command_writes(const sk_command *command);
 /** Every key of the request, by the command's key positions (command-specific rules included). False if it has none or
  *  they do not fit. `keys` is in the arena. */
 bool sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t argc, sk_arena *arena, sk_bytes **keys,

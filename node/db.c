@@ -244,6 +244,15 @@ uint64_t sk_db_seal(sk_db *db)
 
 /* -- rows -------------------------------------------------------------------------------------------------------------------- */
 
+/* A stored row; SK_E_CORRUPT also for an origin that was never interned. */
+static int read_row(const sk_db *db, sk_bytes value, sk_arena *arena, sk_row *row)
+{
+    int status = sk_row_read(value, NULL, arena, row);
+    for (uint32_t i = 0; !status && i < row->count; i++)
+        if (row->entries[i].dot.origin >= db->origins.count) status = SK_E_CORRUPT;
+    return status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
+}
+
 int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row)
 {
     sk_bytes value;
@@ -253,9 +262,7 @@ int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row)
     if (batch > db->read_batch) db->read_batch = batch;
     if (found <= 0) return found;
     value = sk_arena_copy(arena, value);
-    if (!value.data) return SK_E_MEMORY;
-    int status = sk_row_read(value, NULL, arena, row);
-    return status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
+    return value.data ? read_row(db, value, arena, row) : SK_E_MEMORY;
 }
 
 sk_row_name sk_row_name_of(sk_arena *arena, sk_table table, sk_bytes key, sk_bytes member)
@@ -511,8 +518,7 @@ static int each(sk_db *db, sk_cf cf, sk_bytes prefix, sk_bytes from, sk_visit *v
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
         sk_row row = {0};
         sk_arena_reset(&arena);
-        status = cf == SK_CF_ROW ? sk_row_read(value, NULL, &arena, &row) : 0;
-        if (status == SK_E_MALFORMED) status = SK_E_CORRUPT;
+        status = cf == SK_CF_ROW ? read_row(db, value, &arena, &row) : 0;
         if (!status) status = visit(self, key, cf == SK_CF_ROW ? &row : NULL);
         if (status) break;
     }

@@ -154,6 +154,21 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
     return 0;
 }
 
+/* What a staged row says of the history above our vector. The record of a reset comes with the row that it left a dead
+ * count in, too: the rest of the history may come later from another sender, who has forgotten it. */
+static void note_history(sk_db *db, sk_bytes raw, const sk_row *row)
+{
+    for (uint32_t i = 0; i < row->count; i++) {
+        sk_hlc_observe(&db->clock, row->entries[i].hlc, db->wall_ms);
+        if (!sk_vv_covers(&db->vv, row->entries[i].dot)) sk_db_history_put(db, row->entries[i].dot, raw, 0);
+    }
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sk_entry *entry = &row->entries[i];
+        if (!sk_entry_live(entry) && !sk_vv_covers(&db->vv, entry->count.reset_by))
+            sk_db_history_put(db, entry->count.reset_by, raw, SK_HISTORY_DEAD);
+    }
+}
+
 static int stage_row(sk_db *db, sk_bytes raw, sk_bytes packed, const sk_origin_map *map, bool dry)
 {
     sk_row row;
@@ -163,7 +178,9 @@ static int stage_row(sk_db *db, sk_bytes raw, sk_bytes packed, const sk_origin_m
     if (status) return status;
     if (row.fields || row.members) return SK_E_MALFORMED;
     for (uint32_t i = 0; i < row.count; i++)
-        if (!sk_vv_covers(&db->fold->vv, row.entries[i].dot)) return SK_E_PROTOCOL;
+        if (!sk_vv_covers(&db->fold->vv, row.entries[i].dot) ||
+            (!sk_entry_live(&row.entries[i]) && !sk_vv_covers(&db->fold->vv, row.entries[i].count.reset_by)))
+            return SK_E_PROTOCOL;
     if (dry) return 0;
     sk_buf staged = {0};
     staged_key(&staged, STAGED_ROW, raw);
@@ -171,10 +188,7 @@ static int stage_row(sk_db *db, sk_bytes raw, sk_bytes packed, const sk_origin_m
     sk_row_pack(&db->pack, &row, false);
     sk_store_put(db->store, SK_CF_STAGED, sk_buf_view(&staged), sk_buf_view(&db->pack));
     sk_buf_free(&staged);
-    for (uint32_t i = 0; i < row.count; i++) {
-        sk_hlc_observe(&db->clock, row.entries[i].hlc, db->wall_ms);
-        if (!sk_vv_covers(&db->vv, row.entries[i].dot)) sk_db_history_put(db, row.entries[i].dot, raw, 0);
-    }
+    note_history(db, raw, &row);
     struct sk_fold *fold = db->fold;
     if (sk_bytes_compare(raw, sk_buf_view(&fold->cursor)) > 0) {
         sk_vv_copy(&fold->low, &fold->vv); /* all up to the old cursor has been brought forward */

@@ -20,7 +20,7 @@ static bool read_boot_id(const char *path, char id[BOOT_ID + 1])
     return strspn(id, "0123456789abcdefABCDEF-") == BOOT_ID && strspn(id, "0-") != BOOT_ID;
 }
 
-bool sk_life_text(const char *boot_id, dev_t device, ino_t inode, char text[SK_LIFE_MAX])
+bool sk_life_text(const char *boot_id, const char *mark, char text[SK_LIFE_MAX])
 {
     char id[BOOT_ID + 1];
     bool known = read_boot_id(boot_id, id);
@@ -31,8 +31,7 @@ bool sk_life_text(const char *boot_id, dev_t device, ino_t inode, char text[SK_L
         sodium_bin2hex(hex, sizeof hex, bits, sizeof bits);
         snprintf(id, sizeof id, "%s", hex);
     }
-    int len = snprintf(text, SK_LIFE_MAX, "%s %s %llx:%llx", known ? "boot" : "start", id, (unsigned long long)device,
-                       (unsigned long long)inode);
+    int len = snprintf(text, SK_LIFE_MAX, "%s %s %s", known ? "boot" : "start", id, mark);
     sk_assert(len > 0 && len < SK_LIFE_MAX);
     return known;
 }

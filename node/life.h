@@ -6,7 +6,7 @@
  * machine that goes down can, under `interval` and `os`. And a copied or restored directory is old by nature. So a life
  * is
  *
- *     boot id of the kernel  +  device and inode of the directory's SKERRY file
+ *     boot id of the kernel  +  the directory's mark (sk_folder_mark)
  *
  * and when it is not the one noted in the directory, the node takes a new incarnation, under every durability alike:
  * one rule, and an incarnation costs nothing. Where the boot id cannot be read, every start is a life of its own.
@@ -16,14 +16,12 @@
 
 #include "crdt/bytes.h"
 
-#include <sys/types.h>
-
-enum { SK_LIFE_MAX = 96 }; /* characters, NUL included */
+enum { SK_LIFE_MAX = 136 }; /* characters, NUL included; room for a mark of 87 */
 
 #define SK_LIFE_BOOT_ID "/proc/sys/kernel/random/boot_id"
 
 /** Writes the life as readable text. `boot_id`: the file to read, SK_LIFE_BOOT_ID. False when it could not be read: the
  *  life is then a random one. */
-bool sk_life_text(const char *boot_id, dev_t device, ino_t inode, char text[SK_LIFE_MAX]);
+bool sk_life_text(const char *boot_id, const char *mark, char text[SK_LIFE_MAX]);
 
 #endif

@@ -314,12 +314,11 @@ static sk_engine_limits engine_limits(const sk_config *config)
 static int open_replica(node *n)
 {
     sk_config *config = n->config;
-    dev_t device;
-    ino_t inode;
+    char mark[SK_ROCKSDB_MARK];
     uint64_t seed;
     sk_buf error = {0};
-    sk_rocksdb_identity(n->store, &device, &inode);
-    if (!sk_life_text(SK_LIFE_BOOT_ID, device, inode, n->life))
+    sk_rocksdb_mark(n->store, mark);
+    if (!sk_life_text(SK_LIFE_BOOT_ID, mark, n->life))
         sk_log(SK_LOG_WARN, "node.no_boot_id", sk_log_text("file", SK_LIFE_BOOT_ID),
                sk_log_text("effect", "each start takes a new incarnation"));
     for (size_t i = 0; i < config->peer_count; i++) n->peers[i] = config->peers[i].region;

@@ -355,17 +355,19 @@ static void forget(sk_replica *replica)
 }
 
 /* An interrupted transfer is kept to be resumed, unless what it would bring has come in another way: no member is known
- * to have more than we do. */
+ * to have more than we do. What a start finds noted of the members is old; the first hello brings it up to date. */
 static void drop_staged(sk_replica *replica)
 {
+    bool heard = false;
     if (!replica->db.fold || sk_fold_active(&replica->db)) return;
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
         bool heard_of = false;
         for (uint32_t o = 0; o < peer.acked->count; o++) heard_of |= peer.acked->seq[o] != 0;
         if (peer.receiving_transfer || !heard_of || !sk_vv_at_most(peer.acked, &replica->db.vv)) return;
+        heard |= peer.last_heard_ms != 0;
     }
-    sk_fold_drop_staged(&replica->db);
+    if (heard) sk_fold_drop_staged(&replica->db);
 }
 
 void sk_replica_turn(sk_replica *replica)

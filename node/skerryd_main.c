@@ -1,4 +1,5 @@
 /* skerryd: the arguments of a node. What it does is in node/node.c. */
+#include "node/commands_doc.h"
 #include "node/node.h"
 #include "node/password.h"
 #include "node/version.h"
@@ -23,6 +24,7 @@ static const char help[] =
     "      --print-config    print the whole configuration, defaults and environment included,\n"
     "                        without its secret, and stop\n"
     "      --example-config  print a configuration file with every field explained, and stop\n"
+    "      --commands        print the table of all commands (the reference part of COMMANDS.md), and stop\n"
     "      --hash-password   read a password from the standard input (not shown on a terminal), print the\n"
     "                        argon2id string for listen.password_hash, and stop\n"
     "  -v, --version         print the version, and stop\n"
@@ -48,9 +50,10 @@ static int usage(const char *what)
     return SK_EXIT_USAGE;
 }
 
-static int print(const sk_buf *text)
+static int print(sk_buf *text)
 {
     bool good = fwrite(text->data, 1, text->len, stdout) == text->len && fflush(stdout) == 0;
+    sk_buf_free(text);
     return good ? SK_EXIT_OK : SK_EXIT_RUNTIME;
 }
 
@@ -110,19 +113,19 @@ static int act(action what, const char *file)
         sk_config_print(&config, &text);
         code = print(&text);
     }
-    sk_buf_free(&text);
     sk_config_free(&config);
     return code;
 }
 
 int main(int argc, char **argv)
 {
-    enum { OPTION_CHECK = 256, OPTION_PRINT, OPTION_EXAMPLE, OPTION_HASH };
+    enum { OPTION_CHECK = 256, OPTION_PRINT, OPTION_EXAMPLE, OPTION_COMMANDS, OPTION_HASH };
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
         {"check-config", no_argument, NULL, OPTION_CHECK},
         {"print-config", no_argument, NULL, OPTION_PRINT},
         {"example-config", no_argument, NULL, OPTION_EXAMPLE},
+        {"commands", no_argument, NULL, OPTION_COMMANDS},
         {"hash-password", no_argument, NULL, OPTION_HASH},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
@@ -131,7 +134,7 @@ int main(int argc, char **argv)
     const char *file = NULL;
     action what = RUN;
     sk_buf text = {0};
-    int option, code;
+    int option;
     if (sodium_init() < 0) return usage("libsodium cannot be used here");
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":c:vh", options, NULL)) != -1) {
@@ -141,9 +144,8 @@ int main(int argc, char **argv)
         case OPTION_PRINT: what = PRINT; break;
         case OPTION_EXAMPLE:
             sk_config_example(&text);
-            code = print(&text);
-            sk_buf_free(&text);
-            return code;
+            return print(&text);
+        case OPTION_COMMANDS: sk_commands_doc(&text); return print(&text);
         case OPTION_HASH: return hash_password();
         case 'v': return puts("skerryd " SK_VERSION) < 0;
         case 'h': return fputs(help, stdout) < 0;

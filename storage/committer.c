@@ -134,6 +134,7 @@ static void write_group(sk_committer *committer, sk_batch *const *batches, size_
         committer->synced_ms = now_ms(); /* the interval runs from the first write that is not synced */
     }
     for (size_t i = 0; i < count; i++) sk_placer_add(&committer->placer, batches[i]);
+    atomic_store(&committer->unplaced_bytes, committer->placer.bytes);
     atomic_fetch_add(&committer->writes, 1);
     atomic_fetch_add(&committer->syncs, synced);
     atomic_fetch_add(&committer->batches, count);
@@ -185,6 +186,10 @@ static void place(sk_committer *committer, bool all, uint64_t slices)
         }
         committer->dirty = true;
         if (more == 0) {
+            atomic_store(&committer->runs, committer->placer.runs);
+            atomic_store(&committer->rows, committer->placer.rows);
+            atomic_store(&committer->coalesced, committer->placer.coalesced);
+            atomic_store(&committer->unplaced_bytes, committer->placer.bytes);
             atomic_store(&committer->placed, committer->placer.placed);
             if (committer->options.wake) committer->options.wake(committer->options.context);
         }
@@ -316,6 +321,7 @@ void sk_committer_forget(sk_committer *committer)
 {
     sk_assert(!committer->running);
     sk_placer_reset(&committer->placer);
+    atomic_store(&committer->unplaced_bytes, 0);
 }
 
 int sk_committer_start(sk_committer *committer)

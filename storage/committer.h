@@ -44,6 +44,8 @@ typedef struct {
     _Atomic int error; /* sticky */
     _Atomic bool space_low;
     _Atomic uint64_t writes, batches, bytes, syncs; /* since the store was opened */
+    _Atomic uint64_t runs, rows, coalesced;         /* the placer's, as it says them */
+    _Atomic uint64_t unplaced_bytes;                /* in memory: committed and not placed */
 
     rocksdb_writebatch_t *write; /* from here on the thread's own */
     sk_buf record;

@@ -187,13 +187,6 @@ static int check_identity(sk_folder *folder, char *error)
         result = write_identity(folder, path, error);
     if (result == SK_OK && found.data && !found.current)
         result = say(error, SK_E_CORRUPT, "%s: its database has lost the file CURRENT", folder->path);
-    struct stat status;
-    if (result == SK_OK && stat(path, &status) < 0)
-        result = say(error, SK_E_IO, "%s: cannot look at its SKERRY file: %s", folder->path, strerror(errno));
-    if (result == SK_OK) {
-        folder->device = status.st_dev;
-        folder->inode = status.st_ino;
-    }
     if (fd >= 0) close(fd);
     free(path);
     return result;
@@ -219,6 +212,30 @@ void sk_folder_close(sk_folder *folder)
     free(folder->path);
     free(folder->db_path);
     *folder = (sk_folder){.lock = -1};
+}
+
+/* Zeros for a file that cannot be looked at: a directory without one is then another one as soon as it has one. */
+static struct stat look_at(const char *folder, const char *name)
+{
+    struct stat status;
+    char *path = join(folder, name);
+    if (stat(path, &status) < 0) memset(&status, 0, sizeof status);
+    free(path);
+    return status;
+}
+
+static unsigned long long changed_ns(const struct stat *status)
+{
+    return (unsigned long long)status->st_ctim.tv_sec * 1000000000 + (unsigned long long)status->st_ctim.tv_nsec;
+}
+
+void sk_folder_mark(const sk_folder *folder, char text[SK_FOLDER_MARK])
+{
+    struct stat own = look_at(folder->path, "SKERRY"), database = look_at(folder->db_path, "IDENTITY");
+    int len = snprintf(text, SK_FOLDER_MARK, "%llx:%llx:%llx %llx:%llx", (unsigned long long)own.st_dev,
+                       (unsigned long long)own.st_ino, changed_ns(&own), (unsigned long long)database.st_ino,
+                       changed_ns(&database));
+    sk_assert(len > 0 && len < SK_FOLDER_MARK);
 }
 
 /* -- the disk under it -------------------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /* The data directory: made, locked, and known to be ours before RocksDB touches anything in it.
  *
- *   SKERRY        what this is: "skerry\nformat 1\n"; its device and inode tell a copied directory from the original
+ *   SKERRY        what this is: "skerry\nformat 1\n"
  *   skerry.lock   flock'd by the process that has the directory open
- *   db/           RocksDB's files
+ *   db/           RocksDB's files; IDENTITY is among them from the database's making on
  *
  * Invariants:
  *  1. The order is: lock, identity, database. A directory of another format is left exactly as it was, but for the lock
@@ -17,26 +17,29 @@
 #include "crdt/error.h"
 #include "crdt/memory.h"
 
-#include <sys/types.h>
-
 enum {
     SK_FOLDER_FORMAT = 1, /* what this binary writes, and the only one that it reads */
-    SK_FOLDER_ERROR = 256 /* bytes that a sentence about an error needs */
+    SK_FOLDER_ERROR = 256, /* bytes that a sentence about an error needs */
+    SK_FOLDER_MARK = 88    /* characters, NUL included */
 };
 
 typedef struct {
     char *path;    /* owned */
     char *db_path; /* owned: path/db */
     int lock;      /* file descriptor; -1: not open */
-    dev_t device;  /* of SKERRY */
-    ino_t inode;
-    bool created; /* SKERRY was written by this opening */
+    bool created;  /* SKERRY was written by this opening */
 } sk_folder;
 
 /** Opens the directory at `path`, making it (mode 0700) if it is missing. 0 or SK_E_LOCKED, SK_E_FORMAT, SK_E_CORRUPT,
  *  SK_E_IO, SK_E_DISK_FULL with a sentence in `error` (SK_FOLDER_ERROR bytes). After an error nothing is held. */
 int sk_folder_open(sk_folder *folder, const char *path, char *error);
 void sk_folder_close(sk_folder *folder);
+
+/** What tells this directory from a copy of it, and from itself after a copy was put in its place, in whole or in part:
+ *  device, inode and time of change of SKERRY, inode and time of change of db/IDENTITY. Inodes alone do not: a file system
+ *  gives the number of a removed file to the next one, and copying over a file keeps it. The time of change cannot be set,
+ *  so that no copy has it (a chown or chmod moves it too). To be asked for when the database is open. */
+void sk_folder_mark(const sk_folder *folder, char text[SK_FOLDER_MARK]);
 
 /** Bytes that this user may still write there; UINT64_MAX if the system does not tell. Any thread. */
 uint64_t sk_folder_space(const sk_folder *folder);

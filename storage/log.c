@@ -20,6 +20,7 @@ int sk_log_next(sk_reader *reader, sk_logged *logged)
     uint64_t head = sk_read_uint(reader);
     *logged = (sk_logged){.kind = (sk_change_kind)(head >> KIND_SHIFT & KIND_MASK), .open_end = head & 1};
     if (head >> CF_SHIFT >= SK_CF_COUNT || logged->kind > SK_CHANGE_RANGE) return SK_E_CORRUPT;
+    if (logged->open_end && logged->kind != SK_CHANGE_RANGE) return SK_E_CORRUPT;
     logged->cf = (sk_cf)(head >> CF_SHIFT);
     logged->key = sk_read_bytes(reader);
     if (logged->kind != SK_CHANGE_REMOVE) logged->value = sk_read_bytes(reader);

@@ -29,6 +29,7 @@ typedef struct {
     uint64_t durable;                /* what reap last answered */
     uint64_t last_submitted;         /* number of the last batch that was not empty */
     uint64_t submitted_bytes;        /* of all batches since the store was opened */
+    uint64_t committed_bytes;        /* of those that were committed when reap last looked */
     size_t iterators;                /* open ones of the newest state: no batch leaves the overlay meanwhile */
     rocksdb_pinnableslice_t *pinned; /* under the value that the last get gave */
     size_t readers;                  /* iterators and snapshots that are open */
@@ -261,6 +262,7 @@ static int rocks_reap(sk_store *store, uint64_t *durable)
     rocks *self = rocks_of(store);
     uint64_t committed = atomic_load(&self->committer.durable), placed = atomic_load(&self->committer.placed);
     int error = atomic_load(&self->committer.error);
+    self->committed_bytes = atomic_load(&self->committer.committed_bytes);
     if (committed > self->durable) self->durable = committed;
     /* Empty batches never went to the thread; they are durable with those before them. */
     if (!error && !self->broken && committed >= self->last_submitted) self->durable = self->overlay.open->number - 1;
@@ -289,7 +291,7 @@ static size_t rocks_open_bytes(sk_store *store)
 static size_t rocks_pending_bytes(sk_store *store)
 {
     rocks *self = rocks_of(store);
-    return (size_t)(self->submitted_bytes - atomic_load(&self->committer.committed_bytes));
+    return (size_t)(self->submitted_bytes - self->committed_bytes);
 }
 
 /* -- going back to what the disk has ------------------------------------------------------------------------------ */
@@ -348,7 +350,7 @@ static int rocks_reopen(sk_store *store)
         atomic_store(&self->committer.placed, self->durable);
     }
     sk_rowcache_clear(&self->cache);
-    self->submitted_bytes = atomic_load(&self->committer.committed_bytes);
+    self->submitted_bytes = self->committed_bytes = atomic_load(&self->committer.committed_bytes);
     atomic_store(&self->committer.error, result);
     if (sk_committer_start(&self->committer) != SK_OK && result == SK_OK) {
         result = SK_E_IO;
@@ -383,6 +385,10 @@ static void rocks_stats(sk_store *store, sk_buf *text)
     stat_line(text, "store_writes", atomic_load(&committer->writes));
     stat_line(text, "store_syncs", atomic_load(&committer->syncs));
     stat_line(text, "store_bytes_written", atomic_load(&committer->bytes));
+    stat_line(text, "store_unplaced_bytes", atomic_load(&committer->unplaced_bytes));
+    stat_line(text, "store_runs", atomic_load(&committer->runs));
+    stat_line(text, "store_rows_placed", atomic_load(&committer->rows));
+    stat_line(text, "store_rows_coalesced", atomic_load(&committer->coalesced));
     stat_line(text, "store_free_bytes", sk_folder_space(&self->folder));
     stat_line(text, "store_space_low", atomic_load(&committer->space_low));
     stat_line(text, "store_failed", self->broken || atomic_load(&committer->error));
@@ -468,11 +474,10 @@ int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *err
     return SK_OK;
 }
 
-void sk_rocksdb_identity(const sk_store *store, dev_t *device, ino_t *inode)
+void sk_rocksdb_mark(const sk_store *store, char text[SK_ROCKSDB_MARK])
 {
-    const rocks *self = (const rocks *)store;
-    *device = self->folder.device;
-    *inode = self->folder.inode;
+    _Static_assert((int)SK_ROCKSDB_MARK == (int)SK_FOLDER_MARK, "one size for marks");
+    sk_folder_mark(&((const rocks *)store)->folder, text);
 }
 
 bool sk_rocksdb_space_low(const sk_store *store)

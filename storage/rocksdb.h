@@ -18,9 +18,10 @@
 
 #include "storage/store.h"
 
-#include <sys/types.h>
-
-enum { SK_ROCKSDB_ERROR = 256 }; /* bytes for a sentence about what went wrong */
+enum {
+    SK_ROCKSDB_ERROR = 256, /* bytes for a sentence about what went wrong */
+    SK_ROCKSDB_MARK = 88,   /* characters of a directory's mark, NUL included */
+};
 
 typedef struct {
     const char *path; /* of the data directory; made if missing. Borrowed during the opening */
@@ -42,9 +43,9 @@ typedef struct {
  *  with a sentence for a person in `error` (SK_ROCKSDB_ERROR bytes). Given back with sk_store_close. */
 int sk_rocksdb_open(const sk_rocksdb_options *options, sk_store **store, char *error);
 
-/** Device and inode of the directory's SKERRY file. Others than those noted at the last start: the directory was copied
- *  or restored, and the node must take a new incarnation. */
-void sk_rocksdb_identity(const sk_store *store, dev_t *device, ino_t *inode);
+/** The mark of the directory (sk_folder_mark in storage/folder.h). Another one than was noted at the last start: it was copied or restored,
+ *  and the node must take a new incarnation. */
+void sk_rocksdb_mark(const sk_store *store, char text[SK_ROCKSDB_MARK]);
 
 /** Whether less than min_free_bytes are free, as looked at 100 ms ago at most (1 s when nothing is written). Cheap. */
 bool sk_rocksdb_space_low(const sk_store *store);

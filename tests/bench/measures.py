@@ -148,6 +148,8 @@ def versus_round(setting, durability, results, say):
                         run = redis_benchmark(server, words_of(command, hot), requests, pipeline, setting.keyspace)
                         results.setdefault((command, pipeline, hot), {}).setdefault(server.name, []).append(run)
                         say(f"{durability} {server.name} {command} P={pipeline}: {run.ops:,.0f}/s {run.cpu_us:.2f} us")
+        except Failed as error:
+            raise Failed(f"{error}\n{server.story()}") from error
         finally:
             server.stop()
 
@@ -256,17 +258,17 @@ def wire_table(setting):
                       "records, tags, clocks, heartbeats, acknowledgements. `always`; values are random bytes.")
 
 
-def lag_row(setting, table, writer, reader, what, targets, load=None):
+def lag_row(setting, table, writer, reader, what, targets, load=None, probes=None):
     process = setting.tool("load_bench", writer.port, *load, wait=False) if load else None
     try:
         if process:
             time.sleep(0.3)
-        probes, p50, p99, p999, top, trip = setting.tool("lag_bench", writer.port, reader.port, setting.probes, 4000, 900)
+        done, p50, p99, p999, top, trip = setting.tool("lag_bench", writer.port, reader.port, probes or setting.probes, 4000, 900)
     finally:
         if process:
             process.kill()
             process.communicate()
-    table.add(what, count(probes), *(f"{us / 1000:.2f}" for us in (p50, p99, p999, top)), *verdict(p99 / 1000, *targets),
+    table.add(what, count(done), *(f"{us / 1000:.2f}" for us in (p50, p99, p999, top)), *verdict(p99 / 1000, *targets),
               f"{trip:.0f}")
 
 
@@ -372,7 +374,7 @@ def two_regions(setting, say):
         loaded = servers.resident_bytes(eu.process.pid) / MIB
         state.add(f"resident after {count(keys)} SETs, MiB", f"{loaded:.1f}", "", "")
         saturating = ("pipeline=32", "count=1000000000", f"keys={keys}", "random=1")
-        lag_row(setting, lag, eu, us, "saturation (32 in 50 pipelines)", [], saturating)
+        lag_row(setting, lag, eu, us, "saturation (32 in 50 pipelines)", [], saturating, max(50, setting.probes // 20))
         wait_same(cluster, eu)
         say("catch-up")
         catch_up(setting, cluster, eu, us, 1, catch, "each changed key written once")

@@ -1,6 +1,7 @@
 """The servers that are measured: started, watched, stopped. And what is asked of the operating system about them.
 
-A server is anything with `name`, `port`, `pid` (None: another machine's), `start()` and `stop()`. Nodes of skerry come from
+A server is anything with `name`, `port`, `pid` (None: another machine's), `start()`, `stop()` and `story()`, which says what
+became of it when a measurement failed. Nodes of skerry come from
 tests/e2e/cluster.py, with the settings of deploy/skerry.example.yaml.
 """
 import os
@@ -61,6 +62,13 @@ def wait_pong(port, process, seconds=60):
 def cpu_s(pid):
     """CPU seconds of all its threads, to the nanosecond (clock_getcpuclockid(3))."""
     return time.clock_gettime(~pid << 3 | 2)
+
+
+def how_it_is(process):
+    try:
+        return f"ended with {process.wait(timeout=1)}"
+    except subprocess.TimeoutExpired:
+        return "still runs"
 
 
 def settled_cpu_s(pid, patience_s=20):
@@ -157,6 +165,9 @@ class Redis:
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         wait_pong(self.port, self.process)
 
+    def story(self):
+        return f"redis: {how_it_is(self.process)}"
+
     def stop(self):
         self.process.kill()
         self.process.wait()
@@ -181,6 +192,9 @@ class Skerry:
         wait_pong(self.node.port, self.node.process)
         self.port = self.node.port
 
+    def story(self):
+        return f"skerry: {how_it_is(self.node.process)}\n{self.node.log_tail(40)}"
+
     def stop(self):
         self.cluster.__exit__(None, None, None)
 
@@ -203,6 +217,9 @@ class Peer:
             self.pid = int(said.group(1))
         except (AttributeError, OSError):
             self.pid = None
+
+    def story(self):
+        return f"{self.name}: {self.host}:{self.port}"
 
     def stop(self):
         pass

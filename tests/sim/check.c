@@ -115,6 +115,20 @@ static void fail_row(row_check *check, sk_bytes raw, const sk_row *row)
     sim_fail(region->world, "%s", (const char *)text.data);
 }
 
+/* A dead count waits for its reset to be stable: some record of the history must remember to strip it then. */
+static bool will_be_stripped(const sim_region *region, sk_bytes raw)
+{
+    sk_store *store = region->replica->store;
+    sk_bytes key, value, row;
+    sk_dot dot;
+    bool found = false;
+    sk_store_iter *iter = sk_store_iterate(store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+    while (!found && sk_store_next(store, iter, &key, &value) > 0)
+        found = sk_history_parse(key, &dot, &row) && sk_bytes_equal(row, raw) && value.data[0] & SK_HISTORY_DEAD;
+    sk_store_iter_free(store, iter);
+    return found;
+}
+
 static int visit_row(void *self, sk_bytes raw, const sk_row *row)
 {
     row_check *check = self;
@@ -126,9 +140,16 @@ static int visit_row(void *self, sk_bytes raw, const sk_row *row)
         sim_oracle_expect(history, &region->vv, &check->expected);
     }
     uint32_t live = 0;
+    bool asked = false;
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
-        if (!sk_entry_live(entry)) continue;
+        if (!sk_entry_live(entry)) {
+            if (!asked && !will_be_stripped(region, raw))
+                sim_fail(region->world, "%s: a dead count at %u:%llu will stay for ever", region->name, entry->dot.origin,
+                         (unsigned long long)entry->dot.seq);
+            asked = true;
+            continue;
+        }
         live++;
         sk_dot dot = {region->map[entry->dot.origin], entry->dot.seq};
         bool found = false;
@@ -293,6 +314,16 @@ static const char *region_at_rest(sim_region *region)
     return NULL;
 }
 
+static int print_dead(void *self, sk_bytes raw, const sk_row *row)
+{
+    sim_region *region = self;
+    for (uint32_t i = 0; i < row->count; i++)
+        if (!sk_entry_live(&row->entries[i]))
+            fprintf(stderr, "%s keeps a dead count at %u:%llu, row %.*s\n", region->name, row->entries[i].dot.origin,
+                    (unsigned long long)row->entries[i].dot.seq, (int)raw.len, (const char *)raw.data);
+    return 0;
+}
+
 void sim_check_leftovers(sim_world *world)
 {
     for (uint32_t i = 0; i < world->config.regions; i++) {
@@ -306,6 +337,7 @@ void sim_check_leftovers(sim_world *world)
                 fprintf(stderr, "%s keeps history at %u:%llu, row %.*s, flags %u\n", world->regions[i].name, dot.origin,
                         (unsigned long long)dot.seq, (int)raw.len, (const char *)raw.data, value.data[0]);
         sk_store_iter_free(replica->store, iter);
+        (void)sk_db_each(&replica->db, SK_BYTES_NONE, SK_BYTES_NONE, print_dead, &world->regions[i]);
     }
 }
 

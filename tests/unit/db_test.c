@@ -340,6 +340,8 @@ static void a_damaged_row_is_an_error(void **state)
     sk_buf text = {0};
     assert_int_equal(sk_db_each(&a.db, sk_bytes_str("k"), SK_BYTES_NONE, collect_raw, &text), SK_E_CORRUPT);
     sk_buf_free(&text);
+    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("kx"), sk_bytes_str("\x51\1\1\xc4\1v")); /* of origin 10 */
+    assert_int_equal(sk_db_row(&a.db, sk_bytes_str("kx"), &a.arena, &row), SK_E_CORRUPT);
     sk_arena small = {.max = 16};
     txn(&a, put(&a, SK_TABLE_KEY, "y", NULL, "a value that does not fit"));
     assert_int_equal(sk_db_row(&a.db, sk_bytes_str("ky"), &small, &row), SK_E_MEMORY);

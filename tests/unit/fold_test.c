@@ -219,6 +219,35 @@ static void a_transfer_resumes_where_it_stood(void **state)
     assert_true(a.db.digest == b.db.digest);
 }
 
+/* A write that the sender has forgotten since the first attempt, because everybody has it: it must be in what is resumed,
+ * or the stale staged row would say that the sender removed it. */
+static void what_was_forgotten_between_two_attempts_is_not_lost(void **state)
+{
+    (void)state;
+    database c;
+    database_start(&c, "c", 3);
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "of a"));
+    commit(&a);
+    transfer first = transfer_start(&a, &b);
+    (void)transfer_chunk(&first, 1);
+    transfer_stop(&first);
+    commit(&b);
+    txn(&c, put(&c, SK_TABLE_KEY, "x", NULL, "of c"));
+    apply_last(&c, &a);
+    apply_last(&c, &b);
+    sk_vv stable = vv_across(&c, &a, &c.db.vv); /* that all three have */
+    sk_db_forget(&a.db, &stable);
+    sk_vv_free(&stable);
+    commit(&a);
+    transfer second = transfer_start(&a, &b);
+    assert_int_equal(second.begun, 0);
+    transfer_finish(&second);
+    settle(&b);
+    assert_int_equal(row_of(&b, SK_TABLE_KEY, "x", NULL).count, 2);
+    assert_true(a.db.digest == b.db.digest);
+    database_end(&c);
+}
+
 /* What is staged is ahead of this sender: it cannot be brought forward from here. */
 static void what_is_staged_of_a_later_vector_is_dropped(void **state)
 {
@@ -385,6 +414,7 @@ int main(void)
         TEST(what_the_sender_has_not_goes),
         TEST(a_row_that_went_between_two_attempts_is_not_kept),
         TEST(a_transfer_resumes_where_it_stood),
+        TEST(what_was_forgotten_between_two_attempts_is_not_lost),
         TEST(what_is_staged_of_a_later_vector_is_dropped),
         TEST(one_at_a_time),
         TEST(a_dead_count_that_we_forgot_does_not_come_back),

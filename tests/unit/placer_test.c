@@ -1,0 +1,461 @@
+/* The placer on a real database: what runs write, when the log goes, and that a replay mends whatever a crash left. */
+#include "storage/log.h"
+#include "storage/placer.h"
+#include "tests/unit/store_harness.h"
+
+enum { KEYS = 120 };
+
+/* A database without a store: batches come from an overlay, and are logged here as the commit thread does it. */
+typedef struct {
+    char path[64];
+    sk_folder folder;
+    sk_database database;
+    sk_overlay overlay;
+    sk_placer placer;
+    uint64_t seed;
+    uint32_t value;                    /* the last one given out */
+    uint32_t model[SK_CF_COUNT][KEYS]; /* 0: nothing */
+} bench;
+
+static void open_database(bench *with)
+{
+    char error[SK_FOLDER_ERROR];
+    sk_rocksdb_options options = {.path = with->path, .cache_bytes = 1 << 20, .write_buffer_bytes = 4 << 20,
+                                  .max_open_files = 64};
+    assert_int_equal(sk_folder_open(&with->folder, with->path, error), SK_OK);
+    sk_database_init(&with->database, &options);
+    assert_int_equal(sk_database_open(&with->database, &with->folder, false, error), SK_OK);
+    sk_placer_init(&with->placer, &with->database);
+}
+
+static void close_database(bench *with)
+{
+    sk_placer_free(&with->placer);
+    sk_database_free(&with->database);
+    sk_folder_close(&with->folder);
+}
+
+static bench *start(void)
+{
+    bench *with = calloc(1, sizeof *with);
+    assert_non_null(with);
+    strcpy(with->path, "/tmp/skerry-placer-XXXXXX");
+    assert_non_null(mkdtemp(with->path));
+    open_database(with);
+    sk_overlay_init(&with->overlay, 1);
+    return with;
+}
+
+static void end(bench *with)
+{
+    close_database(with);
+    sk_overlay_free(&with->overlay);
+    remove_tree(with->path);
+    free(with);
+}
+
+/* The process dies: what is on disk stays, what was in memory is gone. */
+static void crash(bench *with)
+{
+    close_database(with);
+    open_database(with);
+    sk_overlay_drop_all(&with->overlay);
+}
+
+/* What the commit thread does with a batch. */
+static sk_batch *commit(bench *with)
+{
+    sk_batch *batch = sk_overlay_seal(&with->overlay);
+    sk_buf record = {0};
+    uint8_t key[SK_LOG_KEY];
+    char *message = NULL;
+    for (const sk_change *change = batch->first; change; change = change->next) sk_log_append(&record, change);
+    sk_log_key(key, batch->number);
+    rocksdb_put_cf(with->database.db, with->database.write_plain, with->database.log, (const char *)key, sizeof key,
+                   (const char *)record.data, record.len, &message);
+    assert_null(message);
+    sk_buf_free(&record);
+    sk_placer_add(&with->placer, batch);
+    return batch;
+}
+
+static void raw_put(bench *with, rocksdb_column_family_handle_t *family, sk_bytes key, sk_bytes value)
+{
+    char *message = NULL;
+    rocksdb_put_cf(with->database.db, with->database.write_plain, family, (const char *)key.data, key.len,
+                   (const char *)value.data, value.len, &message);
+    assert_null(message);
+}
+
+static size_t count_family(bench *with, rocksdb_column_family_handle_t *family)
+{
+    size_t count = 0;
+    rocksdb_iterator_t *iter = rocksdb_create_iterator_cf(with->database.db, with->database.read, family);
+    for (rocksdb_iter_seek_to_first(iter); rocksdb_iter_valid(iter); rocksdb_iter_next(iter)) count++;
+    rocksdb_iter_destroy(iter);
+    return count;
+}
+
+static size_t log_records(bench *with)
+{
+    return count_family(with, with->database.log);
+}
+
+static void place(bench *with)
+{
+    char error[SK_FOLDER_ERROR];
+    sk_placer_begin(&with->placer);
+    while (with->placer.active) assert_in_range(sk_placer_step(&with->placer, error), 0, 1);
+}
+
+static int replay(bench *with, uint64_t *last)
+{
+    char error[SK_FOLDER_ERROR];
+    return sk_placer_replay(&with->placer, last, error);
+}
+
+/* -- changes, to overlay and model ---------------------------------------------------------------------------------- */
+
+/* Keys of very different lengths, prefixes of each other, with zeros at their ends, with much and little in common. In
+ * ascending order. */
+static sk_bytes key_of(size_t at)
+{
+    static uint8_t keys[8][64];
+    static int turn;
+    uint8_t *key = keys[turn++ % 8];
+    memset(key, 'p', 40);
+    size_t len = at / 40 * 20 + 1; /* 1, 21, 41 */
+    key[0] = (uint8_t)(at / 40 + 'a');
+    key[len] = (uint8_t)(at % 40 / 4);
+    memset(key + len + 1, 0, at % 4);
+    return sk_bytes_of(key, len + 1 + at % 4);
+}
+
+static sk_bytes bound(size_t at)
+{
+    return at < KEYS ? key_of(at) : SK_BYTES_NONE;
+}
+
+static void change_point(bench *with, sk_cf cf, size_t at, bool remove)
+{
+    uint32_t value = ++with->value;
+    sk_overlay_change(&with->overlay, remove ? SK_CHANGE_REMOVE : SK_CHANGE_PUT, cf, key_of(at),
+                      sk_bytes_of(&value, sizeof value));
+    with->model[cf][at] = remove ? 0 : value;
+}
+
+static void change_range(bench *with, sk_cf cf, size_t from, size_t to)
+{
+    sk_overlay_remove_range(&with->overlay, cf, key_of(from), bound(to));
+    for (size_t i = from; i < to && i < KEYS; i++) with->model[cf][i] = 0;
+}
+
+static void change_some(bench *with)
+{
+    for (uint32_t i = roll(&with->seed, 40); i > 0; i--) {
+        sk_cf cf = (sk_cf)roll(&with->seed, SK_CF_COUNT);
+        size_t at = roll(&with->seed, KEYS);
+        uint32_t kind = roll(&with->seed, 30);
+        if (kind < 29)
+            change_point(with, cf, at, kind > 20);
+        else
+            change_range(with, cf, at, at + roll(&with->seed, KEYS));
+    }
+}
+
+/* The families hold exactly what the model says. */
+static void check_families(bench *with)
+{
+    for (int cf = 0; cf < SK_CF_COUNT; cf++) {
+        rocksdb_iterator_t *iter =
+            rocksdb_create_iterator_cf(with->database.db, with->database.read, with->database.family[cf]);
+        rocksdb_iter_seek_to_first(iter);
+        for (size_t at = 0; at < KEYS; at++) {
+            if (!with->model[cf][at]) continue;
+            size_t len;
+            assert_true(rocksdb_iter_valid(iter));
+            const char *key = rocksdb_iter_key(iter, &len);
+            assert_true(sk_bytes_equal(sk_bytes_of(key, len), key_of(at)));
+            const char *value = rocksdb_iter_value(iter, &len);
+            assert_int_equal(len, sizeof with->model[cf][at]);
+            assert_memory_equal(value, &with->model[cf][at], len);
+            rocksdb_iter_next(iter);
+        }
+        assert_false(rocksdb_iter_valid(iter));
+        rocksdb_iter_destroy(iter);
+    }
+}
+
+/* -- runs -------------------------------------------------------------------------------------------------------------- */
+
+static void a_key_is_placed_once_however_often_it_was_written(void **state)
+{
+    (void)state;
+    bench *with = start();
+    for (int i = 0; i < 1000; i++) {
+        change_point(with, SK_CF_ROW, 7, i % 3 == 1);
+        commit(with);
+    }
+    assert_int_equal(log_records(with), 1000);
+    assert_int_equal(count_family(with, with->database.family[SK_CF_ROW]), 0);
+    place(with);
+    assert_int_equal(with->placer.rows, 1);
+    assert_int_equal(with->placer.coalesced, 999);
+    assert_int_equal(with->placer.runs, 1);
+    assert_int_equal(with->placer.placed, 1000);
+    assert_int_equal(with->placer.count, 0);
+    assert_int_equal(with->placer.bytes, 0);
+    assert_int_equal(log_records(with), 0);
+    check_families(with);
+    end(with);
+}
+
+static void what_a_range_removed_is_never_written(void **state)
+{
+    (void)state;
+    bench *with = start();
+    for (size_t at = 0; at < KEYS; at++) change_point(with, SK_CF_HISTORY, at, false);
+    commit(with);
+    for (size_t at = 0; at < KEYS; at++) change_point(with, SK_CF_META, at, false); /* which the range does not mean */
+    change_range(with, SK_CF_HISTORY, 0, 100);
+    change_point(with, SK_CF_HISTORY, 5, false); /* and this came after it */
+    commit(with);
+    place(with);
+    assert_int_equal(with->placer.rows, 20 + 1 + KEYS);
+    check_families(with);
+    end(with);
+}
+
+static void open_ends_reach_what_is_on_disk(void **state)
+{
+    (void)state;
+    bench *with = start();
+    raw_put(with, with->database.family[SK_CF_STAGED], sk_bytes_str("\xff\xff\xff\xff\xff"), sk_bytes_str("old"));
+    raw_put(with, with->database.family[SK_CF_STAGED], SK_BYTES_NONE, sk_bytes_str("old"));
+    for (int round = 0; round < 2; round++) { /* the second time the family is empty */
+        sk_overlay_remove_range(&with->overlay, SK_CF_STAGED, SK_BYTES_NONE, SK_BYTES_NONE);
+        sk_overlay_remove_range(&with->overlay, SK_CF_STAGED, sk_bytes_str("b"), SK_BYTES_NONE);
+        change_point(with, SK_CF_STAGED, 3, false);
+        commit(with);
+        place(with);
+        check_families(with);
+        change_range(with, SK_CF_STAGED, 0, KEYS);
+        commit(with);
+        place(with);
+        check_families(with);
+    }
+    end(with);
+}
+
+/* Invariant 2: until the last slice is written every record is there. */
+static void the_log_stays_until_the_last_slice(void **state)
+{
+    (void)state;
+    bench *with = start();
+    static uint8_t value[40000];
+    char error[SK_FOLDER_ERROR];
+    for (size_t i = 0; i < 40; i++) {
+        sk_overlay_change(&with->overlay, SK_CHANGE_PUT, SK_CF_ROW, key_of(i), sk_bytes_of(value, sizeof value));
+        commit(with);
+    }
+    sk_placer_begin(&with->placer);
+    change_point(with, SK_CF_META, 1, false); /* comes while the run is under way, and waits for the next */
+    sk_batch *late = commit(with);
+    int steps = 1;
+    for (; sk_placer_step(&with->placer, error) == 1; steps++) {
+        assert_int_equal(log_records(with), 41);
+        assert_int_equal(with->placer.placed, 0);
+        sk_placer_begin(&with->placer); /* nothing, while one is active */
+    }
+    assert_true(steps >= 4);
+    assert_int_equal(log_records(with), 1);
+    assert_int_equal(with->placer.placed, 40);
+    assert_int_equal(with->placer.count, 1);
+    assert_ptr_equal(with->placer.queue[0], late);
+    assert_int_equal(count_family(with, with->database.family[SK_CF_META]), 0);
+    place(with);
+    assert_int_equal(log_records(with), 0);
+    assert_int_equal(with->placer.placed, 41);
+    sk_placer_begin(&with->placer); /* nothing to do */
+    assert_false(with->placer.active);
+    end(with);
+}
+
+/* -- replay ------------------------------------------------------------------------------------------------------------ */
+
+static void an_empty_log_is_replayed(void **state)
+{
+    (void)state;
+    bench *with = start();
+    uint64_t last = 99;
+    assert_int_equal(replay(with, &last), SK_OK);
+    assert_int_equal(last, 0);
+    end(with);
+}
+
+/* Commits, runs, half runs, crashes in all of them. */
+static void random_histories_survive_crashes(void **state)
+{
+    (void)state;
+    uint64_t first = getenv("SK_SEED") ? strtoull(getenv("SK_SEED"), NULL, 10) : 1;
+    uint64_t count = getenv("SK_SEED") ? 1 : 3;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        print_message("seed %llu (again: SK_SEED=%llu)\r", (unsigned long long)seed, (unsigned long long)seed);
+        bench *with = start();
+        with->seed = seed;
+        for (int round = 0; round < 12; round++) {
+            for (uint32_t batches = roll(&with->seed, 30); batches > 0; batches--) {
+                change_some(with);
+                if (with->overlay.open->first) commit(with);
+                if (roll(&with->seed, 8) == 0) place(with);
+            }
+            uint64_t last, expected = with->placer.count ? with->placer.queue[with->placer.count - 1]->number : 0;
+            crash(with);
+            assert_int_equal(replay(with, &last), SK_OK);
+            assert_int_equal(last, expected);
+            assert_int_equal(log_records(with), 0);
+            check_families(with);
+        }
+        end(with);
+    }
+    print_message("\n");
+}
+
+static uint8_t large[30000];
+
+/* A tenth of a model's key, and bytes to fill slices and pieces with. */
+static void change_large(bench *with, sk_cf cf, size_t at)
+{
+    change_point(with, cf, at, false);
+    char key[16];
+    snprintf(key, sizeof key, "z%06u", with->value % 500);
+    memcpy(large, &with->value, sizeof with->value);
+    sk_overlay_change(&with->overlay, SK_CHANGE_PUT, cf, sk_bytes_str(key), sk_bytes_of(large, sizeof large));
+}
+
+static void drop_large(bench *with)
+{
+    for (int cf = 0; cf < SK_CF_COUNT; cf++)
+        sk_overlay_remove_range(&with->overlay, (sk_cf)cf, sk_bytes_str("z"), SK_BYTES_NONE);
+}
+
+/* A crash between any two slices of a run: some keys are placed, some not, and ranges have gone before. The replay meets
+ * newer values than its records hold, and must go over them to the end. */
+static void a_half_run_is_mended(void **state)
+{
+    (void)state;
+    for (int steps = 0; steps < 12; steps += 1 + steps / 4) {
+        bench *with = start();
+        char error[SK_FOLDER_ERROR];
+        uint64_t last;
+        with->seed = (uint64_t)steps + 7;
+        for (int i = 0; i < 100; i++) {
+            change_some(with);
+            change_large(with, (sk_cf)roll(&with->seed, SK_CF_COUNT), roll(&with->seed, KEYS));
+            commit(with);
+            if (i == 40) place(with);
+        }
+        sk_placer_begin(&with->placer);
+        for (int step = 0; step < steps && with->placer.active; step++)
+            if (sk_placer_step(&with->placer, error) == 0) break;
+        change_some(with); /* committed after the run began */
+        drop_large(with);
+        commit(with);
+        crash(with);
+        assert_int_equal(replay(with, &last), SK_OK);
+        assert_int_equal(last, 101);
+        assert_int_equal(log_records(with), 0);
+        check_families(with);
+        end(with);
+    }
+}
+
+/* More than a replay holds at a time, after a half run that had placed what only the last piece knows. */
+static void a_long_log_is_replayed_in_pieces(void **state)
+{
+    (void)state;
+    bench *with = start();
+    char error[SK_FOLDER_ERROR];
+    uint64_t last;
+    with->seed = 3;
+    for (int i = 0; i < 75; i++) {
+        change_some(with);
+        for (int k = 0; k < 20; k++) change_large(with, (sk_cf)(k % SK_CF_COUNT), roll(&with->seed, KEYS));
+        commit(with);
+    }
+    sk_placer_begin(&with->placer);
+    assert_int_equal(sk_placer_step(&with->placer, error), 1);
+    drop_large(with);
+    commit(with);
+    crash(with);
+    assert_int_equal(replay(with, &last), SK_OK);
+    assert_int_equal(last, 76);
+    assert_true(with->placer.runs >= 2);
+    assert_int_equal(log_records(with), 0);
+    check_families(with);
+    end(with);
+}
+
+static void damage_is_refused_with_a_sentence(void **state)
+{
+    (void)state;
+    static const struct {
+        sk_bytes key, value;
+    } cases[] = {
+        {{(const uint8_t *)"\0\0\0\0\0\0\0\2", 8}, {(const uint8_t *)"\xc1", 1}},
+        {{(const uint8_t *)"\0\0\0\0\0\0\0\2", 8}, {(const uint8_t *)"", 0}},
+        {{(const uint8_t *)"\0\0\0\0\0\0\0\2", 8}, {(const uint8_t *)"\x00\xc4\1k\xc4\1v\x00\xc4\1k\xc4\x02v", 13}},
+        {{(const uint8_t *)"\0\0\0\0\0\0\2", 7}, {(const uint8_t *)"\x00\xc4\1k\xc4\1v", 7}},
+        {{(const uint8_t *)"", 0}, {(const uint8_t *)"\x00\xc4\1k\xc4\1v", 7}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bench *with = start();
+        char error[SK_FOLDER_ERROR] = "";
+        uint64_t last;
+        change_point(with, SK_CF_ROW, 1, false);
+        commit(with);
+        raw_put(with, with->database.log, cases[i].key, cases[i].value);
+        crash(with);
+        assert_int_equal(sk_placer_replay(&with->placer, &last, error), SK_E_CORRUPT);
+        assert_non_null(strstr(error, "log"));
+        assert_int_equal(log_records(with), 2); /* nothing is thrown away: somebody may want to look */
+        assert_int_equal(count_family(with, with->database.family[SK_CF_ROW]), 0);
+        end(with);
+    }
+}
+
+static void a_reset_forgets_the_run(void **state)
+{
+    (void)state;
+    bench *with = start();
+    change_point(with, SK_CF_ROW, 1, false);
+    change_range(with, SK_CF_ROW, 5, 7);
+    commit(with);
+    sk_placer_begin(&with->placer);
+    sk_placer_reset(&with->placer);
+    sk_overlay_drop_all(&with->overlay);
+    assert_false(with->placer.active);
+    assert_int_equal(with->placer.bytes, 0);
+    change_point(with, SK_CF_ROW, 1, false);
+    commit(with);
+    place(with);
+    check_families(with);
+    end(with);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_is_placed_once_however_often_it_was_written),
+        cmocka_unit_test(what_a_range_removed_is_never_written),
+        cmocka_unit_test(open_ends_reach_what_is_on_disk),
+        cmocka_unit_test(the_log_stays_until_the_last_slice),
+        cmocka_unit_test(an_empty_log_is_replayed),
+        cmocka_unit_test(random_histories_survive_crashes),
+        cmocka_unit_test(a_half_run_is_mended),
+        cmocka_unit_test(a_long_log_is_replayed_in_pieces),
+        cmocka_unit_test(damage_is_refused_with_a_sentence),
+        cmocka_unit_test(a_reset_forgets_the_run),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
