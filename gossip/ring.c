@@ -1,5 +1,7 @@
 #include "gossip/ring.h"
 
+#include "gossip/engine.h"
+
 #include <stdlib.h>
 
 enum {
@@ -263,7 +265,8 @@ void sk_ring_append(sk_ring *ring, const sk_txn *txn)
     encode_seen(ring, txn, &raise_len, &checkpoint_len);
     bool fresh = lane->count == 0;
     size_t len = raise_len + txn->ops.len + checkpoint_len;
-    if (txn->ops.len > UINT32_MAX / 2 || cost_of(len) > ring->bytes_max) return;
+    /* One that no message could carry is left to catch-up, which sends rows and not transactions. */
+    if (txn->ops.len > SK_TRANSACTION_MAX || cost_of(len) > ring->bytes_max) return;
     while (ring->bytes + cost_of(len) > ring->bytes_max || (ring->txns_max && ring->txns >= ring->txns_max))
         evict_oldest(ring);
     if (lane->count == 0) lane->first = txn->dot.seq;

@@ -23,6 +23,14 @@ void sk_stability_lowered(sk_engine *engine)
     sk_stability_touch(engine);
 }
 
+/* A region writes under this origin now. Of the others it may have lost a tail, which members still hold. */
+static bool is_current(const sk_engine *engine, uint32_t origin)
+{
+    bool current = origin == *engine->own;
+    for (uint32_t m = 0; m < engine->peer_count; m++) current |= engine->peers[m].current == origin;
+    return current;
+}
+
 static void work_out(sk_engine *engine)
 {
     sk_vv_copy(&engine->stable_next, &engine->durable);
@@ -35,7 +43,8 @@ static void work_out(sk_engine *engine)
     for (uint32_t m = 0; m < engine->peer_count; m++) {
         const sk_peer *member = &engine->peers[m];
         for (uint32_t o = 0; o < member->acked.count; o++)
-            if (member->acked.seq[o] && strcmp(engine->origins->list[o].region, member->region) == 0)
+            if (member->acked.seq[o] &&
+                (strcmp(engine->origins->list[o].region, member->region) == 0 || !is_current(engine, o)))
                 sk_vv_raise(need, o, member->acked.seq[o]);
     }
     engine->stable_waits = true;

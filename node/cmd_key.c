@@ -7,20 +7,19 @@
 
 #include "node/replica.h"
 
-enum { ROW_BYTES = 16 }; /* what an operation takes beside its row key and value, about */
 
 /* -- DEL, UNLINK, EXISTS, TOUCH, TYPE ------------------------------------------------------------------------------ */
 
 bool sk_key_removal_bytes(sk_ctx *ctx, const sk_key *key, size_t *bytes)
 {
     static const sk_table tables[] = {SK_TABLE_HASH, SK_TABLE_SET};
-    *bytes += key->key.len + ROW_BYTES;
+    *bytes += key->key.len + SK_ROW_BYTES;
     for (int t = 0; t < 2; t++) {
         sk_bytes *members;
         size_t count;
         if ((t == 0 ? key->row.fields : key->row.members) == 0) continue;
         if (!sk_members_list(ctx, tables[t], key->key, &members, &count)) return false;
-        for (size_t i = 0; i < count; i++) *bytes += key->key.len + members[i].len + ROW_BYTES;
+        for (size_t i = 0; i < count; i++) *bytes += key->key.len + members[i].len + SK_ROW_BYTES;
     }
     return true;
 }

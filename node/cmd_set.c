@@ -8,6 +8,7 @@
  * - Members are kept in the order of their bytes. Sets of like sizes are intersected and subtracted by passing over
  *   both side by side; where one is much larger, by looking into it.
  * - The STORE commands know their whole result before their first change. */
+#include "node/cmd_key.h"
 #include "node/collection.h"
 #include "node/sample.h"
 
@@ -377,6 +378,9 @@ static void store_result(sk_ctx *ctx, algebra *compute)
     size_t count;
     sk_key key;
     if (!compute(ctx, 2, ctx->argc - 2, &list, &count)) return;
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) bytes += ctx->argv[1].len + list[i].len + SK_ROW_BYTES;
+    if (!sk_transaction_fits(ctx, bytes)) return;
     if (!sk_key_overwrite(ctx, ctx->argv[1], &key) || !sk_key_remove(ctx, &key, false)) return;
     for (size_t i = 0; i < count; i++)
         if (!add_member(ctx, key.key, list[i])) return;

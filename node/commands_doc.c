@@ -91,7 +91,7 @@ static void add_line(sk_buf *out, const sk_command *parent, const sk_command *co
     add_upper(out, command->name);
     if (command->args[0]) sk_buf_byte(out, ' ');
     add_cell(out, command->args);
-    if (!command->run) sk_buf_printf(out, " subcommand");
+    if (!command->run && !command->args[0]) sk_buf_printf(out, " subcommand");
     sk_buf_printf(out, "` | ");
     add_cell(out, command->summary);
     sk_buf_printf(out, " | %s | ", command->since);

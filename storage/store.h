@@ -15,8 +15,8 @@
  *  3. After a failed commit nothing that came after is committed either: the store refuses writes (sk_store_reap
  *     answers the error) until sk_store_reopen has succeeded, which goes back to what the disk has.
  *
- * Keep it such that a commit may become one append to an ascending log, with rows brought into place later in sorted
- * runs: nobody outside may rely on when a put reaches its place. */
+ * On disk a commit is one append to an ascending log, and rows are brought into place later in sorted runs: nobody
+ * outside may rely on when a put reaches its place. */
 #ifndef SK_STORAGE_STORE_H
 #define SK_STORAGE_STORE_H
 

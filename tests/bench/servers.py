@@ -1,8 +1,8 @@
 """The servers that are measured: started, watched, stopped. And what is asked of the operating system about them.
 
 A server is anything with `name`, `port`, `pid` (None: another machine's), `start()`, `stop()` and `story()`, which says what
-became of it when a measurement failed. Nodes of skerry come from
-tests/e2e/cluster.py, with the settings of deploy/skerry.example.yaml.
+became of it when a measurement failed. Nodes of skerry come from tests/e2e/cluster.py, with the settings of
+deploy/skerry.example.yaml.
 """
 import os
 import re

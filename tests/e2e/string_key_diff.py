@@ -220,7 +220,9 @@ class Comparison(diff.Comparison):
             self.differ(args, ours, theirs)
 
     def watch(self, proto, args):
-        """Something may happen to the watched keys, by this connection or another, before EXEC."""
+        """Something may happen to the watched keys, by this connection or another, before EXEC. What has expired is removed
+        from both first: in skerry that would break the watch."""
+        self.pipeline(proto, [[b"GETEX", key] for key in args[1:]])
         self.same(args, *self.both(proto, args))
         for _ in range(self.rng.randint(0, 3)):
             command = self.maker.simple()

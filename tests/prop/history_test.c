@@ -34,7 +34,7 @@ static bool run(uint64_t seed, const prop_event *events, uint32_t count, sk_buf 
     return holds;
 }
 
-static const prop_test history = {"history", 6000, 110, draw, run, world_tell};
+static const prop_test history = {"history", 2500, 110, draw, run, world_tell};
 
 static void random_histories_follow_the_oracle(void **state)
 {

@@ -213,10 +213,13 @@ static bool continue_multi(sim_client *client, uint32_t number)
     return true;
 }
 
+/* Amnesia: until the region has a new incarnation, and has it on disk. */
 static bool is_mute(sim_region *region)
 {
-    const sk_db *db = &region->replica->db;
-    if (region->mute_own && db->origins.list[db->own].incarnation != region->mute_own) region->mute_own = 0;
+    const sk_replica *replica = region->replica;
+    if (region->mute_own && replica->db.origins.list[replica->db.own].incarnation != region->mute_own &&
+        !replica->db.dirty && replica->sealed_count == 0)
+        region->mute_own = 0;
     return region->mute_own != 0;
 }
 

@@ -350,10 +350,14 @@ static uint64_t load_last(sk_store *store)
     return number_of(store, SK_CF_META, sk_bytes_str("last"), NULL);
 }
 
-/* In a child: goes on from what is there; says on the pipe what is durable, until it is killed. */
-static void load_until_killed(const harness *like, int pipe)
+/* In a process of its own (RocksDB's threads do not live on in a fork): goes on from what is there; says on the pipe what
+ * is durable, until it is killed. Arguments: path, durability, place_bytes, the pipe. */
+static int load_until_killed(char **argv)
 {
-    harness with = *like;
+    harness with = {.on_disk = true, .durability = (sk_durability)atoi(argv[1])};
+    int pipe = atoi(argv[3]);
+    snprintf(with.path, sizeof with.path, "%s", argv[0]);
+    with.options.place_bytes = strtoul(argv[2], NULL, 10);
     sem_init(&with.woken, 0, 0);
     harness_open(&with);
     uint64_t before = load_last(with.store), said = 0;
@@ -373,8 +377,15 @@ static uint64_t kill_at(const harness *with, uint64_t after, uint32_t delay_us)
 {
     int ends[2];
     assert_int_equal(pipe(ends), 0);
+    char durability[8], place_bytes[24], to[8];
+    snprintf(durability, sizeof durability, "%d", (int)with->durability);
+    snprintf(place_bytes, sizeof place_bytes, "%zu", with->options.place_bytes);
+    snprintf(to, sizeof to, "%d", ends[1]);
     pid_t child = fork();
-    if (child == 0) load_until_killed(with, ends[1]);
+    if (child == 0) {
+        execl("/proc/self/exe", "load", with->path, durability, place_bytes, to, (char *)NULL);
+        _exit(5);
+    }
     close(ends[1]);
     uint64_t durable = 0, last = 0, count = 0;
     while (read(ends[0], &durable, sizeof durable) == sizeof durable) {
@@ -746,8 +757,9 @@ static void durable_never_goes_back(void **state)
     harness_end(&with);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 5) return load_until_killed(argv + 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_histories_agree_with_the_model),
         cmocka_unit_test(a_killed_process_leaves_whole_batches_in_order),
