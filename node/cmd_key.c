@@ -7,7 +7,6 @@
 
 #include "node/replica.h"
 
-
 /* -- DEL, UNLINK, EXISTS, TOUCH, TYPE ------------------------------------------------------------------------------ */
 
 bool sk_key_removal_bytes(sk_ctx *ctx, const sk_key *key, size_t *bytes)

@@ -154,18 +154,35 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
     return 0;
 }
 
+/* Records that a row changed. What was known of that change from another sender stays known: whether it left a dead count
+ * there is a matter of what each had seen before. */
+static void add_history(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
+{
+    uint8_t dot_bytes[SK_HISTORY_DOT_BYTES];
+    sk_buf key = {0};
+    sk_bytes value;
+    sk_history_key(dot_bytes, dot.origin, dot.seq);
+    sk_buf_append(&key, dot_bytes, sizeof dot_bytes);
+    sk_buf_bytes(&key, raw);
+    int found = sk_store_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
+    sk_buf_free(&key);
+    if (found < 0) db->failed = found;
+    if (found > 0 && value.len == 1) flags |= value.data[0];
+    sk_db_history_put(db, dot, raw, flags);
+}
+
 /* What a staged row says of the history above our vector. The record of a reset comes with the row that it left a dead
  * count in, too: the rest of the history may come later from another sender, who has forgotten it. */
 static void note_history(sk_db *db, sk_bytes raw, const sk_row *row)
 {
     for (uint32_t i = 0; i < row->count; i++) {
         sk_hlc_observe(&db->clock, row->entries[i].hlc, db->wall_ms);
-        if (!sk_vv_covers(&db->vv, row->entries[i].dot)) sk_db_history_put(db, row->entries[i].dot, raw, 0);
+        if (!sk_vv_covers(&db->vv, row->entries[i].dot)) add_history(db, row->entries[i].dot, raw, 0);
     }
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
         if (!sk_entry_live(entry) && !sk_vv_covers(&db->vv, entry->count.reset_by))
-            sk_db_history_put(db, entry->count.reset_by, raw, SK_HISTORY_DEAD);
+            add_history(db, entry->count.reset_by, raw, SK_HISTORY_DEAD);
     }
 }
 
@@ -217,7 +234,7 @@ static int stage_record(sk_db *db, sk_reader *reader, const sk_origin_map *map, 
     int status = sk_rowkey_parse(raw, &db->scratch, &key);
     if (status) return status;
     /* What we have applied ourselves has its own record, with flags that say what it left here. */
-    if (!dry && !sk_vv_covers(&db->vv, dot)) sk_db_history_put(db, dot, raw, (unsigned)flags);
+    if (!dry && !sk_vv_covers(&db->vv, dot)) add_history(db, dot, raw, (unsigned)flags);
     return 0;
 }
 

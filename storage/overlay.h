@@ -1,4 +1,4 @@
-/* What was put and is not committed yet, laid over what is: shared by both stores.
+/* What was put and is not in its place yet (in memory: not committed), laid over what is: shared by both stores.
  *
  * A batch records its changes in the order in which they came, in an arena of its own; the overlay finds the newest
  * one of each key. Points are found through a hash table, because gets and puts are the hot path. Order is needed by
@@ -79,14 +79,14 @@ void sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_by
 void sk_overlay_remove_range(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to);
 
 typedef enum {
-    SK_OVERLAY_ELSEWHERE, /* no uncommitted change touches the key */
+    SK_OVERLAY_ELSEWHERE, /* no change that it holds touches the key */
     SK_OVERLAY_FOUND,
     SK_OVERLAY_REMOVED,
 } sk_overlay_answer;
 
 /** The hash under which the overlay finds a key; the same in every process. */
 uint64_t sk_overlay_hash(sk_cf cf, sk_bytes key);
-/** The newest uncommitted word on a key with that hash; `value` (borrowed until its batch is recycled) and `number` as
+/** The newest word that it holds on a key with that hash; `value` (borrowed until its batch is recycled) and `number` as
  *  it says. */
 sk_overlay_answer sk_overlay_find(const sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key, sk_bytes *value,
                                   uint64_t *number);

@@ -5,8 +5,8 @@
  * asked for since the hand last passed gets a second chance.
  *
  * Invariants:
- *  1. An entry says what is committed for its key. Its owner tells it of every commit, in order, and clears it when it
- *     cannot (a range removal, a reopen).
+ *  1. An entry says what is in place for its key, unless the overlay has a newer word, which hides it. Its owner tells it
+ *     of the last change of a key to leave the overlay, and clears it when it cannot (a range removal, a reopen).
  *  2. `bytes` is the sum of what the entries take, and at most `max` between calls. */
 #ifndef SK_STORAGE_ROWCACHE_H
 #define SK_STORAGE_ROWCACHE_H

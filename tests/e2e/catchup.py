@@ -166,7 +166,8 @@ def test_links_flap(cluster):
             a.client().execute_command("REGION", "LINK", b.region, "up")
         cluster.wait(lambda: eu.links_up() == 1, "the link is up")
         start = peer(eu, us)["transfer_bytes_out"]
-        cluster.wait(lambda: peer(eu, us)["transfer_bytes_out"] > start or peer(eu, us)["lag"] == 0, "something is sent")
+        cluster.wait(lambda: peer(eu, us)["transfer_bytes_out"] > start or peer(eu, us)["lag"] == 0,
+                     "something is sent")
         eu.client().execute_command("REGION", "LINK", "us", "down")
         written[f"flap:{i}"] = b"again"
         eu.client().set(f"flap:{i}", "again")

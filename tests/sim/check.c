@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* -- what is durable, what is lost ------------------------------------------------------------------------------------------------- */
+/* -- what is durable, what is lost --------------------------------------------------------------------------------- */
 
 void sim_check_durable(sim_region *region, sk_vv *out)
 {
@@ -24,7 +24,7 @@ void sim_check_lost(sim_region *region)
         if (strcmp(oracle->origins[o].region, region->name) == 0) oracle->origins[o].excused = true;
 }
 
-/* -- rows ---------------------------------------------------------------------------------------------------------------------------- */
+/* -- rows ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     sim_region *region;
@@ -44,7 +44,8 @@ static bool same_sum(const sk_entry *entry, const sk_sum *share)
 
 static bool same_entry(const sk_entry *have, sk_dot dot, const sk_entry *want, const sk_sum *share)
 {
-    if (have->kind != want->kind || dot.origin != want->dot.origin || dot.seq != want->dot.seq || have->hlc != want->hlc)
+    if (have->kind != want->kind || dot.origin != want->dot.origin || dot.seq != want->dot.seq ||
+        have->hlc != want->hlc)
         return false;
     switch (have->kind) {
     case SK_ENTRY_VALUE: return sk_bytes_equal(have->value, want->value);
@@ -145,8 +146,8 @@ static int visit_row(void *self, sk_bytes raw, const sk_row *row)
         const sk_entry *entry = &row->entries[i];
         if (!sk_entry_live(entry)) {
             if (!asked && !will_be_stripped(region, raw))
-                sim_fail(region->world, "%s: a dead count at %u:%llu will stay for ever", region->name, entry->dot.origin,
-                         (unsigned long long)entry->dot.seq);
+                sim_fail(region->world, "%s: a dead count at %u:%llu will stay for ever", region->name,
+                         entry->dot.origin, (unsigned long long)entry->dot.seq);
             asked = true;
             continue;
         }
@@ -182,7 +183,7 @@ void sim_check_rows(sim_region *region)
     free(check);
 }
 
-/* -- digests ----------------------------------------------------------------------------------------------------------------------------- */
+/* -- digests ------------------------------------------------------------------------------------------------------- */
 
 static sim_digest_slot *digest_slot(sim_world *world, uint64_t name)
 {
@@ -218,7 +219,7 @@ static void check_digest(sim_region *region)
     }
 }
 
-/* -- vectors ------------------------------------------------------------------------------------------------------------------------------ */
+/* -- vectors ------------------------------------------------------------------------------------------------------- */
 
 static void check_vector(sim_region *region)
 {
@@ -229,7 +230,8 @@ static void check_vector(sim_region *region)
     if (replica->epoch != region->last_epoch) {
         region->last_epoch = replica->epoch;
         world->counts.rollbacks++;
-        if (!sk_vv_at_most(&region->durable, &now)) sim_fail(world, "%s: a rollback loses what was durable", region->name);
+        if (!sk_vv_at_most(&region->durable, &now))
+            sim_fail(world, "%s: a rollback loses what was durable", region->name);
     } else if (!sk_vv_at_most(&region->vv, &now)) {
         sim_fail(world, "%s: its vector runs backwards", region->name);
     }
@@ -277,7 +279,7 @@ void sim_check_region(sim_region *region, bool costly)
     if (!sk_fold_active(&replica->db)) sim_check_rows(region);
 }
 
-/* -- the end ---------------------------------------------------------------------------------------------------------------------------- */
+/* -- the end ------------------------------------------------------------------------------------------------------- */
 
 static bool family_empty(sk_store *store, sk_cf family)
 {

@@ -1,11 +1,11 @@
-/* Clients, and the rule for replies as the node's server has it: a reply leaves when what it rests on is durable, and is
- * void when that was lost before. What a client is told is noted, and must stay true. */
+/* Clients, and the rule for replies as the node's server has it: a reply leaves when what it rests on is durable, and
+ * is void when that was lost before. What a client is told is noted, and must stay true. */
 #include "tests/sim/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* -- replies as bytes ---------------------------------------------------------------------------------------------------------- */
+/* -- replies as bytes ---------------------------------------------------------------------------------------------- */
 
 static bool take_line(sk_bytes *at, sk_bytes *line)
 {
@@ -56,7 +56,7 @@ bool sim_reply_next(sk_bytes *at, sim_reply *reply)
     }
 }
 
-/* -- sessions ------------------------------------------------------------------------------------------------------------------- */
+/* -- sessions ------------------------------------------------------------------------------------------------------ */
 
 static void free_pending(sim_pending *pending)
 {
@@ -106,7 +106,7 @@ void sim_client_disconnect(sim_region *region)
         if (region->clients[i].session) close_session(&region->clients[i]);
 }
 
-/* -- requests --------------------------------------------------------------------------------------------------------------------- */
+/* -- requests ------------------------------------------------------------------------------------------------------ */
 
 /* What is true of a reply at the moment it is made. */
 static void note_made(sim_client *client, sim_pending *pending)
@@ -171,11 +171,13 @@ static void execute(sim_client *client, uint32_t number, sim_request *request, c
     world->counts.writes += pending->wrote.seq != 0;
     note_made(client, pending);
     trace_request(region, number, request, sk_buf_view(&pending->reply));
-    if (expected_count) sim_expect_after(region, expected, expected_count, expected != request, sk_buf_view(&pending->reply));
+    if (expected_count)
+        sim_expect_after(region, expected, expected_count, expected != request, sk_buf_view(&pending->reply));
     sim_region_after(region);
 }
 
-static void send_word(sim_client *client, uint32_t number, const char *word, const sim_request *expected, uint32_t count)
+static void send_word(sim_client *client, uint32_t number, const char *word, const sim_request *expected,
+                      uint32_t count)
 {
     sim_request request = {.argc = 1};
     uint8_t *copy = sk_alloc(strlen(word) + 1);
@@ -243,21 +245,32 @@ void sim_client_step(sim_world *world, uint32_t index, uint32_t number)
     sim_event_push(world, world->now_us + pause, SIM_EVENT_CLIENT, index, number, 0);
 }
 
-/* -- replies leave ------------------------------------------------------------------------------------------------------------------ */
+/* -- replies leave ------------------------------------------------------------------------------------------------- */
 
 /* Errors that a client of this simulator may get. */
 static bool is_expected_error(sk_bytes text)
 {
-    static const char *const known[] = {
-        "CONFLICT ", "WRONGTYPE ", "MISCONF ", "BEHIND ", "EXECABORT ", "ERR value is not an integer",
-        "ERR increment or decrement would overflow", "ERR hash value is not", "ERR value is not a valid float",
-        "ERR increment would produce NaN", "ERR source and destination objects", "ERR no such key", "ERR the disk", "ERR a memory limit"};
+    static const char *const known[] = {"CONFLICT ",
+                                        "WRONGTYPE ",
+                                        "MISCONF ",
+                                        "BEHIND ",
+                                        "EXECABORT ",
+                                        "ERR value is not an integer",
+                                        "ERR increment or decrement would overflow",
+                                        "ERR hash value is not",
+                                        "ERR value is not a valid float",
+                                        "ERR increment would produce NaN",
+                                        "ERR source and destination objects",
+                                        "ERR no such key",
+                                        "ERR the disk",
+                                        "ERR a memory limit"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (sk_bytes_starts(text, sk_bytes_str(known[i]))) return true;
     return false;
 }
 
-/* What a reply shows must be durable: the rows that it is about are, at what is durable now, as they were at what it saw. */
+/* What a reply shows must be durable: the rows that it is about are, at what is durable now, as they were at what it
+ * saw. */
 static void check_read(sim_region *region, const sim_pending *pending)
 {
     sim_world *world = region->world;

@@ -23,8 +23,10 @@ static void draw_graph(sim_config *config, sim_random *random)
         if (shape == 3) connect_regions(config, 0, i);
         if (shape == 4 && i) connect_regions(config, i, (uint32_t)sim_random_below(random, i));
     }
-    for (uint32_t i = 0; shape == 4 && i < regions / 2; i++)
-        connect_regions(config, (uint32_t)sim_random_below(random, regions), (uint32_t)sim_random_below(random, regions));
+    for (uint32_t i = 0; shape == 4 && i < regions / 2; i++) {
+        uint32_t a = (uint32_t)sim_random_below(random, regions); /* not within the call: no order there */
+        connect_regions(config, a, (uint32_t)sim_random_below(random, regions));
+    }
 }
 
 static void draw_limits(sk_engine_limits *limits, sim_random *random)
@@ -64,8 +66,8 @@ void sim_config_draw(sim_config *config, sim_random *random)
     static const uint32_t regions[] = {0, 0, 26, 34, 20, 8, 5, 3, 2, 2};
     config->regions = sim_random_weighted(random, regions, 10);
     draw_graph(config, random);
-    config->durability = sim_random_chance(random, 700) ? SK_DURABILITY_ALWAYS
-                                                        : (sk_durability)sim_random_between(random, 1, 2);
+    config->durability =
+        sim_random_chance(random, 700) ? SK_DURABILITY_ALWAYS : (sk_durability)sim_random_between(random, 1, 2);
     draw_limits(&config->limits, random);
     config->foreign_expiry_ms = sim_random_of(random, 0, 500, 5000);
     draw_faults(config, random);

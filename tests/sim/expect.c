@@ -1,9 +1,9 @@
 /* What a request must do and answer, by a small model of a keyspace without regions.
  *
  * Before a request the model is filled with what the history says this region shows; the request is run on it as plain
- * Redis would; afterwards the history must show just that, and the reply must be the model's. A key that is in conflict,
- * or holds a real number, is unsure (it may even be absent): nothing is asked of it until a request makes it sure again
- * (SET, DEL). */
+ * Redis would; afterwards the history must show just that, and the reply must be the model's. A key that is in
+ * conflict, or holds a real number, is unsure (it may even be absent): nothing is asked of it until a request makes it
+ * sure again (SET, DEL). */
 #include "tests/sim/world.h"
 
 #include "crdt/number.h"
@@ -15,10 +15,10 @@ typedef enum { NONE, STRING, HASH, SET, UNSURE } shape;
 
 typedef struct {
     shape type;
-    sk_buf value;                /* STRING */
-    bool there[SIM_MEMBERS];     /* HASH, SET */
-    bool unsure[SIM_MEMBERS];    /* HASH: a field in conflict */
-    sk_buf fields[SIM_MEMBERS];  /* HASH */
+    sk_buf value;               /* STRING */
+    bool there[SIM_MEMBERS];    /* HASH, SET */
+    bool unsure[SIM_MEMBERS];   /* HASH: a field in conflict */
+    sk_buf fields[SIM_MEMBERS]; /* HASH */
     uint64_t deadline_ms;
 } model_key;
 
@@ -42,7 +42,7 @@ void sim_expect_free(sim_world *world)
     free(expect);
 }
 
-/* -- what the history shows -------------------------------------------------------------------------------------------------------- */
+/* -- what the history shows ---------------------------------------------------------------------------------------- */
 
 static void set_text(sk_buf *buf, sk_bytes text)
 {
@@ -142,7 +142,7 @@ static void show_all(sim_region *region, model_key *keys)
     sk_vv_free(&vv);
 }
 
-/* -- the model ------------------------------------------------------------------------------------------------------------------------ */
+/* -- the model ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     sim_region *region;
@@ -159,10 +159,7 @@ static model_key *key_at(const run *of, uint32_t arg)
     return &of->expect->keys[name.data[1] - '0'];
 }
 
-static uint32_t member_at(const run *of, uint32_t arg)
-{
-    return (uint32_t)(of->request->argv[arg].data[1] - '0');
-}
+static uint32_t member_at(const run *of, uint32_t arg) { return (uint32_t)(of->request->argv[arg].data[1] - '0'); }
 
 static bool arg_is(const run *of, uint32_t arg, const char *word)
 {
@@ -513,12 +510,12 @@ static const struct {
     const char *name;
     void (*run)(run *of);
 } commands[] = {
-    {"GET", run_get},         {"GETDEL", run_get},      {"SET", run_set},         {"APPEND", run_append},
-    {"INCRBY", run_incrby},   {"MSET", run_mset},       {"DEL", run_del},         {"INCRBYFLOAT", run_incrbyfloat},
-    {"SADD", run_sadd},       {"SREM", run_srem},       {"SPOP", run_spop},       {"SMEMBERS", run_smembers},
-    {"HSET", run_hset},       {"HDEL", run_hdel},       {"HINCRBY", run_hincrby}, {"HGETALL", run_hgetall},
-    {"EXISTS", run_exists},   {"PEXPIRE", run_expire},  {"PERSIST", run_persist}, {"RENAME", run_rename},
-    {"COPY", run_rename},     {"FLUSHALL", run_all},    {"SIBLINGS", run_resolve},
+    {"GET", run_get},       {"GETDEL", run_get},     {"SET", run_set},          {"APPEND", run_append},
+    {"INCRBY", run_incrby}, {"MSET", run_mset},      {"DEL", run_del},          {"INCRBYFLOAT", run_incrbyfloat},
+    {"SADD", run_sadd},     {"SREM", run_srem},      {"SPOP", run_spop},        {"SMEMBERS", run_smembers},
+    {"HSET", run_hset},     {"HDEL", run_hdel},      {"HINCRBY", run_hincrby},  {"HGETALL", run_hgetall},
+    {"EXISTS", run_exists}, {"PEXPIRE", run_expire}, {"PERSIST", run_persist},  {"RENAME", run_rename},
+    {"COPY", run_rename},   {"FLUSHALL", run_all},   {"SIBLINGS", run_resolve},
 };
 
 /* Takes one command's reply off the rest. */
@@ -533,7 +530,7 @@ static void run_one(run *of)
         }
 }
 
-/* -- before and after ------------------------------------------------------------------------------------------------------------------- */
+/* -- before and after ---------------------------------------------------------------------------------------------- */
 
 void sim_expect_before(sim_region *region)
 {
@@ -551,7 +548,8 @@ static bool same_key(const model_key *want, const model_key *have)
     for (int m = 0; m < SIM_MEMBERS && want->type != NONE; m++) {
         if (want->there[m] != have->there[m]) return false;
         if (!want->there[m] || want->type == SET || want->unsure[m]) continue;
-        if (have->unsure[m] || !sk_bytes_equal(sk_buf_view(&want->fields[m]), sk_buf_view(&have->fields[m]))) return false;
+        if (have->unsure[m] || !sk_bytes_equal(sk_buf_view(&want->fields[m]), sk_buf_view(&have->fields[m])))
+            return false;
     }
     return true;
 }
@@ -573,7 +571,7 @@ void sim_expect_after(sim_region *region, const sim_request *requests, uint32_t 
     run of = {.region = region, .expect = expect, .reply = &rest};
     const sk_replica *replica = region->replica;
     if (replica->db.failed || replica->store_error) return; /* what it did is void */
-    if (!refused(reply) && reply.len) { /* no reply yet: it waits, and changes nothing */
+    if (!refused(reply) && reply.len) {                     /* no reply yet: it waits, and changes nothing */
         sim_reply head;
         if (exec && sim_reply_next(&rest, &head) && head.kind == SIM_REPLY_NULL) return;
         for (uint32_t i = 0; i < count; i++) {

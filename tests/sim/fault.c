@@ -4,8 +4,9 @@
 
 #include <stdlib.h>
 
-static const char *const names[SIM_FAULT_COUNT] = {"cut",     "stall",   "partition", "flap", "kill",  "power",   "stop",
-                                                   "restore", "amnesia", "disk",      "slow", "clock", "operator"};
+static const char *const names[SIM_FAULT_COUNT] = {"cut",   "stall", "partition", "flap",    "kill",
+                                                   "power", "stop",  "restore",   "amnesia", "disk",
+                                                   "slow",  "clock", "operator"};
 
 static void next_strike(sim_world *world, sim_fault fault)
 {
@@ -45,7 +46,7 @@ static uint32_t any_link(sim_world *world)
     }
 }
 
-/* -- links ---------------------------------------------------------------------------------------------------------------------- */
+/* -- links --------------------------------------------------------------------------------------------------------- */
 
 enum { STALL_FIRST = 1, STALL_SECOND = 2 };
 
@@ -64,7 +65,8 @@ static void unstall(sim_world *world, uint32_t link, uint64_t ends)
 /* Between two groups of regions links go: all of them or some, with a bang or silently. */
 static void partition(sim_world *world)
 {
-    uint32_t regions = world->config.regions, side = (uint32_t)sim_random_between(&world->random, 1, (1u << regions) - 2);
+    uint32_t regions = world->config.regions,
+             side = (uint32_t)sim_random_between(&world->random, 1, (1u << regions) - 2);
     uint32_t permille = (uint32_t)sim_random_of(&world->random, 1000, 1000, 600);
     bool silent = sim_random_chance(&world->random, 400);
     uint64_t until = a_while(world);
@@ -109,7 +111,7 @@ static void operate(sim_world *world, sim_region *region, uint32_t other, bool u
     sim_region_after(region);
 }
 
-/* -- processes and disks ------------------------------------------------------------------------------------------------------------ */
+/* -- processes and disks ------------------------------------------------------------------------------------------- */
 
 static void restart_later(sim_world *world, sim_region *region)
 {
@@ -173,7 +175,9 @@ static void restore(sim_world *world, sim_region *region, bool amnesia)
     else
         world->counts.restores++;
     sim_trace(world, "%s: %s", region->name,
-              amnesia ? "an old copy comes back unnoticed" : fresh ? "a new disk" : "an old copy comes back");
+              amnesia ? "an old copy comes back unnoticed"
+              : fresh ? "a new disk"
+                      : "an old copy comes back");
     restart_later(world, region);
 }
 
@@ -239,7 +243,7 @@ void sim_fault_strike(sim_world *world, sim_fault fault)
     }
 }
 
-/* -- repairs --------------------------------------------------------------------------------------------------------------------------- */
+/* -- repairs ------------------------------------------------------------------------------------------------------- */
 
 static void repair_disk(sim_region *region)
 {

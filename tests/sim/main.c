@@ -15,9 +15,9 @@ enum { JOBS_MAX = 64, SEEDS_FILE_MAX = 4096, STUCK_S = 600, TWICE_EVERY = 40 };
 
 /* What the worker processes share. */
 typedef struct {
-    uint64_t next;             /* index of the next seed to hand out */
+    uint64_t next; /* index of the next seed to hand out */
     uint64_t passed, failed;
-    uint64_t at[JOBS_MAX];     /* the seed that each is at */
+    uint64_t at[JOBS_MAX]; /* the seed that each is at */
     sim_counts counts[JOBS_MAX];
 } board;
 
@@ -47,7 +47,7 @@ static const char usage[] =
     "  --hash        print the hash of each seed's trace\n"
     "  --twice       run every seed twice and compare the hashes (otherwise: one seed in 40)\n";
 
-/* -- reports of a process that dies --------------------------------------------------------------------------------------------- */
+/* -- reports of a process that dies -------------------------------------------------------------------------------- */
 
 static void on_abort(int number)
 {
@@ -75,7 +75,7 @@ static void watch_over_death(void)
         signal(SIGSEGV, on_abort);
 }
 
-/* -- running ---------------------------------------------------------------------------------------------------------------------- */
+/* -- running ------------------------------------------------------------------------------------------------------- */
 
 static uint64_t seed_at(const job *todo, uint64_t index)
 {
@@ -133,10 +133,11 @@ static void summary(const job *todo, const board *shared)
            "%llu duplicates\n",
            N(messages), N(transfers), N(transfers_everything), N(transfers_resumed), N(transfers_ended), N(resends),
            N(duplicates));
-    printf("faults: %llu cuts, %llu partitions, %llu kills, %llu power losses, %llu stops, %llu restores, %llu amnesias, "
-           "%llu disk failures, %llu clock jumps; %llu rollbacks, %llu dots reused\n",
-           N(cuts), N(partitions), N(kills), N(power_losses), N(stops), N(restores), N(amnesias), N(disk_failures),
-           N(clock_jumps), N(rollbacks), N(dots_reused));
+    printf(
+        "faults: %llu cuts, %llu partitions, %llu kills, %llu power losses, %llu stops, %llu restores, %llu amnesias, "
+        "%llu disk failures, %llu clock jumps; %llu rollbacks, %llu dots reused\n",
+        N(cuts), N(partitions), N(kills), N(power_losses), N(stops), N(restores), N(amnesias), N(disk_failures),
+        N(clock_jumps), N(rollbacks), N(dots_reused));
     printf("checks: %llu of all rows, %llu replies against the model, %llu reads for durability, %llu WAIT, %llu "
            "SESSION AFTER; %llu conflicts refused, %llu keys expired\n",
            N(checks), N(replies_checked), N(reads_checked), N(waits), N(tokens), N(conflicts), N(expired));
@@ -172,7 +173,7 @@ static int run_all(const job *todo)
     return shared->failed ? 1 : 0;
 }
 
-/* -- arguments ---------------------------------------------------------------------------------------------------------------------- */
+/* -- arguments ----------------------------------------------------------------------------------------------------- */
 
 static bool read_seeds(job *todo)
 {

@@ -1,5 +1,5 @@
-/* Links. A session is like a TCP connection: messages arrive in order and unharmed or not at all; when it breaks, what is
- * under way is lost in both directions, and each end notices in its own time. */
+/* Links. A session is like a TCP connection: messages arrive in order and unharmed or not at all; when it breaks, what
+ * is under way is lost in both directions, and each end notices in its own time. */
 #include "gossip/message.h"
 #include "tests/sim/world.h"
 
@@ -38,7 +38,7 @@ uint32_t sim_network_link(const sim_world *world, uint32_t a, uint32_t b)
     return a < b ? a * SIM_REGIONS_MAX + b : b * SIM_REGIONS_MAX + a;
 }
 
-/* -- messages ------------------------------------------------------------------------------------------------------------------ */
+/* -- messages ------------------------------------------------------------------------------------------------------ */
 
 void sim_network_send(sim_world *world, uint32_t from, uint32_t to, sk_bytes bytes)
 {
@@ -131,7 +131,7 @@ void sim_network_message(sim_world *world, const sim_event *event)
         deliver(world, link, event->b);
 }
 
-/* -- sessions -------------------------------------------------------------------------------------------------------------------- */
+/* -- sessions ------------------------------------------------------------------------------------------------------ */
 
 static bool may_connect(const sim_world *world, const sim_link *link)
 {
@@ -163,7 +163,8 @@ void sim_network_connect(sim_world *world, const sim_event *event)
     link->session++;
     link->dead = false;
     link->up[0] = link->up[1] = true;
-    sim_trace(world, "%s and %s are linked", world->regions[link->region[0]].name, world->regions[link->region[1]].name);
+    sim_trace(world, "%s and %s are linked", world->regions[link->region[0]].name,
+              world->regions[link->region[1]].name);
     uint32_t first = (uint32_t)sim_random_below(&world->random, 2);
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t end = first ^ i;
@@ -261,7 +262,7 @@ void sim_network_gone(sim_world *world, uint32_t region)
     }
 }
 
-/* -- what faults do ---------------------------------------------------------------------------------------------------------------- */
+/* -- what faults do ------------------------------------------------------------------------------------------------ */
 
 void sim_network_block(sim_world *world, uint32_t index)
 {
@@ -274,10 +275,7 @@ void sim_network_unblock(sim_world *world, uint32_t index)
     if (--world->links[index].blocks == 0) dial(world, index);
 }
 
-void sim_network_stall(sim_world *world, uint32_t index, uint32_t end)
-{
-    world->links[index].to[end].stalls++;
-}
+void sim_network_stall(sim_world *world, uint32_t index, uint32_t end) { world->links[index].to[end].stalls++; }
 
 void sim_network_unstall(sim_world *world, uint32_t index, uint32_t end)
 {

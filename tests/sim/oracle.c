@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* -- origins and rows -------------------------------------------------------------------------------------------------- */
+/* -- origins and rows ---------------------------------------------------------------------------------------------- */
 
 uint32_t sim_oracle_origin(sim_oracle *oracle, const sk_origin *origin)
 {
@@ -67,7 +67,7 @@ static uint32_t add_row(sim_oracle *oracle, sk_bytes raw)
     return oracle->row_count - 1;
 }
 
-/* -- dropping what never happened ---------------------------------------------------------------------------------------- */
+/* -- dropping what never happened ---------------------------------------------------------------------------------- */
 
 static void free_txn(sim_txn *txn)
 {
@@ -128,7 +128,7 @@ void sim_oracle_free(sim_oracle *oracle)
     *oracle = (sim_oracle){0};
 }
 
-/* -- recording ------------------------------------------------------------------------------------------------------------- */
+/* -- recording ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     sim_oracle *oracle;
@@ -167,8 +167,7 @@ static bool lists_reset(const numbering *to, const sk_op *op, const sim_op *incr
 {
     for (uint32_t i = 0; i < op->reset_count; i++)
         if (canonical(to, op->resets[i].dot.origin) == increment->txn->dot.origin &&
-            op->resets[i].epoch == increment->content.count.epoch &&
-            op->resets[i].dot.seq >= increment->txn->dot.seq)
+            op->resets[i].epoch == increment->content.count.epoch && op->resets[i].dot.seq >= increment->txn->dot.seq)
             return true;
     return false;
 }
@@ -186,8 +185,7 @@ static void mark_removed(const numbering *to, const sk_op *op, const sim_txn *by
                      (unsigned long long)dot.seq);
         if (listed || (op->forgets_content && seen)) add_remover(earlier, SK_CLASS_CONTENT, by);
     }
-    if (earlier->has_deadline &&
-        ((op->forgets_deadlines && seen) || lists_removed(to, op, dot, SK_CLASS_DEADLINE)))
+    if (earlier->has_deadline && ((op->forgets_deadlines && seen) || lists_removed(to, op, dot, SK_CLASS_DEADLINE)))
         add_remover(earlier, SK_CLASS_DEADLINE, by);
 }
 
@@ -300,7 +298,7 @@ const sim_txn *sim_oracle_record(sim_oracle *oracle, const sk_txn *txn, const ui
     return made;
 }
 
-/* -- asking ------------------------------------------------------------------------------------------------------------------ */
+/* -- asking -------------------------------------------------------------------------------------------------------- */
 
 static bool removed(const sim_op *op, sk_entry_class class, const sk_vv *vv)
 {

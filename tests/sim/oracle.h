@@ -49,8 +49,8 @@ typedef struct {
 } sim_origin;
 
 typedef struct {
-    sk_bytes raw;  /* owned */
-    sim_op **ops;  /* owned array; in the order of recording */
+    sk_bytes raw; /* owned */
+    sim_op **ops; /* owned array; in the order of recording */
     uint32_t count, room;
     uint64_t mark; /* scratch of whoever goes over all rows */
 } sim_row;
@@ -71,13 +71,14 @@ void sim_oracle_free(sim_oracle *oracle);
 /** The canonical number of an origin. */
 uint32_t sim_oracle_origin(sim_oracle *oracle, const sk_origin *origin);
 /** Records a local transaction; `map` has the canonical number of each of the node's origins. Sets `error` when it
- *  breaks a rule by itself: a gap in its origin's sequence, a dependency that does not exist, a dot that was acknowledged
- *  before, a reset of what it had not seen. */
+ *  breaks a rule by itself: a gap in its origin's sequence, a dependency that does not exist, a dot that was
+ * acknowledged before, a reset of what it had not seen. */
 const sim_txn *sim_oracle_record(sim_oracle *oracle, const sk_txn *txn, const uint32_t *map, uint32_t map_count);
 /** The row of that key, or NULL. */
 sim_row *sim_oracle_row(sim_oracle *oracle, sk_bytes raw);
 
-/* What one row must hold. Entries as in a stored row, in canonical numbers, dead counts left out; at most SIM_ENTRIES_MAX. */
+/* What one row must hold. Entries as in a stored row, in canonical numbers, dead counts left out; at most
+ * SIM_ENTRIES_MAX. */
 enum { SIM_ENTRIES_MAX = 512 };
 typedef struct {
     sk_entry entries[SIM_ENTRIES_MAX]; /* values borrowed from the oracle */

@@ -8,10 +8,7 @@ static uint64_t splitmix(uint64_t *state)
     return z ^ z >> 31;
 }
 
-static uint64_t rotate(uint64_t bits, int by)
-{
-    return bits << by | bits >> (64 - by);
-}
+static uint64_t rotate(uint64_t bits, int by) { return bits << by | bits >> (64 - by); }
 
 void sim_random_seed(sim_random *random, uint64_t seed)
 {
@@ -41,10 +38,7 @@ uint64_t sim_random_between(sim_random *random, uint64_t low, uint64_t high)
     return low + sim_random_below(random, high - low + 1);
 }
 
-bool sim_random_chance(sim_random *random, uint32_t permille)
-{
-    return sim_random_below(random, 1000) < permille;
-}
+bool sim_random_chance(sim_random *random, uint32_t permille) { return sim_random_below(random, 1000) < permille; }
 
 uint64_t sim_random_delay(sim_random *random, uint64_t mean)
 {

@@ -24,7 +24,7 @@ uint64_t sim_random_delay(sim_random *random, uint64_t mean);
 /** An index below `count`, index i as often as weights[i] says. Not all weights are 0. */
 uint32_t sim_random_weighted(sim_random *random, const uint32_t *weights, uint32_t count);
 /** One of the listed numbers. */
-#define sim_random_of(random, ...)                                                                                      \
+#define sim_random_of(random, ...)                                                                                     \
     (((const uint64_t[]){__VA_ARGS__})[sim_random_below(random, sizeof((const uint64_t[]){__VA_ARGS__}) / 8)])
 
 #endif

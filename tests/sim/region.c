@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* -- what the replica asks of its owner ------------------------------------------------------------------------------------ */
+/* -- what the replica asks of its owner ---------------------------------------------------------------------------- */
 
 static void host_send(void *self, uint32_t peer, sk_bytes message)
 {
@@ -48,12 +48,9 @@ static void host_audit(void *self, const sk_txn *txn)
     world->counts.transactions++;
 }
 
-static bool host_writable(void *self)
-{
-    return !((sim_region *)self)->nearly_full;
-}
+static bool host_writable(void *self) { return !((sim_region *)self)->nearly_full; }
 
-/* -- life ---------------------------------------------------------------------------------------------------------------------- */
+/* -- life ---------------------------------------------------------------------------------------------------------- */
 
 void sim_region_init(sim_world *world, uint32_t index)
 {
@@ -146,8 +143,8 @@ void sim_region_start(sim_region *region)
         sim_client_connect(region);
         for (uint32_t i = 0; i < world->config.regions; i++)
             if (i != region->index && world->config.graph[region->index][i])
-                world->links[sim_network_link(world, region->index, i)]
-                    .refused[region->index > i] = false; /* an operator's word does not outlive the process */
+                world->links[sim_network_link(world, region->index, i)].refused[region->index > i] =
+                    false; /* an operator's word does not outlive the process */
         sim_network_dial(world, region->index);
         sim_region_after(region);
     }
@@ -205,7 +202,7 @@ void sim_region_stop(sim_region *region)
     world->counts.stops++;
 }
 
-/* -- the loop -------------------------------------------------------------------------------------------------------------------- */
+/* -- the loop ------------------------------------------------------------------------------------------------------ */
 
 static void start_disk(sim_region *region)
 {
@@ -244,12 +241,13 @@ void sim_region_after(sim_region *region)
     if (!region->replica) return;
     if (region->replica->epoch != region->last_epoch) region->map_count = 0; /* numbers may mean other origins now */
     region->dirty = true;
-    bool sampled = sim_random_chance(&world->random, world->config.check_permille); /* drawn also where all are asked for */
+    bool sampled =
+        sim_random_chance(&world->random, world->config.check_permille); /* drawn also where all are asked for */
     sim_check_region(region, sampled || world->options->check_all);
     if (!region->turn_pending && (region->replica->db.dirty || region->replica->more_to_do)) {
         region->turn_pending = true;
-        sim_event_push(world, world->now_us + sim_random_below(&world->random, world->config.turn_us),
-                       SIM_EVENT_TURN, region->index, (uint32_t)region->run, 0);
+        sim_event_push(world, world->now_us + sim_random_below(&world->random, world->config.turn_us), SIM_EVENT_TURN,
+                       region->index, (uint32_t)region->run, 0);
     }
     start_disk(region);
     sim_client_release(region);
@@ -304,7 +302,7 @@ void sim_region_sync_tick(sim_region *region)
     sim_event_push(world, world->now_us + world->config.sync_us, SIM_EVENT_SYNC_TICK, region->index, 0, 0);
 }
 
-/* -- numbers ------------------------------------------------------------------------------------------------------------------------ */
+/* -- numbers ------------------------------------------------------------------------------------------------------- */
 
 void sim_region_canonical(sim_region *region, const sk_vv *vv, sk_vv *out)
 {

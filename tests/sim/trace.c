@@ -66,8 +66,7 @@ void sim_report(const sim_world *world, const char *what)
             config->graph_name ? config->graph_name : "", (unsigned long long)world->counts.events,
             (unsigned long long)sim_now_ms(world), world->healing ? " (healing)" : "");
     uint64_t first = world->trace_count > SIM_TRACE_LINES ? world->trace_count - SIM_TRACE_LINES : 0;
-    for (uint64_t i = first; i < world->trace_count; i++)
-        fprintf(stderr, "  %s\n", world->trace[i % SIM_TRACE_LINES]);
+    for (uint64_t i = first; i < world->trace_count; i++) fprintf(stderr, "  %s\n", world->trace[i % SIM_TRACE_LINES]);
     for (uint32_t i = 0; i < config->regions; i++) print_region(&world->regions[i]);
     fprintf(stderr, "seed %llu: %s\nreplay with: %s --seed %llu --trace%s\n", (unsigned long long)world->seed, what,
             world->options->program, (unsigned long long)world->seed, world->options->check_all ? " --check all" : "");

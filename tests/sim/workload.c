@@ -23,7 +23,7 @@ typedef struct {
     void (*make)(const draw *of);
 } kind;
 
-/* -- requests and their arguments --------------------------------------------------------------------------------------------------- */
+/* -- requests and their arguments ---------------------------------------------------------------------------------- */
 
 static void add_bytes(const draw *of, sk_bytes bytes)
 {
@@ -51,15 +51,9 @@ void sim_request_free(sim_request *request)
     request->argc = 0;
 }
 
-static uint64_t below(const draw *of, uint64_t end)
-{
-    return sim_random_below(&of->world->random, end);
-}
+static uint64_t below(const draw *of, uint64_t end) { return sim_random_below(&of->world->random, end); }
 
-static bool chance(const draw *of, uint32_t permille)
-{
-    return sim_random_chance(&of->world->random, permille);
-}
+static bool chance(const draw *of, uint32_t permille) { return sim_random_chance(&of->world->random, permille); }
 
 /* Keys 0 and 4 are strings, 1 and 5 numbers, 2 and 6 hashes, 3 and 7 sets; now and then any other. */
 static void add_key(const draw *of, key_use use)
@@ -93,7 +87,7 @@ static void add_milliseconds(const draw *of)
     add(of, "%llu", (unsigned long long)sim_random_of(&of->world->random, 1, 200, 1500, 4000, 60000));
 }
 
-/* -- strings and numbers --------------------------------------------------------------------------------------------------------------- */
+/* -- strings and numbers ------------------------------------------------------------------------------------------- */
 
 static void make_get(const draw *of)
 {
@@ -179,7 +173,7 @@ static void make_mset(const draw *of)
     }
 }
 
-/* -- hashes and sets ------------------------------------------------------------------------------------------------------------------- */
+/* -- hashes and sets ----------------------------------------------------------------------------------------------- */
 
 static void make_members(const draw *of, const char *name, key_use use, char letter, bool values)
 {
@@ -195,25 +189,13 @@ static void make_members(const draw *of, const char *name, key_use use, char let
     }
 }
 
-static void make_sadd(const draw *of)
-{
-    make_members(of, "SADD", SET_KEY, 'm', false);
-}
+static void make_sadd(const draw *of) { make_members(of, "SADD", SET_KEY, 'm', false); }
 
-static void make_srem(const draw *of)
-{
-    make_members(of, "SREM", SET_KEY, 'm', false);
-}
+static void make_srem(const draw *of) { make_members(of, "SREM", SET_KEY, 'm', false); }
 
-static void make_hset(const draw *of)
-{
-    make_members(of, "HSET", HASH_KEY, 'f', true);
-}
+static void make_hset(const draw *of) { make_members(of, "HSET", HASH_KEY, 'f', true); }
 
-static void make_hdel(const draw *of)
-{
-    make_members(of, "HDEL", HASH_KEY, 'f', false);
-}
+static void make_hdel(const draw *of) { make_members(of, "HDEL", HASH_KEY, 'f', false); }
 
 static void make_hincrby(const draw *of)
 {
@@ -229,27 +211,15 @@ static void make_of_key(const draw *of, const char *name, key_use use)
     add_key(of, use);
 }
 
-static void make_spop(const draw *of)
-{
-    make_of_key(of, "SPOP", SET_KEY);
-}
+static void make_spop(const draw *of) { make_of_key(of, "SPOP", SET_KEY); }
 
-static void make_smembers(const draw *of)
-{
-    make_of_key(of, "SMEMBERS", SET_KEY);
-}
+static void make_smembers(const draw *of) { make_of_key(of, "SMEMBERS", SET_KEY); }
 
-static void make_hgetall(const draw *of)
-{
-    make_of_key(of, "HGETALL", HASH_KEY);
-}
+static void make_hgetall(const draw *of) { make_of_key(of, "HGETALL", HASH_KEY); }
 
-static void make_exists(const draw *of)
-{
-    make_of_key(of, "EXISTS", SOME_KEY);
-}
+static void make_exists(const draw *of) { make_of_key(of, "EXISTS", SOME_KEY); }
 
-/* -- keys -------------------------------------------------------------------------------------------------------------------------------- */
+/* -- keys ---------------------------------------------------------------------------------------------------------- */
 
 static void make_expire(const draw *of)
 {
@@ -258,10 +228,7 @@ static void make_expire(const draw *of)
     if (chance(of, 200)) add(of, chance(of, 500) ? "NX" : "GT");
 }
 
-static void make_persist(const draw *of)
-{
-    make_of_key(of, "PERSIST", SOME_KEY);
-}
+static void make_persist(const draw *of) { make_of_key(of, "PERSIST", SOME_KEY); }
 
 static void make_rename(const draw *of)
 {
@@ -271,12 +238,9 @@ static void make_rename(const draw *of)
     if (of->out->argv[0].data[0] == 'C') add(of, "REPLACE");
 }
 
-static void make_flushall(const draw *of)
-{
-    add(of, "FLUSHALL");
-}
+static void make_flushall(const draw *of) { add(of, "FLUSHALL"); }
 
-/* -- conflicts and sessions ------------------------------------------------------------------------------------------------------------------ */
+/* -- conflicts and sessions ---------------------------------------------------------------------------------------- */
 
 static void make_siblings(const draw *of)
 {
@@ -360,10 +324,7 @@ static void make_after(const draw *of)
     sk_vv_copy(&of->out->after, &token->vv);
 }
 
-static void make_digest(const draw *of)
-{
-    add(of, "DIGEST");
-}
+static void make_digest(const draw *of) { add(of, "DIGEST"); }
 
 static void make_multi(const draw *of);
 
@@ -421,7 +382,7 @@ static void make_multi(const draw *of)
     if (all == 0) make_get(of);
 }
 
-/* -- the workload -------------------------------------------------------------------------------------------------------------------------- */
+/* -- the workload -------------------------------------------------------------------------------------------------- */
 
 void sim_workload_init(sim_world *world)
 {

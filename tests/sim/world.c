@@ -23,7 +23,8 @@ static void begin(sim_world *world)
         if (config->durability != SK_DURABILITY_ALWAYS)
             sim_event_push(world, config->sync_us, SIM_EVENT_SYNC_TICK, i, 0, 0);
         for (uint32_t k = 0; k < config->clients; k++)
-            sim_event_push(world, 100000 + sim_random_delay(&world->random, config->think_us), SIM_EVENT_CLIENT, i, k, 0);
+            sim_event_push(world, 100000 + sim_random_delay(&world->random, config->think_us), SIM_EVENT_CLIENT, i, k,
+                           0);
     }
     sim_fault_init(world);
     sim_event_push(world, config->chaos_us, SIM_EVENT_LOOK, 0, 0, 0);

@@ -38,22 +38,22 @@ enum {
 typedef struct sim_world sim_world;
 typedef struct sim_region sim_region;
 
-/* -- events --------------------------------------------------------------------------------------------------------------- */
+/* -- events -------------------------------------------------------------------------------------------------------- */
 
 typedef enum {
-    SIM_EVENT_TIMER,   /* a: region */
-    SIM_EVENT_TURN,    /* a: region, b: its run */
-    SIM_EVENT_WRITTEN, /* a: region, b: its run, n: batch. The operating system has it */
-    SIM_EVENT_SYNCED,  /* likewise: the disk has it */
+    SIM_EVENT_TIMER,     /* a: region */
+    SIM_EVENT_TURN,      /* a: region, b: its run */
+    SIM_EVENT_WRITTEN,   /* a: region, b: its run, n: batch. The operating system has it */
+    SIM_EVENT_SYNCED,    /* likewise: the disk has it */
     SIM_EVENT_SYNC_TICK, /* a: region. Under `interval` and `os`: a sync of all that is written */
-    SIM_EVENT_MESSAGE, /* a: link, b: the end that it comes to, n: session */
-    SIM_EVENT_CONNECT, /* a: link */
-    SIM_EVENT_CLOSED,  /* a: link, b: the end that notices, n: session */
-    SIM_EVENT_CLIENT,  /* a: region, b: client: it makes its next request */
-    SIM_EVENT_START,   /* a: region */
-    SIM_EVENT_FAULT,   /* a: which kind strikes */
-    SIM_EVENT_REPAIR,  /* a: which kind is over, b, n: of what */
-    SIM_EVENT_LOOK,    /* healing: is everything as it must be? */
+    SIM_EVENT_MESSAGE,   /* a: link, b: the end that it comes to, n: session */
+    SIM_EVENT_CONNECT,   /* a: link */
+    SIM_EVENT_CLOSED,    /* a: link, b: the end that notices, n: session */
+    SIM_EVENT_CLIENT,    /* a: region, b: client: it makes its next request */
+    SIM_EVENT_START,     /* a: region */
+    SIM_EVENT_FAULT,     /* a: which kind strikes */
+    SIM_EVENT_REPAIR,    /* a: which kind is over, b, n: of what */
+    SIM_EVENT_LOOK,      /* healing: is everything as it must be? */
 } sim_event_kind;
 
 typedef struct {
@@ -73,7 +73,7 @@ void sim_event_push(sim_world *world, uint64_t at_us, sim_event_kind kind, uint3
 /** False when there are none. */
 bool sim_event_pop(sim_world *world, sim_event *event);
 
-/* -- what a seed draws -------------------------------------------------------------------------------------------------------- */
+/* -- what a seed draws --------------------------------------------------------------------------------------------- */
 
 typedef enum {
     SIM_FAULT_CUT,       /* a link's session breaks */
@@ -102,7 +102,7 @@ typedef struct {
     uint32_t faults; /* bit per sim_fault */
     uint64_t fault_mean_us[SIM_FAULT_COUNT];
     uint64_t chaos_us;
-    uint64_t delay_us, delay_tail_us; /* of a message: base, and at most so much more */
+    uint64_t delay_us, delay_tail_us;   /* of a message: base, and at most so much more */
     uint64_t turn_us, disk_us, sync_us; /* means */
     uint32_t clients, keys;
     uint64_t think_us;
@@ -113,7 +113,7 @@ typedef struct {
 
 void sim_config_draw(sim_config *config, sim_random *random);
 
-/* -- network -------------------------------------------------------------------------------------------------------------------- */
+/* -- network ------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     uint8_t *data; /* owned */
@@ -133,7 +133,7 @@ typedef struct {
     uint32_t region[2];
     bool exists;
     bool up[2];
-    bool dead;        /* what is sent is lost; an end that is up will notice */
+    bool dead; /* what is sent is lost; an end that is up will notice */
     bool connecting;
     uint64_t session; /* the number of the one there is, or was last */
     uint32_t blocks;  /* reasons for there being none */
@@ -165,7 +165,7 @@ void sim_network_gone(sim_world *world, uint32_t region);
 /** Tries to connect, soon, what is not connected and may be. */
 void sim_network_dial(sim_world *world, uint32_t region);
 
-/* -- clients ---------------------------------------------------------------------------------------------------------------------- */
+/* -- clients ------------------------------------------------------------------------------------------------------- */
 
 enum { SIM_ARGS_MAX = 12, SIM_QUEUE_MAX = 5 };
 
@@ -184,25 +184,25 @@ typedef struct {
     sk_buf reply;
     uint64_t hold, epoch;
     bool blocked;
-    sk_vv saw;      /* canonical: the region's vector when the reply was made; owned */
-    sk_dot wrote;   /* canonical; seq 0: nothing */
+    sk_vv saw;         /* canonical: the region's vector when the reply was made; owned */
+    sk_dot wrote;      /* canonical; seq 0: nothing */
     sk_dot last_write; /* WAIT: the client's, canonical */
 } sim_pending;
 
 typedef struct {
     sim_region *region;
-    sk_client *session; /* NULL while the region is down */
+    sk_client *session;   /* NULL while the region is down */
     sim_pending *pending; /* owned */
     uint32_t pending_count;
     sim_request queued[SIM_QUEUE_MAX]; /* a MULTI being sent: its commands */
     uint32_t queued_count;
-    uint32_t queued_sent;              /* 0: nothing; 1: MULTI; then one more for each command */
+    uint32_t queued_sent; /* 0: nothing; 1: MULTI; then one more for each command */
 } sim_client;
 
 /* A token or context that some client got: others may use it, anywhere. */
 typedef struct {
     sk_buf text;
-    sk_vv vv;  /* canonical */
+    sk_vv vv;          /* canonical */
     sk_buf key, field; /* of a context; an empty field: none */
 } sim_note;
 
@@ -224,7 +224,14 @@ void sim_workload_free(sim_world *world);
 void sim_workload_note(sim_world *world, const sim_request *request, sk_bytes text, const sk_vv *vv);
 
 /* A reply, parsed: enough of RESP2 for what clients here ask. */
-typedef enum { SIM_REPLY_NULL, SIM_REPLY_INT, SIM_REPLY_TEXT, SIM_REPLY_STATUS, SIM_REPLY_ERROR, SIM_REPLY_ARRAY } sim_reply_kind;
+typedef enum {
+    SIM_REPLY_NULL,
+    SIM_REPLY_INT,
+    SIM_REPLY_TEXT,
+    SIM_REPLY_STATUS,
+    SIM_REPLY_ERROR,
+    SIM_REPLY_ARRAY
+} sim_reply_kind;
 typedef struct {
     sim_reply_kind kind;
     int64_t number; /* INT; ARRAY: its count */
@@ -233,7 +240,7 @@ typedef struct {
 /** Takes the next element off `at`; the elements of an array follow one by one. False if it is not RESP. */
 bool sim_reply_next(sk_bytes *at, sim_reply *reply);
 
-/* -- what a reply must be ------------------------------------------------------------------------------------------------------- */
+/* -- what a reply must be ------------------------------------------------------------------------------------------ */
 
 /** A client is about to make a request: what the keyspace shows. */
 void sim_expect_before(sim_region *region);
@@ -241,7 +248,7 @@ void sim_expect_before(sim_region *region);
 void sim_expect_after(sim_region *region, const sim_request *requests, uint32_t count, bool exec, sk_bytes reply);
 void sim_expect_free(sim_world *world);
 
-/* -- regions ------------------------------------------------------------------------------------------------------------------------ */
+/* -- regions ------------------------------------------------------------------------------------------------------- */
 
 struct sim_region {
     sim_world *world;
@@ -250,38 +257,38 @@ struct sim_region {
     const char *peers[SIM_REGIONS_MAX];
     uint32_t peer_region[SIM_REGIONS_MAX]; /* peer index -> region */
     uint32_t region_peer[SIM_REGIONS_MAX]; /* region -> peer index */
-    sk_store *store;      /* always there: the disk */
-    sk_replica *replica;  /* NULL: the process is down */
-    uint64_t run;         /* counts starts */
+    sk_store *store;                       /* always there: the disk */
+    sk_replica *replica;                   /* NULL: the process is down */
+    uint64_t run;                          /* counts starts */
     char life[24];
     uint64_t lives;
-    bool new_life;        /* at the next start */
+    bool new_life; /* at the next start */
     int64_t wall_offset_ms;
     sim_client clients[SIM_CLIENTS_MAX];
 
-    uint64_t timer_us;    /* when the pending TIMER event is; UINT64_MAX: none */
-    uint32_t spins;       /* times in a row that it wanted to be called at once */
+    uint64_t timer_us; /* when the pending TIMER event is; UINT64_MAX: none */
+    uint32_t spins;    /* times in a row that it wanted to be called at once */
     bool turn_pending;
-    uint64_t disk_upto;   /* the batch that the disk is busy with, or was last */
+    uint64_t disk_upto; /* the batch that the disk is busy with, or was last */
     bool disk_busy;
-    int disk_error;       /* what commits fail with; 0: they do not */
+    int disk_error; /* what commits fail with; 0: they do not */
     bool nearly_full;
-    uint64_t slow;        /* the disk takes so many times as long */
+    uint64_t slow; /* the disk takes so many times as long */
     uint64_t last_epoch;
 
-    sk_store *copy;       /* a backup; NULL: none */
+    sk_store *copy;                  /* a backup; NULL: none */
     uint64_t copied_own, copied_seq; /* when it was made: the incarnation, and how far it had come at least */
-    uint64_t mute_own;    /* amnesia: clients wait while the region's incarnation is this one; 0: they do not */
+    uint64_t mute_own; /* amnesia: clients wait while the region's incarnation is this one; 0: they do not */
 
     /* what the checks remember */
-    uint32_t *map;        /* owned; its origin numbers to canonical ones */
+    uint32_t *map; /* owned; its origin numbers to canonical ones */
     uint32_t map_count;
-    sk_vv vv;             /* canonical, as of the last check */
-    sk_vv at_least;       /* canonical: what must be there after a start or a rollback */
-    sk_vv durable;        /* canonical: durable in the last run, as far as it was known */
-    uint64_t losses;      /* times that something durable or committed was lost here */
-    bool dirty;           /* something happened since the costly checks */
-    sk_dot last_txn;      /* canonical; of the last local transaction; seq 0: none since it was zeroed */
+    sk_vv vv;        /* canonical, as of the last check */
+    sk_vv at_least;  /* canonical: what must be there after a start or a rollback */
+    sk_vv durable;   /* canonical: durable in the last run, as far as it was known */
+    uint64_t losses; /* times that something durable or committed was lost here */
+    bool dirty;      /* something happened since the costly checks */
+    sk_dot last_txn; /* canonical; of the last local transaction; seq 0: none since it was zeroed */
 };
 
 void sim_region_init(sim_world *world, uint32_t index);
@@ -301,12 +308,9 @@ void sim_region_sync_tick(sim_region *region);
 uint64_t sim_region_wall_ms(const sim_region *region);
 /** Brings `map` up to date, and makes a vector canonical (over `out`). */
 void sim_region_canonical(sim_region *region, const sk_vv *vv, sk_vv *out);
-static inline bool sim_region_up(const sim_region *region)
-{
-    return region->replica != NULL;
-}
+static inline bool sim_region_up(const sim_region *region) { return region->replica != NULL; }
 
-/* -- faults ---------------------------------------------------------------------------------------------------------------------------- */
+/* -- faults -------------------------------------------------------------------------------------------------------- */
 
 void sim_fault_init(sim_world *world);
 void sim_fault_strike(sim_world *world, sim_fault fault);
@@ -314,7 +318,7 @@ void sim_fault_repair(sim_world *world, const sim_event *event);
 /** Everything that is broken is repaired, and nothing breaks any more. */
 void sim_fault_heal(sim_world *world);
 
-/* -- checks --------------------------------------------------------------------------------------------------------------------------- */
+/* -- checks -------------------------------------------------------------------------------------------------------- */
 
 /** What must hold after every event at this region; `costly`: rows against the oracle, everything derived. */
 void sim_check_region(sim_region *region, bool costly);
@@ -329,7 +333,7 @@ void sim_check_lost(sim_region *region);
 /** The vector that the region's disk has for certain. */
 void sim_check_durable(sim_region *region, sk_vv *out);
 
-/* -- traces and failures ---------------------------------------------------------------------------------------------------------------- */
+/* -- traces and failures ------------------------------------------------------------------------------------------- */
 
 void sim_trace(sim_world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /** Reports and ends the process. */
@@ -337,7 +341,7 @@ _Noreturn void sim_fail(sim_world *world, const char *format, ...) __attribute__
 /** Reports where the run stands: for a process that dies by itself. */
 void sim_report(const sim_world *world, const char *what);
 
-/* -- a run --------------------------------------------------------------------------------------------------------------------------------- */
+/* -- a run --------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
@@ -348,8 +352,8 @@ typedef struct {
 } sim_counts;
 
 typedef struct {
-    bool trace;      /* print every line */
-    bool check_all;  /* the costly checks at every step */
+    bool trace;     /* print every line */
+    bool check_all; /* the costly checks at every step */
     const char *program;
 } sim_options;
 
@@ -388,9 +392,6 @@ uint64_t sim_world_run(uint64_t seed, const sim_options *options, sim_counts *co
 /** The world that runs, or NULL: for reports of a dying process. */
 extern const sim_world *sim_world_current;
 
-static inline uint64_t sim_now_ms(const sim_world *world)
-{
-    return world->now_us / 1000;
-}
+static inline uint64_t sim_now_ms(const sim_world *world) { return world->now_us / 1000; }
 
 #endif

@@ -219,6 +219,44 @@ static void a_transfer_resumes_where_it_stood(void **state)
     assert_true(a.db.digest == b.db.digest);
 }
 
+static uint64_t staged_at(void)
+{
+    sk_transfer_progress progress = {0};
+    assert_int_equal(sk_fold_progress(&b.db, &progress), 1);
+    uint64_t seq = sk_vv_get(&progress.vv, 1);
+    sk_vv_free(&progress.vv);
+    sk_buf_free(&progress.cursor);
+    return seq;
+}
+
+/* What is staged counts as brought forward once a row beyond the cursor has come, not before; then it is not sent again. */
+static void what_was_brought_forward_need_not_be_again(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    transfer first = transfer_start(&a, &b);
+    (void)transfer_chunk(&first, 1);
+    (void)transfer_chunk(&first, 1); /* h f, h g */
+    transfer_stop(&first);
+    assert_int_equal(staged_at(), 5);
+    txn(&a, put(&a, SK_TABLE_HASH, "h", "f", "since"));
+    txn(&a, put(&a, SK_TABLE_HASH, "h", "g", "since"));
+    commit(&a);
+    transfer second = transfer_start(&a, &b);
+    (void)transfer_chunk(&second, 1); /* h f again */
+    assert_int_equal(staged_at(), 5);
+    (void)transfer_chunk(&second, 1); /* h g again */
+    assert_int_equal(staged_at(), 5);
+    (void)transfer_chunk(&second, 1); /* the first one beyond */
+    assert_int_equal(staged_at(), 7);
+    transfer_stop(&second);
+    transfer third = transfer_start(&a, &b);
+    assert_true(third.head.resumed);
+    transfer_finish(&third);
+    settle(&b);
+    assert_true(a.db.digest == b.db.digest);
+}
+
 /* A write that the sender has forgotten since the first attempt, because everybody has it: it must be in what is resumed,
  * or the stale staged row would say that the sender removed it. */
 static void what_was_forgotten_between_two_attempts_is_not_lost(void **state)
@@ -414,6 +452,7 @@ int main(void)
         TEST(what_the_sender_has_not_goes),
         TEST(a_row_that_went_between_two_attempts_is_not_kept),
         TEST(a_transfer_resumes_where_it_stood),
+        TEST(what_was_brought_forward_need_not_be_again),
         TEST(what_was_forgotten_between_two_attempts_is_not_lost),
         TEST(what_is_staged_of_a_later_vector_is_dropped),
         TEST(one_at_a_time),

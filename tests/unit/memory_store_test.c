@@ -244,7 +244,7 @@ static void the_overlay_keeps_its_invariants(void **state)
             }
             case 4: {
                 sk_overlay_view view;
-                sk_overlay_view_take(&overlay, cf, at, SK_BYTES_NONE, &view);
+                sk_overlay_view_take(&overlay, cf, at, SK_BYTES_NONE, true, &view);
                 for (size_t i = 1; i < view.count; i++)
                     assert_true(sk_bytes_compare(view.pairs[i - 1].key, view.pairs[i].key) < 0);
                 sk_overlay_view_free(&view);

@@ -66,6 +66,16 @@ static void an_addition_replaces_its_origins_count(void **state)
     assert_string_equal(applied(&anew, (sk_dot){0, 3}, vv_of(2, 1, 0), reset, NULL), "0:3 c 1 from 3");
 }
 
+/* One transaction adds, and then takes away with an old context what stood before it: both hold. */
+static void an_addition_may_reset_its_own_past(void **state)
+{
+    (void)state;
+    sk_reset resets[] = {{{0, 2}, 2, sk_number_whole(5)}};
+    sk_op both = {.has_content = true, .content = count_entry(0, 0, 2, 9), .resets = resets, .reset_count = 1};
+    sk_row row = ROW_OF(count_entry(0, 2, 2, 5));
+    assert_string_equal(applied(&both, (sk_dot){0, 3}, vv_of(2, 0, 0), row, NULL), "0:3 c 9-5@2 from 2");
+}
+
 static void a_reset_notes_what_it_saw(void **state)
 {
     (void)state;
@@ -240,6 +250,7 @@ int main(void)
         cmocka_unit_test(a_deadline_replaces_deadlines_only),
         cmocka_unit_test(an_old_context_removes_what_it_lists),
         cmocka_unit_test(an_addition_replaces_its_origins_count),
+        cmocka_unit_test(an_addition_may_reset_its_own_past),
         cmocka_unit_test(a_reset_notes_what_it_saw),
         cmocka_unit_test(a_reset_of_what_was_never_added_does_nothing),
         cmocka_unit_test(resets_are_listed_of_the_others),

@@ -1,4 +1,5 @@
 /* The overlay against a plain list of all changes: finds, views merged with a base, the way of batches, what is kept. */
+#include "storage/memory.h"
 #include "storage/overlay.h"
 
 #include <setjmp.h>
@@ -466,6 +467,35 @@ static void a_range_does_not_bring_older_values_back(void **state)
     }
 }
 
+/* The store of the simulator commits whenever it is told to, also while somebody iterates. */
+static void iterators_of_the_memory_store_bear_commits(void **state)
+{
+    (void)state;
+    enum { MANY = 1000, LAST = 900 };
+    for (int mode = SK_DURABILITY_ALWAYS; mode <= SK_DURABILITY_OS; mode++) {
+        sk_store *store = sk_memory_open((sk_durability)mode);
+        for (size_t i = 0; i <= KEYS_MAX; i++) snprintf(names[i], sizeof names[i], "k%05zu", i);
+        for (uint32_t round = 1; round <= 2; round++) {
+            for (size_t at = 0; at < MANY; at++)
+                sk_store_put(store, SK_CF_ROW, name(at), sk_bytes_of(&round, sizeof round));
+            if (round == 1) assert_int_equal(sk_memory_sync(store, sk_store_seal(store)), SK_OK);
+        }
+        sk_store_iter *iter = sk_store_iterate(store, NULL, SK_CF_ROW, SK_BYTES_NONE, name(LAST));
+        sk_bytes key, value;
+        uint32_t number;
+        for (size_t at = 0; at < LAST; at++) {
+            assert_int_equal(sk_store_next(store, iter, &key, &value), 1);
+            assert_true(sk_bytes_equal(key, name(at)));
+            memcpy(&number, value.data, sizeof number);
+            assert_int_equal(number, 2);
+            if (at == 10) assert_int_equal(sk_memory_sync(store, sk_store_seal(store)), SK_OK);
+        }
+        assert_int_equal(sk_store_next(store, iter, &key, &value), 0);
+        sk_store_iter_free(store, iter);
+        sk_store_close(store);
+    }
+}
+
 /* -- memory ------------------------------------------------------------------------------------------------------------ */
 
 static void taken_batches_are_used_again(void **state)
@@ -492,6 +522,7 @@ int main(void)
         cmocka_unit_test(what_follows_a_range_in_its_batch_is_kept),
         cmocka_unit_test(views_of_many_pairs_bear_changes),
         cmocka_unit_test(a_range_does_not_bring_older_values_back),
+        cmocka_unit_test(iterators_of_the_memory_store_bear_commits),
         cmocka_unit_test(taken_batches_are_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
