@@ -23,7 +23,7 @@ import time
 
 import redis
 
-WAIT_S = float(os.environ.get("SKERRY_TEST_WAIT_S", "30"))
+WAIT_S = float(os.environ.get("SK_E2E_WAIT_S", "30"))
 
 
 # -- keys: X25519 (RFC 7748, section 5), independent of the code under test -----------------------------------------

@@ -28,7 +28,7 @@ typedef enum {
 static const sk_bytes KEYS[] = {{(const uint8_t *)"a", 1}, {(const uint8_t *)"b\0", 2}, {(const uint8_t *)"b\0\1c", 4}};
 static const sk_bytes MEMBERS[] = {{(const uint8_t *)"x", 1}, {(const uint8_t *)"\0", 1}};
 
-/* -- local transactions --------------------------------------------------------------------------------------------------- */
+/* -- local transactions -------------------------------------------------------------------------------------------- */
 
 typedef struct {
     sk_db *db;
@@ -208,7 +208,7 @@ static void read_context(world_node *node, uint32_t x)
     sk_arena_free(&arena);
 }
 
-/* -- stories ----------------------------------------------------------------------------------------------------------------- */
+/* -- stories ------------------------------------------------------------------------------------------------------- */
 
 static void draw_with(prop_random *random, prop_event *event, const uint32_t *weights)
 {

@@ -56,7 +56,7 @@ static struct {
     uint32_t transfers, resumed, everything, both, completed, crashes, restores, strips;
 } world_met;
 
-/* -- numbers ------------------------------------------------------------------------------------------------------------ */
+/* -- numbers ------------------------------------------------------------------------------------------------------- */
 
 static uint32_t world_canonical(db_world *world, const sk_db *db, uint32_t origin)
 {
@@ -116,7 +116,7 @@ static void translate(sk_bytes ops, uint32_t count, const sk_origin_map *map, sk
     sk_assert(sk_reader_done(&reader));
 }
 
-/* -- what is recorded ----------------------------------------------------------------------------------------------------- */
+/* -- what is recorded ---------------------------------------------------------------------------------------------- */
 
 static uint32_t world_row(db_world *world, sk_bytes raw)
 {
@@ -177,7 +177,7 @@ static void void_lost(db_world *world)
     sk_vv_free(&one);
 }
 
-/* -- nodes ------------------------------------------------------------------------------------------------------------------ */
+/* -- nodes --------------------------------------------------------------------------------------------------------- */
 
 static void settle_batch(world_node *node)
 {
@@ -286,7 +286,7 @@ static void db_world_end(db_world *world)
     sk_arena_free(&world->arena);
 }
 
-/* -- live transactions ------------------------------------------------------------------------------------------------------- */
+/* -- live transactions --------------------------------------------------------------------------------------------- */
 
 /* The next transaction of an origin that `from` has on disk. True if it was applied. */
 static bool deliver(world_node *node, world_node *from, uint32_t origin)
@@ -329,7 +329,7 @@ static bool deliver_any(world_node *node, world_node *from, uint32_t most)
     return any;
 }
 
-/* -- transfers ------------------------------------------------------------------------------------------------------------------ */
+/* -- transfers ----------------------------------------------------------------------------------------------------- */
 
 static void exchange_vv(world_node *to, world_node *from, const sk_vv *vv, sk_vv *out)
 {
@@ -428,7 +428,7 @@ static void forget_stable(world_node *node)
     sk_vv_free(&ours);
 }
 
-/* -- what must hold --------------------------------------------------------------------------------------------------------------- */
+/* -- what must hold ------------------------------------------------------------------------------------------------ */
 
 /* A row as the database has it, in canonical numbers. */
 static sk_row canonical_row(world_node *node, sk_bytes raw)

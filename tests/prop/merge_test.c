@@ -92,7 +92,7 @@ static bool laws_of(row_world *world, const version *a, const version *b, const 
     return hold;
 }
 
-/* -- random histories --------------------------------------------------------------------------------------------------- */
+/* -- random histories ---------------------------------------------------------------------------------------------- */
 
 enum { EVENT_KEEP = EVENT_KINDS };
 

@@ -118,7 +118,7 @@ static inline void world_put(row_world *world, uint32_t at, const sk_row *row)
     world->sites[at].row = packed;
 }
 
-/* -- events --------------------------------------------------------------------------------------------------------- */
+/* -- events -------------------------------------------------------------------------------------------------------- */
 
 typedef enum {
     EVENT_SET,      /* the first ones are operations */
@@ -330,7 +330,7 @@ static inline void world_do(row_world *world, const prop_event *event)
     }
 }
 
-/* -- what must hold --------------------------------------------------------------------------------------------------- */
+/* -- what must hold ------------------------------------------------------------------------------------------------ */
 
 /* The site's row is what the history says. */
 static inline bool world_holds(row_world *world, uint32_t at, sk_buf *why)

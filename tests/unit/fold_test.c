@@ -140,7 +140,7 @@ static void a_live_transaction_folds_what_it_touches(void **state)
     assert_true(a.db.digest == b.db.digest);
 }
 
-/* -- transfers of everything ---------------------------------------------------------------------------------------------- */
+/* -- transfers of everything --------------------------------------------------------------------------------------- */
 
 static void forget_all(database *with)
 {
@@ -317,7 +317,7 @@ static void one_at_a_time(void **state)
     settle(&b);
 }
 
-/* -- dead counts ------------------------------------------------------------------------------------------------------------ */
+/* -- dead counts --------------------------------------------------------------------------------------------------- */
 
 /* The sender's copy of a dead count comes after ours was forgotten: it must not stay, nobody would strip it again. */
 static void a_dead_count_that_we_forgot_does_not_come_back(void **state)
@@ -343,7 +343,7 @@ static void a_dead_count_that_we_forgot_does_not_come_back(void **state)
     assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "1:3 d 500");
 }
 
-/* -- damaged chunks ----------------------------------------------------------------------------------------------------------- */
+/* -- damaged chunks ------------------------------------------------------------------------------------------------ */
 
 static void row_record(sk_buf *buf, const char *raw, const sk_row *row)
 {
@@ -386,14 +386,17 @@ static void damaged_chunks_keep_nothing(void **state)
 {
     (void)state;
     const sk_row good = ROW_OF(value_of(1, 3, "v")), beyond = ROW_OF(value_of(1, 4, "v")), sized = {.fields = 1};
+    sk_row reset_beyond = ROW_OF(count_since(count_entry(1, 2, 2, 1), 2, 1));
+    reset_beyond.entries[0].count.reset_by = (sk_dot){1, 4};
     sk_buf chunk = {0};
     begin_up_to(3);
     /* Each after a sound record, of which nothing may stay. */
-#define BAD(record, status)                                                                                             \
-    row_record(&chunk, "kx", &good);                                                                                    \
-    record;                                                                                                             \
+#define BAD(record, status)                                                                                            \
+    row_record(&chunk, "kx", &good);                                                                                   \
+    record;                                                                                                            \
     refused(&chunk, status)
     BAD(row_record(&chunk, "ky", &beyond), SK_E_PROTOCOL);
+    BAD(row_record(&chunk, "ky", &reset_beyond), SK_E_PROTOCOL);
     BAD(row_record(&chunk, "ky", &sized), SK_E_MALFORMED);
     BAD(row_record(&chunk, "no table", &good), SK_E_MALFORMED);
     BAD(row_record(&chunk, "", &good), SK_E_MALFORMED);
