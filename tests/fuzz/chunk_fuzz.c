@@ -1,5 +1,5 @@
-/* A transfer's chunks, from a peer that sends what it likes: all of a chunk is kept or nothing, and a database into which
- * it was folded still holds its invariants and can pass it on. The first byte draws the kind of transfer, and a local
+/* A transfer's chunks, from a peer that sends what it likes: all of a chunk is kept or nothing, and a database into
+ * which it was folded still holds its invariants and can pass it on. The first byte draws the kind of transfer, and a local
  * state before; then come chunks, each a msgpack bin. */
 #include "node/fold.h"
 #include "storage/memory.h"

@@ -1,5 +1,5 @@
-/* Stored rows: whatever the bytes, a row that is read can be packed, read again, merged, stripped, shown, and its digest
- * taken. The first byte draws which origins are known. */
+/* Stored rows: whatever the bytes, a row that is read can be packed, read again, merged, stripped, shown, and its
+ * digest taken. The first byte draws which origins are known. */
 #include "crdt/register_mv.h"
 
 #include <stdlib.h>

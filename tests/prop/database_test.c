@@ -47,7 +47,8 @@ static bool written_here(writer *with, const sk_row *row, sk_entry_kind kind)
 {
     sk_dot dot = sk_db_next_dot(with->db);
     for (uint32_t i = 0; i < row->count; i++)
-        if (row->entries[i].kind == kind && row->entries[i].dot.origin == dot.origin && row->entries[i].dot.seq == dot.seq)
+        if (row->entries[i].kind == kind && row->entries[i].dot.origin == dot.origin &&
+            row->entries[i].dot.seq == dot.seq)
             return true;
     return false;
 }
@@ -228,8 +229,8 @@ static void draw(prop_random *random, prop_event *event)
     draw_with(random, event, weights);
 }
 
-/* Much is forgotten, and old copies (mostly the empty one of the beginning) come back that are below the floor: transfers
- * of everything, cut and resumed. */
+/* Much is forgotten, and old copies (mostly the empty one of the beginning) come back that are below the floor:
+ * transfers of everything, cut and resumed. */
 static void draw_old_copies(prop_random *random, prop_event *event)
 {
     static const uint32_t weights[DB_KINDS] = {

@@ -1,5 +1,5 @@
-/* A few databases over memory stores, exchanging transactions and transfers as the engine does, with crashes and restored
- * copies in between; each step is held against the oracle.
+/* A few databases over memory stores, exchanging transactions and transfers as the engine does, with crashes and
+ * restored copies in between; each step is held against the oracle.
  *
  * Canonical origin numbers are those of world->origins; every database interns in an order of its own. */
 #ifndef SK_TESTS_DB_WORLD_H
@@ -258,7 +258,8 @@ static void db_world_start(db_world *world, uint32_t count)
     world->count = count;
     for (uint32_t n = 0; n < count; n++) {
         world_node *node = &world->nodes[n];
-        *node = (world_node){.world = world, .index = n, .from = NO_NODE, .store = sk_memory_open(SK_DURABILITY_ALWAYS)};
+        *node = (world_node){.world = world, .index = n, .from = NO_NODE};
+        node->store = sk_memory_open(SK_DURABILITY_ALWAYS);
         open_node(node);
     }
 }
@@ -452,8 +453,10 @@ static bool row_holds(world_node *node, uint32_t row, const sk_vv *vv, sk_buf *w
     sk_row have = canonical_row(node, world->rows[row]), want = oracle_row(&world->oracle, row, vv, &world->arena);
     if (oracle_same(&have, &want)) return true;
     sk_buf_printf(why, "%c, row ", 'a' + (int)node->index);
-    for (size_t i = 0; i < world->rows[row].len; i++)
-        sk_buf_printf(why, world->rows[row].data[i] > 31 && world->rows[row].data[i] < 127 ? "%c" : "\\%u", world->rows[row].data[i]);
+    for (size_t i = 0; i < world->rows[row].len; i++) {
+        uint8_t c = world->rows[row].data[i];
+        sk_buf_printf(why, c > 31 && c < 127 ? "%c" : "\\%u", c);
+    }
     sk_buf_printf(why, ": has ");
     oracle_tell_row(&have, why);
     sk_buf_printf(why, ", the history says ");
@@ -498,7 +501,8 @@ static int tally_index(void *self, sk_bytes raw, const sk_row *none)
     uint64_t at = 0;
     for (int i = 1; i <= 8; i++) at = at << 8 | raw.data[i];
     sk_assert(sk_db_row(sum->db, name.raw, &arena, &row) == 0);
-    sum->wrong |= sk_row_live(&row, SK_CLASS_DEADLINE) == 0 || at != (sk_key_row_exists(&row) ? sk_row_deadline(&row) : 0);
+    uint64_t due = sk_key_row_exists(&row) ? sk_row_deadline(&row) : 0;
+    sum->wrong |= sk_row_live(&row, SK_CLASS_DEADLINE) == 0 || at != due;
     sk_arena_free(&arena);
     return 0;
 }

@@ -34,7 +34,8 @@ static void keep_version(row_world *world, uint32_t at, versions *kept)
 static version merge(row_world *world, const version *into, const version *from)
 {
     version made = {0};
-    sk_row s = world_row(world, sk_buf_view(&from->row), NULL), r = world_row(world, sk_buf_view(&into->row), NULL), row;
+    sk_row s = world_row(world, sk_buf_view(&from->row), NULL), r = world_row(world, sk_buf_view(&into->row), NULL);
+    sk_row row;
     sk_assert(sk_row_merge(&s, &from->vv, &r, &into->vv, &world->arena, &row) == 0);
     sk_row_check(&row);
     sk_row_pack(&made.row, &row, false);

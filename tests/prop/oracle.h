@@ -173,8 +173,8 @@ static inline sk_row oracle_row(const oracle *all, uint32_t row, const sk_vv *vv
 
 static inline bool oracle_same_entry(const sk_entry *have, const sk_entry *want)
 {
-    if (have->kind != want->kind || have->dot.origin != want->dot.origin || have->dot.seq != want->dot.seq) return false;
-    if (have->hlc != want->hlc) return false;
+    if (have->kind != want->kind || have->hlc != want->hlc) return false;
+    if (have->dot.origin != want->dot.origin || have->dot.seq != want->dot.seq) return false;
     long double share = sk_number_as_real(have->count.total);
     if (have->count.base_seq) share -= sk_number_as_real(have->count.base);
     switch (have->kind) {

@@ -1,7 +1,7 @@
 /* Random stories: made from a seed, replayed at will, made short when they fail.
  *
  * A story is a list of events, each a kind and three numbers. Any list is a story: an event that cannot happen where it
- * stands does nothing. So a failing story can be cut, event by event, as long as it still fails; what is left is printed.
+ * stands does nothing. So a failing story can be cut, event by event, as long as it still fails; the rest is printed.
  *
  *   SK_PROP_SEED=n   begin with this seed (default 1)
  *   SK_PROP_RUNS=n   so many seeds, one after the other */
@@ -59,7 +59,8 @@ static void prop_on_abort(int number)
 }
 
 /* An assertion inside the code under test is a failure like any other (what it held is lost). */
-static inline bool prop_holds(const prop_test *test, uint64_t seed, const prop_event *events, uint32_t count, sk_buf *why)
+static inline bool prop_holds(const prop_test *test, uint64_t seed, const prop_event *events, uint32_t count,
+                              sk_buf *why)
 {
     struct sigaction catch = {.sa_handler = prop_on_abort}, before;
     sk_buf_reset(why);
@@ -74,7 +75,8 @@ static inline bool prop_holds(const prop_test *test, uint64_t seed, const prop_e
 }
 
 /* Cuts pieces out of a failing story, large ones first, as long as it fails without them. Returns what is left. */
-static inline uint32_t prop_shrink(const prop_test *test, uint64_t seed, prop_event *events, uint32_t count, sk_buf *why)
+static inline uint32_t prop_shrink(const prop_test *test, uint64_t seed, prop_event *events, uint32_t count,
+                                   sk_buf *why)
 {
     prop_event *without = sk_alloc((count + 1) * sizeof *without);
     bool shorter = true;

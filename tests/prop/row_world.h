@@ -1,6 +1,6 @@
 /* A few sites that share one row: local operations, live delivery, staged transfers, forgetting; each step is held
- * against the oracle. Each site numbers the origins in its own way, so that every exchange goes through the packed forms
- * and an origin map. */
+ * against the oracle. Each site numbers the origins in its own way, so that every exchange goes through the packed
+ * forms and an origin map. */
 #ifndef SK_TESTS_ROW_WORLD_H
 #define SK_TESTS_ROW_WORLD_H
 

@@ -22,7 +22,8 @@ static void numbers_come_back_exactly(void **state)
 {
     (void)state;
     static const long double reals[] = {0,        -0.0L,         0.1L,         -0.1L,       1e300L, LDBL_MAX, -LDBL_MAX,
-                                        LDBL_MIN, LDBL_TRUE_MIN, 1.0L / 3.0L, LDBL_EPSILON, 5e17L,  0x1p63L,  0x1.8p-16400L};
+                                        LDBL_MIN, LDBL_TRUE_MIN, 1.0L / 3.0L, LDBL_EPSILON, 5e17L,
+                                        0x1p63L,  0x1.8p-16400L};
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
         sk_buf buf = {0};
         sk_number_pack(&buf, sk_number_real(reals[i]));

@@ -45,7 +45,7 @@ static inline sk_entry count_since(sk_entry count, uint64_t base_seq, int64_t ba
     return count;
 }
 
-#define ROW_OF(...)                                                                                                     \
+#define ROW_OF(...)                                                                                                    \
     ((sk_row){.entries = (sk_entry[]){__VA_ARGS__}, .count = sizeof((sk_entry[]){__VA_ARGS__}) / sizeof(sk_entry)})
 
 /* "0:1 v hello, 0:2 c 5-3@1 from 1": one entry after the other; a dead count ends in '+'. Borrowed from a static. */
@@ -81,11 +81,11 @@ static inline sk_vv vv_of(uint64_t a, uint64_t b, uint64_t c)
     return vv;
 }
 
-#define assert_bytes_equal(have, want)                                                                                  \
-    do {                                                                                                                \
-        sk_bytes have_ = (have), want_ = (want);                                                                        \
-        assert_int_equal(have_.len, want_.len);                                                                         \
-        if (want_.len) assert_memory_equal(have_.data, want_.data, want_.len);                                          \
+#define assert_bytes_equal(have, want)                                                                                 \
+    do {                                                                                                               \
+        sk_bytes have_ = (have), want_ = (want);                                                                       \
+        assert_int_equal(have_.len, want_.len);                                                                        \
+        if (want_.len) assert_memory_equal(have_.data, want_.data, want_.len);                                         \
     } while (0)
 
 #endif

@@ -34,7 +34,8 @@ static inline void on_change(void *self, sk_bytes key)
     ((database *)self)->changes++;
 }
 
-static inline int open_as(database *with, const char *region, const char *cluster, const char *life, uint64_t incarnation)
+static inline int open_as(database *with, const char *region, const char *cluster, const char *life,
+                          uint64_t incarnation)
 {
     sk_buf error = {0};
     sk_db_identity identity = {region, cluster, sk_bytes_str(life), incarnation};
@@ -133,7 +134,7 @@ static inline void expire(database *with, const char *key, uint64_t deadline_ms)
 }
 
 /* A transaction of one command; the text of its row is not asked for. Returns its seq. */
-#define txn(with, command)                                                                                              \
+#define txn(with, command)                                                                                             \
     (sk_db_begin(&(with)->db), (command), sk_db_commit(&(with)->db))
 
 /* The numbers of `from` to those of `to`. Free it. */
@@ -182,7 +183,7 @@ static inline sk_vv vv_across(database *from, database *to, const sk_vv *vv)
     return out;
 }
 
-/* -- transfers ------------------------------------------------------------------------------------------------------------ */
+/* -- transfers ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     database *from, *to;

@@ -18,7 +18,7 @@ static int end(void **state)
     return 0;
 }
 
-/* -- opening ------------------------------------------------------------------------------------------------------------ */
+/* -- opening ------------------------------------------------------------------------------------------------------- */
 
 static void a_new_database_is_sealed_and_empty(void **state)
 {
@@ -117,7 +117,7 @@ static void a_crash_goes_back_to_what_was_synced(void **state)
     sk_db_check(&a.db);
 }
 
-/* -- what is derived ------------------------------------------------------------------------------------------------------ */
+/* -- what is derived ----------------------------------------------------------------------------------------------- */
 
 static void sizes_and_keys_are_counted(void **state)
 {
@@ -203,7 +203,7 @@ static void whoever_watches_is_told(void **state)
     assert_true(a.changes > 1);
 }
 
-/* -- policies ------------------------------------------------------------------------------------------------------------- */
+/* -- policies ------------------------------------------------------------------------------------------------------ */
 
 static void the_longest_prefix_decides(void **state)
 {
@@ -220,7 +220,7 @@ static void the_longest_prefix_decides(void **state)
     assert_int_equal(sk_db_policy(&a.db, sk_bytes_str("any")), SK_POLICY_SIBLINGS);
 }
 
-/* -- iteration ------------------------------------------------------------------------------------------------------------- */
+/* -- iteration ----------------------------------------------------------------------------------------------------- */
 
 static int collect_raw(void *self, sk_bytes raw, const sk_row *row)
 {
@@ -245,7 +245,7 @@ static void iteration_goes_over_a_prefix_and_can_stop(void **state)
     sk_buf_free(&text);
 }
 
-/* -- forgetting ------------------------------------------------------------------------------------------------------------- */
+/* -- forgetting ---------------------------------------------------------------------------------------------------- */
 
 static void forget_up_to(database *with, uint64_t first, uint64_t second)
 {
@@ -271,8 +271,8 @@ static void what_is_stable_is_forgotten(void **state)
     assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
 }
 
-/* The second reset of a row is not stable when the first one is: the count that it left dead stays, or an increment that
- * had not seen it would bring back all that it took away. */
+/* The second reset of a row is not stable when the first one is: the count that it left dead stays, or an increment
+ * that had not seen it would bring back all that it took away. */
 static void a_dead_count_waits_for_its_own_reset(void **state)
 {
     (void)state;

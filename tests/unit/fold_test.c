@@ -229,7 +229,7 @@ static uint64_t staged_at(void)
     return seq;
 }
 
-/* What is staged counts as brought forward once a row beyond the cursor has come, not before; then it is not sent again. */
+/* What is staged counts as brought forward once a row beyond the cursor has come; then it is not sent again. */
 static void what_was_brought_forward_need_not_be_again(void **state)
 {
     (void)state;
@@ -257,8 +257,8 @@ static void what_was_brought_forward_need_not_be_again(void **state)
     assert_true(a.db.digest == b.db.digest);
 }
 
-/* A write that the sender has forgotten since the first attempt, because everybody has it: it must be in what is resumed,
- * or the stale staged row would say that the sender removed it. */
+/* A write that the sender has forgotten since the first attempt, because everybody has it: it must be in what is
+ * resumed, or the stale staged row would say that the sender removed it. */
 static void what_was_forgotten_between_two_attempts_is_not_lost(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
-/* Bytes that are on disks and on the wire: golden/NAME.hex says what they were, and what they must stay, or a database of
- * yesterday and a peer of yesterday are not understood. Where a format is to change (with its version), SK_GOLDEN_WRITE=1
- * writes the files anew. */
+/* Bytes that are on disks and on the wire: golden/NAME.hex says what they were, and what they must stay, or a database
+ * and a peer of yesterday are not understood. Where a format is to change (with its version), SK_GOLDEN_WRITE=1 writes
+ * the files anew. */
 #include "node/context.h"
 #include "tests/unit/db_harness.h"
 
@@ -48,7 +48,7 @@ static void golden(const char *name, sk_buf *made)
     sk_buf_free(made);
 }
 
-/* -- rows ----------------------------------------------------------------------------------------------------------------- */
+/* -- rows ---------------------------------------------------------------------------------------------------------- */
 
 /* The file is read as a row that is packed to the same bytes. */
 static void golden_row(const char *name, sk_row row)
@@ -93,7 +93,7 @@ static void rows_of_every_kind(void **state)
     golden_row("row_sizes", (sk_row){.fields = 3, .members = 1000000});
 }
 
-/* -- operations ----------------------------------------------------------------------------------------------------------- */
+/* -- operations ---------------------------------------------------------------------------------------------------- */
 
 static void golden_op(const char *name, const sk_op *op)
 {
@@ -142,7 +142,7 @@ static void operations_of_every_kind(void **state)
     golden_op("op_resolve", &resolve);
 }
 
-/* -- the rest --------------------------------------------------------------------------------------------------------------- */
+/* -- the rest ------------------------------------------------------------------------------------------------------ */
 
 static void keys_vectors_and_contexts(void **state)
 {

@@ -125,7 +125,7 @@ static void resets_are_listed_of_the_others(void **state)
     assert_int_equal(op.resets[0].total.whole, 6);
 }
 
-/* -- packed form ---------------------------------------------------------------------------------------------------------- */
+/* -- packed form --------------------------------------------------------------------------------------------------- */
 
 static sk_op full_op(void)
 {
@@ -205,10 +205,10 @@ static void damaged_operations_are_refused(void **state)
 {
     (void)state;
     sk_op back, op;
-#define REFUSED(change)                                                                                                 \
-    op = full_op();                                                                                                     \
-    op.resets = (sk_reset[]){op.resets[0], op.resets[1]};                                                               \
-    change;                                                                                                             \
+#define REFUSED(change)                                                                                                \
+    op = full_op();                                                                                                    \
+    op.resets = (sk_reset[]){op.resets[0], op.resets[1]};                                                              \
+    change;                                                                                                            \
     assert_int_equal(read_again(&op, NULL, 7, &back), SK_E_MALFORMED)
     REFUSED(op.content.count.epoch = 0);
     REFUSED(op.content.count.epoch = 8);

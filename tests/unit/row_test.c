@@ -177,7 +177,7 @@ static void stripping_goes_by_the_reset(void **state)
     sk_vv_free(&first);
 }
 
-/* -- merge: single facts (the laws are in tests/prop/merge_test.c) ------------------------------------------------------ */
+/* -- merge: single facts (the laws are in tests/prop/merge_test.c) ------------------------------------------------- */
 
 static const char *merged(sk_row s, sk_vv vv_s, sk_row r, sk_vv known)
 {
@@ -222,7 +222,7 @@ static void the_merge_of_counts_joins_their_bases(void **state)
     assert_string_equal(merged(plain, vv_of(5, 0, 0), none, vv_of(8, 0, 0)), "");
 }
 
-/* -- digests ------------------------------------------------------------------------------------------------------------ */
+/* -- digests ------------------------------------------------------------------------------------------------------- */
 
 static void the_digest_is_of_what_lives(void **state)
 {

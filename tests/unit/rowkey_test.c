@@ -61,7 +61,8 @@ static void keys_keep_their_order(void **state)
             sk_buf one = {0}, two = {0};
             sk_rowkey_pack(&one, SK_TABLE_SET, PARTS[a], SK_BYTES_NONE);
             sk_rowkey_pack(&two, SK_TABLE_SET, PARTS[b], SK_BYTES_NONE);
-            int raw = sk_bytes_compare(sk_buf_view(&one), sk_buf_view(&two)), plain = sk_bytes_compare(PARTS[a], PARTS[b]);
+            int raw = sk_bytes_compare(sk_buf_view(&one), sk_buf_view(&two));
+            int plain = sk_bytes_compare(PARTS[a], PARTS[b]);
             assert_int_equal((raw > 0) - (raw < 0), (plain > 0) - (plain < 0));
             sk_buf_free(&one);
             sk_buf_free(&two);

@@ -20,7 +20,7 @@ static int end(void **state)
     return 0;
 }
 
-/* -- local ------------------------------------------------------------------------------------------------------------ */
+/* -- local --------------------------------------------------------------------------------------------------------- */
 
 static void a_transaction_takes_one_dot(void **state)
 {
@@ -148,7 +148,7 @@ static void a_failed_change_seals_nothing(void **state)
     assert_int_equal(open_as(&a, "a", "test", "1", 1), 0);
 }
 
-/* -- remote ------------------------------------------------------------------------------------------------------------ */
+/* -- remote -------------------------------------------------------------------------------------------------------- */
 
 static void a_transaction_is_applied_whole(void **state)
 {
@@ -202,7 +202,8 @@ static void a_damaged_transaction_changes_nothing(void **state)
         txn.ops = sk_bytes_of(ops.data, cut);
         refused(&b, &txn);
     }
-    sk_op_pack(&ops, &(sk_op){.key = sk_bytes_str("no such table"), .has_content = true, .content = value_of(0, 0, "v")});
+    sk_op stray = {.key = sk_bytes_str("no such table"), .has_content = true, .content = value_of(0, 0, "v")};
+    sk_op_pack(&ops, &stray);
     txn.ops = sk_buf_view(&ops);
     txn.op_count = 3;
     refused(&b, &txn);
