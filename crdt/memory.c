@@ -88,7 +88,8 @@ void sk_buf_free(sk_buf *buf)
 
 /* -- sk_arena ------------------------------------------------------------------------------------------------------ */
 
-enum { ARENA_BLOCK = 16 * 1024 };
+/* Blocks grow: many arenas stay small, and some get a megabyte. */
+enum { ARENA_BLOCK = 4 * 1024, ARENA_BLOCK_MAX = 64 * 1024 };
 
 struct sk_arena_block {
     sk_arena_block *older;
@@ -104,7 +105,9 @@ void *sk_arena_take(sk_arena *arena, size_t bytes)
     if (arena->max && arena->used + bytes > arena->max) return NULL;
     sk_arena_block *block = arena->blocks;
     if (!block || block->cap - block->len < bytes) {
-        size_t cap = bytes > ARENA_BLOCK ? bytes : ARENA_BLOCK;
+        size_t cap = block ? block->cap * 2 : ARENA_BLOCK;
+        if (cap > ARENA_BLOCK_MAX) cap = ARENA_BLOCK_MAX;
+        if (cap < bytes) cap = bytes;
         block = sk_realloc(NULL, sizeof *block + cap);
         block->len = 0;
         block->cap = cap;

@@ -2,14 +2,12 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* RocksDB wants a family called `default`; rows have it, as every other name costs a few bytes more a record. */
-enum { FAMILIES = SK_CF_COUNT + 1, LOG = SK_CF_COUNT };
-
-static const char *const names[FAMILIES] = {
+static const char *const names[SK_CF_COUNT] = {
     [SK_CF_ROW] = "default",     [SK_CF_HISTORY] = "history", [SK_CF_META] = "meta",
     [SK_CF_STAGED] = "staged", [SK_CF_DERIVED] = "derived",
-    [LOG] = "log",
 };
 
 enum {
@@ -44,7 +42,6 @@ static rocksdb_options_t *family_options(const sk_rocksdb_options *options, rock
     rocksdb_options_t *made = rocksdb_options_create();
     bool points = cf == SK_CF_ROW || cf == SK_CF_STAGED;
     size_t share = cf == SK_CF_ROW ? options->write_buffer_bytes / 2 : options->write_buffer_bytes / 8;
-    if (cf == LOG) share = options->write_buffer_bytes / 4; /* large enough that records mostly go before a flush */
     rocksdb_options_set_write_buffer_size(made, share);
     rocksdb_options_set_max_write_buffer_number(made, 3);
     rocksdb_options_set_compression(made, rocksdb_lz4_compression);
@@ -76,7 +73,6 @@ static void set_options(rocksdb_options_t *made, const sk_rocksdb_options *optio
     rocksdb_options_set_max_total_wal_size(made, options->write_buffer_bytes * 2);
     rocksdb_options_set_max_manifest_file_size(made, 16 << 20);
     rocksdb_options_set_bytes_per_sync(made, 1 << 20);
-    if (options->durability != SK_DURABILITY_ALWAYS) rocksdb_options_set_wal_bytes_per_sync(made, 512 << 10);
     /* A torn tail is what a power loss leaves; what comes before it is a prefix of the batches. The strict modes would
      * refuse to start then. */
     rocksdb_options_set_wal_recovery_mode(made, 2);
@@ -88,12 +84,15 @@ void sk_database_init(sk_database *database, const sk_rocksdb_options *options)
     database->cache = rocksdb_cache_create_lru(options->cache_bytes);
     database->options = rocksdb_options_create();
     set_options(database->options, options);
-    for (int cf = 0; cf < FAMILIES; cf++)
+    for (int cf = 0; cf < SK_CF_COUNT; cf++)
         database->family_options[cf] = family_options(options, database->cache, cf);
     database->read = rocksdb_readoptions_create();
     database->write_plain = rocksdb_writeoptions_create();
-    database->write_synced = rocksdb_writeoptions_create();
-    rocksdb_writeoptions_set_sync(database->write_synced, 1);
+    database->flush = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(database->flush, 1);
+    database->ingest = rocksdb_ingestexternalfileoptions_create();
+    rocksdb_ingestexternalfileoptions_set_move_files(database->ingest, 1);
+    database->env = rocksdb_envoptions_create();
 }
 
 void sk_database_thread_begin(void)
@@ -121,13 +120,17 @@ int sk_database_open(sk_database *database, const sk_folder *folder, bool read_o
     char *message = NULL;
     const rocksdb_options_t *const *options = (const rocksdb_options_t *const *)database->family_options;
     rocksdb_t *db = read_only
-                        ? rocksdb_open_for_read_only_column_families(database->options, folder->db_path, FAMILIES,
+                        ? rocksdb_open_for_read_only_column_families(database->options, folder->db_path, SK_CF_COUNT,
                                                                      names, options, database->family, 0, &message)
-                        : rocksdb_open_column_families(database->options, folder->db_path, FAMILIES, names, options,
+                        : rocksdb_open_column_families(database->options, folder->db_path, SK_CF_COUNT, names, options,
                                                        database->family, &message);
     if (message) return sk_database_error(message, error);
+    free(database->table_path);
+    size_t room = strlen(folder->path) + sizeof "/placing.sst";
+    database->table_path = sk_alloc(room);
+    snprintf(database->table_path, room, "%s/placing.sst", folder->path);
+    unlink(database->table_path); /* what a crash left */
     database->db = db;
-    database->log = database->family[LOG];
     database->read_only = read_only;
     return SK_OK;
 }
@@ -135,7 +138,7 @@ int sk_database_open(sk_database *database, const sk_folder *folder, bool read_o
 void sk_database_close(sk_database *database)
 {
     if (!database->db) return;
-    for (int cf = 0; cf < FAMILIES; cf++) rocksdb_column_family_handle_destroy(database->family[cf]);
+    for (int cf = 0; cf < SK_CF_COUNT; cf++) rocksdb_column_family_handle_destroy(database->family[cf]);
     rocksdb_close(database->db);
     database->db = NULL;
 }
@@ -143,19 +146,78 @@ void sk_database_close(sk_database *database)
 void sk_database_free(sk_database *database)
 {
     sk_database_close(database);
-    for (int cf = 0; cf < FAMILIES; cf++) rocksdb_options_destroy(database->family_options[cf]);
+    for (int cf = 0; cf < SK_CF_COUNT; cf++) rocksdb_options_destroy(database->family_options[cf]);
     rocksdb_options_destroy(database->options);
     rocksdb_readoptions_destroy(database->read);
     rocksdb_writeoptions_destroy(database->write_plain);
-    rocksdb_writeoptions_destroy(database->write_synced);
+    rocksdb_flushoptions_destroy(database->flush);
+    rocksdb_ingestexternalfileoptions_destroy(database->ingest);
+    rocksdb_envoptions_destroy(database->env);
+    free(database->table_path);
     rocksdb_cache_destroy(database->cache);
     *database = (sk_database){0};
+}
+
+/* -- writing ------------------------------------------------------------------------------------------------------ */
+
+int sk_database_sync_log(sk_database *database, char *error)
+{
+    char *message = NULL;
+    rocksdb_flush_wal(database->db, 1, &message);
+    return sk_database_error(message, error);
+}
+
+int sk_database_flush(sk_database *database, sk_cf cf, char *error)
+{
+    char *message = NULL;
+    rocksdb_flush_cf(database->db, database->flush, database->family[cf], &message);
+    return sk_database_error(message, error);
+}
+
+int sk_database_table_begin(sk_database *database, sk_cf cf, char *error)
+{
+    sk_assert(database->table == NULL);
+    char *message = NULL;
+    sk_assert(database->table_error == NULL);
+    rocksdb_sstfilewriter_t *table = rocksdb_sstfilewriter_create(database->env, database->family_options[cf]);
+    rocksdb_sstfilewriter_open(table, database->table_path, &message);
+    if (!message) {
+        database->table = table;
+        return 0;
+    }
+    rocksdb_sstfilewriter_destroy(table);
+    return sk_database_error(message, error);
+}
+
+void sk_database_table_add(sk_database *database, sk_bytes key, const sk_bytes *value)
+{
+    if (database->table_error) return;
+    const char *data = (const char *)key.data;
+    if (value)
+        rocksdb_sstfilewriter_put(database->table, data, key.len, (const char *)value->data, value->len,
+                                  &database->table_error);
+    else
+        rocksdb_sstfilewriter_delete(database->table, data, key.len, &database->table_error);
+}
+
+int sk_database_table_take_in(sk_database *database, sk_cf cf, char *error)
+{
+    char *message = database->table_error;
+    database->table_error = NULL;
+    if (!message) rocksdb_sstfilewriter_finish(database->table, &message);
+    rocksdb_sstfilewriter_destroy(database->table);
+    database->table = NULL;
+    const char *path = database->table_path;
+    if (!message)
+        rocksdb_ingest_external_file_cf(database->db, database->family[cf], &path, 1, database->ingest, &message);
+    unlink(path); /* RocksDB has its own link to it, or there was an error */
+    return sk_database_error(message, error);
 }
 
 uint64_t sk_database_property(const sk_database *database, const char *name)
 {
     uint64_t sum = 0;
-    for (int cf = 0; database->db && cf < FAMILIES; cf++) {
+    for (int cf = 0; database->db && cf < SK_CF_COUNT; cf++) {
         uint64_t value = 0;
         if (rocksdb_property_int_cf(database->db, database->family[cf], name, &value) == 0) sum += value;
     }

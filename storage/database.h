@@ -3,7 +3,8 @@
  * Invariants:
  *  1. `db` is NULL or open with every column family.
  *  2. `read_only` databases are never written: RocksDB holds their logs' contents in memory.
- *  3. The functions that write are for the commit thread while that runs; reads are for any thread. */
+ *  3. Reads are for any thread, writes for the placing thread while that runs.
+ *  4. `table` is open between sk_database_table_begin and take_in only. */
 #ifndef SK_STORAGE_DATABASE_H
 #define SK_STORAGE_DATABASE_H
 
@@ -14,14 +15,19 @@
 
 typedef struct {
     rocksdb_t *db;
-    rocksdb_column_family_handle_t *family[SK_CF_COUNT + 1]; /* the last one is the log */
-    rocksdb_column_family_handle_t *log;                     /* storage/log.h; one of them */
+    rocksdb_column_family_handle_t *family[SK_CF_COUNT];
     bool read_only;
     rocksdb_options_t *options;
-    rocksdb_options_t *family_options[SK_CF_COUNT + 1];
+    rocksdb_options_t *family_options[SK_CF_COUNT];
     rocksdb_cache_t *cache;
     rocksdb_readoptions_t *read;
-    rocksdb_writeoptions_t *write_synced, *write_plain;
+    rocksdb_writeoptions_t *write_plain;
+    rocksdb_flushoptions_t *flush; /* waits */
+    rocksdb_ingestexternalfileoptions_t *ingest;
+    rocksdb_envoptions_t *env;
+    rocksdb_sstfilewriter_t *table; /* NULL: none is being made */
+    char *table_path;               /* owned: where one is made, beside db/ */
+    char *table_error;              /* owned: the first that adding to it met */
 } sk_database;
 
 /** Prepares the options; nothing is open yet. Zero sizes must have been replaced by defaults. */
@@ -37,6 +43,16 @@ void sk_database_free(sk_database *database);
 
 /** Our code for RocksDB's message, which it copies into `error` (SK_FOLDER_ERROR bytes) and frees. NULL: SK_OK. */
 int sk_database_error(char *message, char *error);
+
+/** Everything written so far is on the disk (RocksDB's write-ahead log is synced). 0 or an error with words, as above. */
+int sk_database_sync_log(sk_database *database, char *error);
+/** Writes a family's memtable as a table, and waits for it. */
+int sk_database_flush(sk_database *database, sk_cf cf, char *error);
+/** Begins a table of a family: keys are added in ascending order, each once (value NULL: a removal), and the whole is then
+ *  taken in: newer than everything the family has, on the disk, visible at once. After an error nothing of it is. */
+int sk_database_table_begin(sk_database *database, sk_cf cf, char *error);
+void sk_database_table_add(sk_database *database, sk_bytes key, const sk_bytes *value);
+int sk_database_table_take_in(sk_database *database, sk_cf cf, char *error);
 
 /** A number that RocksDB keeps, summed over the families; 0 if it does not know it. */
 uint64_t sk_database_property(const sk_database *database, const char *name);

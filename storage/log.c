@@ -2,11 +2,6 @@
 
 enum { KIND_SHIFT = 1, CF_SHIFT = 3, KIND_MASK = 3 };
 
-void sk_log_key(uint8_t key[SK_LOG_KEY], uint64_t number)
-{
-    for (int i = 0; i < SK_LOG_KEY; i++) key[i] = (uint8_t)(number >> (56 - 8 * i));
-}
-
 void sk_log_append(sk_buf *record, const sk_change *change)
 {
     sk_pack_uint(record, (uint64_t)change->cf << CF_SHIFT | (uint64_t)change->kind << KIND_SHIFT | change->open_end);

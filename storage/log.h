@@ -1,17 +1,13 @@
 /* The commit log: what a commit appends, and what a start replays.
  *
  * A record is the changes of a group of batches in their order, as MessagePack values: head (family, kind, open end),
- * key, and for puts and ranges a value. Its key in the column family `log` is the number of its last batch, big-endian:
- * records ascend, and appending one costs what its bytes cost. */
+ * key, and for puts and ranges a value. Records stand in the segments of storage/journal.h. */
 #ifndef SK_STORAGE_LOG_H
 #define SK_STORAGE_LOG_H
 
 #include "crdt/pack.h"
 #include "storage/overlay.h"
 
-enum { SK_LOG_KEY = 8 }; /* bytes */
-
-void sk_log_key(uint8_t key[SK_LOG_KEY], uint64_t number);
 /** Appends one change to a record. */
 void sk_log_append(sk_buf *record, const sk_change *change);
 

@@ -4,7 +4,6 @@
 #include <xxhash.h>
 
 enum {
-    FIRST_BUCKETS = 1024,
     CHANGE_BYTES = 16,   /* what a change takes in a log besides key and value: none counts as nothing */
     SPARE_BATCHES = 32,  /* kept for use again; more than a commit usually takes together */
 };
@@ -68,9 +67,8 @@ static void append(sk_batch *batch, sk_change *change)
     batch->last = change;
 }
 
-static sk_change *record(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
+sk_change *sk_batch_record(sk_batch *batch, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
 {
-    sk_batch *batch = overlay->open;
     sk_assert(key.len <= UINT32_MAX);
     sk_assert(value.len <= UINT32_MAX);
     sk_change *change = sk_arena_take(&batch->arena, sizeof *change + key.len + value.len);
@@ -79,12 +77,12 @@ static sk_change *record(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_
                           .key_len = (uint32_t)key.len,
                           .value_len = (uint32_t)value.len,
                           .cf = (uint8_t)cf,
-                          .kind = (uint8_t)kind,
-                          .live = 1};
+                          .kind = (uint8_t)kind};
     if (key.len) memcpy(change->data, key.data, key.len);
     if (value.len) memcpy(change->data + key.len, value.data, value.len);
     append(batch, change);
     batch->count++;
+    batch->points[cf] += kind != SK_CHANGE_RANGE;
     batch->bytes += key.len + value.len + CHANGE_BYTES;
     return change;
 }
@@ -106,80 +104,75 @@ void sk_overlay_free(sk_overlay *overlay)
         }
     }
     for (int cf = 0; cf < SK_CF_COUNT; cf++) sk_skiplist_free(&overlay->order[cf]);
-    free(overlay->buckets);
+    sk_index_free(&overlay->index);
     *overlay = (sk_overlay){0};
 }
 
-/* -- the hash table ----------------------------------------------------------------------------------------------- */
+/* -- the newest change of each key ----------------------------------------------------------------------------------- */
 
-static sk_change **bucket_of(const sk_overlay *overlay, uint64_t hash)
+/* Nobody asks for history by its key but once in a while: it is found in the ordered list, into which it goes almost for
+ * nothing, as its keys ascend. */
+static bool is_hashed(int cf)
 {
-    return &overlay->buckets[hash & (overlay->bucket_count - 1)];
+    return cf != SK_CF_HISTORY;
 }
 
-static void grow(sk_overlay *overlay)
+typedef struct {
+    sk_cf cf;
+    sk_bytes key;
+} wanted;
+
+static bool is_wanted(const void *item, const void *looked_for)
 {
-    sk_change **old = overlay->buckets;
-    size_t old_count = overlay->bucket_count;
-    overlay->bucket_count = old_count ? old_count * 2 : FIRST_BUCKETS;
-    overlay->buckets = sk_alloc(overlay->bucket_count * sizeof *old);
-    for (size_t i = 0; i < old_count; i++) {
-        for (sk_change *change = old[i]; change;) {
-            sk_change *next = change->chain;
-            sk_change **bucket = bucket_of(overlay, change->hash);
-            change->chain = *bucket;
-            *bucket = change;
-            change = next;
-        }
-    }
-    free(old);
+    const sk_change *change = item;
+    const wanted *want = looked_for;
+    return change->cf == want->cf && sk_bytes_equal(sk_change_key(change), want->key);
 }
 
-/* The link that leads to the live point of a key, or to NULL. */
-static sk_change **find_link(const sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key)
+static sk_index_slot *find_slot(const sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key)
 {
-    sk_change **link = bucket_of(overlay, hash);
-    for (; *link; link = &(*link)->chain) {
-        sk_change *at = *link;
-        if (at->hash == hash && at->cf == cf && sk_bytes_equal(sk_change_key(at), key)) break;
-    }
-    return link;
+    return sk_index_find(&overlay->index, hash, is_wanted, &(wanted){cf, key});
 }
 
-/* A live point out of the hash table and the ordered list: something newer, or the base, speaks for its key now. */
+static bool is_item(const void *item, const void *looked_for)
+{
+    return item == looked_for;
+}
+
+/* Something newer, or the base, speaks for the key of a live point now. */
 static void retire_point(sk_overlay *overlay, sk_change *change)
 {
-    sk_change **link = bucket_of(overlay, change->hash);
-    while (*link != change) link = &(*link)->chain;
-    *link = change->chain;
-    overlay->live--;
+    if (is_hashed(change->cf))
+        sk_index_remove(&overlay->index, sk_index_find(&overlay->index, change->hash, is_item, change));
     if (change->ordered) sk_skiplist_remove(&overlay->order[change->cf], sk_change_key(change));
     change->live = change->ordered = 0;
+    overlay->live--;
 }
 
 /* A point that is now the newest word on its key. */
 static void enter_point(sk_overlay *overlay, sk_change *change)
 {
     sk_cf cf = (sk_cf)change->cf;
-    if (overlay->live >= overlay->bucket_count) grow(overlay);
-    sk_change **link = find_link(overlay, change->hash, cf, sk_change_key(change));
-    sk_change *old = *link;
-    *link = change;
     change->live = 1;
-    change->chain = old ? old->chain : NULL;
-    if (!old) {
-        overlay->live++;
+    overlay->live++;
+    if (!is_hashed(cf)) return;
+    sk_index_slot *slot = find_slot(overlay, change->hash, cf, sk_change_key(change));
+    if (!slot) {
+        sk_index_add(&overlay->index, change->hash, change);
         return;
     }
+    sk_change *old = slot->item;
+    slot->item = change;
     if (old->ordered) sk_skiplist_remove(&overlay->order[cf], sk_change_key(old));
     old->live = old->ordered = 0;
+    overlay->live--;
 }
 
 void sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
 {
     sk_assert(kind != SK_CHANGE_RANGE);
-    sk_change *change = record(overlay, kind, cf, key, kind == SK_CHANGE_PUT ? value : SK_BYTES_NONE);
-    change->hash = sk_overlay_hash(cf, key);
+    sk_change *change = sk_batch_record(overlay->open, kind, cf, key, kind == SK_CHANGE_PUT ? value : SK_BYTES_NONE);
+    if (is_hashed(cf)) change->hash = sk_overlay_hash(cf, key);
     enter_point(overlay, change);
 }
 
@@ -191,8 +184,12 @@ static void order_batch(sk_overlay *overlay, sk_batch *batch, sk_cf cf)
     for (; change; change = change->next) {
         batch->ordered[cf] = change;
         if (change->cf != cf || change->kind == SK_CHANGE_RANGE || !change->live) continue;
-        sk_skiplist_put(&overlay->order[cf], sk_change_key(change), change);
+        sk_change *old = sk_skiplist_put(&overlay->order[cf], sk_change_key(change), change);
         change->ordered = 1;
+        if (!old) continue;
+        sk_assert(!is_hashed(cf)); /* the index tells of what is overwritten at once; here it is noticed late */
+        old->live = old->ordered = 0;
+        overlay->live--;
     }
 }
 
@@ -208,6 +205,13 @@ static sk_skiplist *order_of(sk_overlay *overlay, sk_cf cf)
     return &overlay->order[cf];
 }
 
+static void cut_out(void *self, void *item)
+{
+    sk_change *change = item;
+    change->ordered = 0; /* it is out of the list already */
+    retire_point(self, change);
+}
+
 /* A range that is now the newest word on what it covers. */
 static void enter_range(sk_overlay *overlay, sk_change *range)
 {
@@ -215,12 +219,7 @@ static void enter_range(sk_overlay *overlay, sk_change *range)
     range->live = 1;
     range->chain = NULL;
     sk_bytes start = sk_change_key(range), end = range_end(range);
-    sk_skipnode *node = sk_skiplist_seek(order_of(overlay, cf), start);
-    while (node && in_range(node->key, start, end)) {
-        sk_skipnode *next = node->next[0];
-        retire_point(overlay, node->item);
-        node = next;
-    }
+    sk_skiplist_cut(order_of(overlay, cf), start, end, cut_out, overlay);
     sk_change **link = &overlay->ranges[cf];
     while (*link) {
         sk_change *older = *link;
@@ -239,21 +238,26 @@ static void enter_range(sk_overlay *overlay, sk_change *range)
 void sk_overlay_remove_range(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to)
 {
     if (to.data && sk_bytes_compare(from, to) >= 0) return;
-    sk_change *range = record(overlay, SK_CHANGE_RANGE, cf, from, to);
+    sk_change *range = sk_batch_record(overlay->open, SK_CHANGE_RANGE, cf, from, to);
     range->open_end = !to.data;
     enter_range(overlay, range);
 }
 
-sk_overlay_answer sk_overlay_find(const sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key, sk_bytes *value,
+static const sk_change *find_point(sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key)
+{
+    if (!is_hashed(cf)) return sk_skiplist_get(order_of(overlay, cf), key);
+    sk_index_slot *slot = find_slot(overlay, hash, cf, key);
+    return slot ? slot->item : NULL;
+}
+
+sk_overlay_answer sk_overlay_find(sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key, sk_bytes *value,
                                   uint64_t *number)
 {
-    if (overlay->live) {
-        const sk_change *point = *find_link(overlay, hash, cf, key);
-        if (point) {
-            *value = sk_change_value(point);
-            *number = point->number;
-            return point->kind == SK_CHANGE_PUT ? SK_OVERLAY_FOUND : SK_OVERLAY_REMOVED;
-        }
+    const sk_change *point = overlay->live ? find_point(overlay, hash, cf, key) : NULL;
+    if (point) {
+        *value = sk_change_value(point);
+        *number = point->number;
+        return point->kind == SK_CHANGE_PUT ? SK_OVERLAY_FOUND : SK_OVERLAY_REMOVED;
     }
     sk_overlay_answer answer = SK_OVERLAY_ELSEWHERE;
     for (const sk_change *range = overlay->ranges[cf]; range; range = range->chain) {
@@ -361,15 +365,20 @@ void sk_overlay_check(const sk_overlay *overlay)
         number = batch->number;
     }
     sk_assert(overlay->open->number > number);
-    for (size_t i = 0; i < overlay->bucket_count; i++) {
-        for (const sk_change *change = overlay->buckets[i]; change; change = change->chain, live++) {
-            sk_cf cf = (sk_cf)change->cf;
-            sk_assert(change->live);
-            sk_assert(*find_link(overlay, change->hash, cf, sk_change_key(change)) == change);
-            void *ordered = sk_skiplist_get(&overlay->order[cf], sk_change_key(change));
-            sk_assert(ordered == (change->ordered ? change : NULL));
-        }
+    for (size_t i = 0; i < overlay->index.room; i++) {
+        const sk_change *change = overlay->index.slots[i].item;
+        if (!change) continue;
+        sk_cf cf = (sk_cf)change->cf;
+        sk_assert(change->live);
+        sk_assert(overlay->index.slots[i].hash == change->hash);
+        sk_assert(find_slot(overlay, change->hash, cf, sk_change_key(change)) == &overlay->index.slots[i]);
+        void *ordered = sk_skiplist_get(&overlay->order[cf], sk_change_key(change));
+        sk_assert(ordered == (change->ordered ? change : NULL));
     }
+    for (const sk_batch *batch = overlay->sealed ? overlay->sealed : overlay->open; batch;
+         batch = batch == overlay->open ? NULL : batch->next ? batch->next : overlay->open)
+        for (const sk_change *change = batch->first; change; change = change->next)
+            live += change->live && change->kind != SK_CHANGE_RANGE;
     sk_assert(live == overlay->live);
     for (int cf = 0; cf < SK_CF_COUNT; cf++) {
         sk_skiplist_check(&overlay->order[cf]);

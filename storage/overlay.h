@@ -9,14 +9,15 @@
  * sealed batch (first, next, and what a change says), which nobody alters until the batch is recycled.
  *
  * Invariants:
- *  1. At most one point change of a key is live: the newest. It is in the hash table, and in the ordered list of its
- *     family once that was caught up past it.
+ *  1. The newest point change of a key is live, and in a hashed family no other is. It is in the hash table if its
+ *     family has one, and in the ordered list of its family once that was caught up past it.
  *  2. A live point is newer than every live range that covers it: a range takes out what it covers when it comes.
  *  3. Live ranges stand in the order in which they came.
  *  4. Sealed batches stand in the order of their numbers; the open one has the next number. */
 #ifndef SK_STORAGE_OVERLAY_H
 #define SK_STORAGE_OVERLAY_H
 
+#include "storage/index.h"
 #include "storage/skiplist.h"
 #include "storage/store.h"
 
@@ -28,7 +29,7 @@ typedef enum {
 
 typedef struct sk_change {
     struct sk_change *next;  /* in its batch */
-    struct sk_change *chain; /* in its hash bucket, or the next live range */
+    struct sk_change *chain; /* the next live range */
     uint64_t number;         /* its batch */
     uint64_t hash;
     uint32_t key_len, value_len;
@@ -43,14 +44,14 @@ typedef struct sk_batch {
     sk_change *first, *last;
     sk_change *ordered[SK_CF_COUNT]; /* up to here the family's ordered list knows it; NULL: nothing yet */
     size_t count;                    /* changes */
+    size_t points[SK_CF_COUNT];      /* of them, not ranges */
     size_t bytes;                    /* of keys and values, and a little for each; 0: no change */
     sk_arena arena;                  /* the changes */
 } sk_batch;
 
 typedef struct {
-    sk_change **buckets; /* owned; NULL until the first put */
-    size_t bucket_count; /* a power of two */
-    size_t live;         /* points in the hash table */
+    sk_index index; /* live points of the families that are hashed */
+    size_t live;    /* live points, in all families */
     sk_skiplist order[SK_CF_COUNT];
     sk_batch *caught_up[SK_CF_COUNT]; /* borrowed: the ordered list knows all batches before it; NULL: none of them */
     sk_change *ranges[SK_CF_COUNT]; /* the live ones, oldest first */
@@ -68,6 +69,15 @@ static inline sk_bytes sk_change_key(const sk_change *change)
 static inline sk_bytes sk_change_value(const sk_change *change)
 {
     return (sk_bytes){change->data + change->key_len, change->value_len};
+}
+
+/** Appends a change to a batch, key and value copied into its arena. */
+sk_change *sk_batch_record(sk_batch *batch, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value);
+/** What a batch takes in memory, about. */
+static inline size_t sk_batch_memory(const sk_batch *batch)
+{
+    enum { REST = 4 << 10 }; /* what even the smallest one's arena holds */
+    return batch->arena.used + REST;
 }
 
 /** `first` is the number of the first batch. */
@@ -88,7 +98,7 @@ typedef enum {
 uint64_t sk_overlay_hash(sk_cf cf, sk_bytes key);
 /** The newest word that it holds on a key with that hash; `value` (borrowed until its batch is recycled) and `number` as
  *  it says. */
-sk_overlay_answer sk_overlay_find(const sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key, sk_bytes *value,
+sk_overlay_answer sk_overlay_find(sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key, sk_bytes *value,
                                   uint64_t *number);
 
 /** Closes the open batch and opens the next. The batch stays the overlay's until it is taken. */

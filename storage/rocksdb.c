@@ -13,7 +13,8 @@ enum {
     MAX_OPEN_FILES = 512,
     REAP_CHANGES = 4096,     /* placed changes that one reap takes out of the overlay */
 };
-#define PLACE_BYTES ((size_t)16 << 20)
+#define PLACE_BYTES ((size_t)32 << 20)
+#define SEGMENT_BYTES ((size_t)8 << 20)
 #define CACHE_BYTES ((size_t)128 << 20)
 #define WRITE_BUFFER_BYTES ((size_t)128 << 20)
 #define ROW_CACHE_BYTES ((size_t)192 << 20)
@@ -23,9 +24,14 @@ typedef struct {
     uint64_t min_free_bytes;
     sk_folder folder;
     sk_database database;
+    sk_journal journal;
+    sk_failure failure; /* of the two threads */
+    sk_placing placing;
     sk_committer committer;
     sk_overlay overlay;
     sk_rowcache cache;               /* of SK_CF_ROW */
+    uint8_t absent[64];              /* the row key that RocksDB was last asked for in vain */
+    size_t absent_len;               /* 0: none */
     uint64_t durable;                /* what reap last answered */
     uint64_t last_submitted;         /* number of the last batch that was not empty */
     uint64_t submitted_bytes;        /* of all batches since the store was opened */
@@ -57,13 +63,27 @@ static rocks *rocks_of(sk_store *store)
 
 /* -- reading ------------------------------------------------------------------------------------------------------ */
 
+/* A write of a new key asks for its row several times in a row: RocksDB is asked once. Holds as long as nothing leaves the
+ * overlay, since only then may a key come into place. */
+static bool is_known_absent(const rocks *self, sk_bytes key)
+{
+    return self->absent_len && self->absent_len == key.len && memcmp(self->absent, key.data, key.len) == 0;
+}
+
+static void note_absent(rocks *self, sk_bytes key)
+{
+    if (key.len > sizeof self->absent) return;
+    self->absent_len = key.len;
+    if (key.len) memcpy(self->absent, key.data, key.len);
+}
+
 static void unpin(rocks *self)
 {
     if (self->pinned) rocksdb_pinnableslice_destroy(self->pinned);
     self->pinned = NULL;
 }
 
-static int get_below(rocks *self, sk_cf cf, sk_bytes key, sk_bytes *value)
+static int get_below(rocks *self, sk_cf cf, uint64_t hash, sk_bytes key, sk_bytes *value)
 {
     if (!self->database.db) return self->broken;
     char *message = NULL;
@@ -72,8 +92,9 @@ static int get_below(rocks *self, sk_cf cf, sk_bytes key, sk_bytes *value)
     rocksdb_pinnableslice_t *last = self->pinned; /* given back later: the key may lie in the last value */
     self->pinned = found;
     if (found) value->data = (const uint8_t *)rocksdb_pinnableslice_value(found, &value->len);
-    if (cf == SK_CF_ROW && !message)
-        sk_rowcache_put(&self->cache, sk_overlay_hash(cf, key), key, found ? value : NULL);
+    /* What is not there is not noted: it is mostly about to be written, and RocksDB's filters tell it fast. */
+    if (cf == SK_CF_ROW && !found && !message) note_absent(self, key);
+    if (cf == SK_CF_ROW && found) sk_rowcache_put(&self->cache, hash, key, value);
     if (last) rocksdb_pinnableslice_destroy(last);
     return message ? sk_database_error(message, self->message) : found != NULL;
 }
@@ -86,13 +107,14 @@ static int rocks_get(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes *value, u
     if (batch) *batch = number > self->durable ? number : 0;
     if (answer != SK_OVERLAY_ELSEWHERE) return answer == SK_OVERLAY_FOUND;
     int known = cf == SK_CF_ROW ? sk_rowcache_get(&self->cache, hash, key, value) : -1;
-    return known >= 0 ? known : get_below(self, cf, key, value);
+    if (known < 0 && cf == SK_CF_ROW && is_known_absent(self, key)) return 0;
+    return known >= 0 ? known : get_below(self, cf, hash, key, value);
 }
 
 /* Why there is nothing to read from. */
 static int why_not(rocks *self)
 {
-    int error = self->broken ? self->broken : atomic_load(&self->committer.error);
+    int error = self->broken ? self->broken : sk_failure_code(&self->failure);
     return error ? error : SK_E_IO;
 }
 
@@ -100,8 +122,10 @@ static sk_store_snapshot *rocks_snapshot(sk_store *store)
 {
     rocks *self = rocks_of(store);
     sk_store_snapshot *snapshot = sk_alloc(sizeof *snapshot);
-    bool placed = self->database.db && sk_committer_place(&self->committer) == SK_OK;
-    if (placed) snapshot->snapshot = rocksdb_create_snapshot(self->database.db);
+    if (self->database.db && sk_placing_hold(&self->placing) == SK_OK) {
+        snapshot->snapshot = rocksdb_create_snapshot(self->database.db);
+        sk_placing_release(&self->placing);
+    }
     self->readers++;
     return snapshot;
 }
@@ -260,8 +284,8 @@ static void note_committed(rocks *self, const sk_batch *batch)
 static int rocks_reap(sk_store *store, uint64_t *durable)
 {
     rocks *self = rocks_of(store);
-    uint64_t committed = atomic_load(&self->committer.durable), placed = atomic_load(&self->committer.placed);
-    int error = atomic_load(&self->committer.error);
+    uint64_t committed = atomic_load(&self->committer.durable), placed = atomic_load(&self->placing.placed);
+    int error = sk_failure_code(&self->failure);
     self->committed_bytes = atomic_load(&self->committer.committed_bytes);
     if (committed > self->durable) self->durable = committed;
     /* Empty batches never went to the thread; they are durable with those before them. */
@@ -271,6 +295,7 @@ static int rocks_reap(sk_store *store, uint64_t *durable)
     sk_batch *batch;
     while (!self->iterators && changes < REAP_CHANGES && (batch = self->overlay.sealed) && batch->number <= placed) {
         changes += batch->count + 1;
+        self->absent_len = 0;
         note_committed(self, batch);
         sk_overlay_recycle(&self->overlay, sk_overlay_take(&self->overlay, placed));
     }
@@ -300,24 +325,31 @@ static size_t rocks_pending_bytes(sk_store *store)
  * and cannot be opened again serves no reads. */
 static int worth_trying(rocks *self)
 {
-    uint64_t wanted = sk_folder_log_bytes(&self->folder) + REOPEN_SPARE;
+    uint64_t wanted = sk_folder_log_bytes(&self->folder) + sk_journal_bytes(&self->journal) + REOPEN_SPARE;
     if (wanted < self->min_free_bytes) wanted = self->min_free_bytes;
     if (sk_folder_space(&self->folder) < wanted) return SK_E_DISK_FULL;
     return sk_folder_probe(&self->folder, PROBE_BYTES);
 }
 
-/* Opens the database and places what the log still holds. */
+/* Opens the database, places what the log still holds, and begins it anew. */
 static int open_and_replay(rocks *self, char *error)
 {
     uint64_t last = 0;
+    sk_journal_close(&self->journal);
     int result = sk_database_open(&self->database, &self->folder, false, error);
     if (result != SK_OK) return result;
     sk_placer placer;
-    sk_placer_init(&placer, &self->database);
+    sk_placer_init(&placer, &self->database, &self->journal);
     result = sk_placer_replay(&placer, &last, error);
     sk_placer_free(&placer);
     if (result != SK_OK) sk_database_close(&self->database);
     return result;
+}
+
+static int start_threads(rocks *self)
+{
+    int result = sk_placing_start(&self->placing);
+    return result == SK_OK ? sk_committer_start(&self->committer) : result;
 }
 
 static int reopen_database(rocks *self)
@@ -337,24 +369,25 @@ static int rocks_reopen(sk_store *store)
     sk_assert(self->readers == 0);
     unpin(self);
     sk_committer_stop(&self->committer, true);
+    sk_placing_stop(&self->placing, true);
     /* What is committed may still have to be placed: until the disk takes that, it is read from here. */
     uint64_t committed = atomic_load(&self->committer.durable);
     if (committed > self->durable) self->durable = committed;
     sk_overlay_keep(&self->overlay, self->durable);
     int result = reopen_database(self);
     if (result == SK_OK) {
-        sk_committer_forget(&self->committer);
         sk_overlay_drop_all(&self->overlay);
         self->durable = self->last_submitted = self->overlay.open->number - 1;
+        sk_placing_forget(&self->placing, self->durable);
         atomic_store(&self->committer.durable, self->durable);
-        atomic_store(&self->committer.placed, self->durable);
     }
     sk_rowcache_clear(&self->cache);
+    self->absent_len = 0;
     self->submitted_bytes = self->committed_bytes = atomic_load(&self->committer.committed_bytes);
-    atomic_store(&self->committer.error, result);
-    if (sk_committer_start(&self->committer) != SK_OK && result == SK_OK) {
+    sk_failure_reset(&self->failure, result);
+    if (start_threads(self) != SK_OK && result == SK_OK) {
         result = SK_E_IO;
-        atomic_store(&self->committer.error, result);
+        sk_failure_reset(&self->failure, result);
     }
     self->broken = result;
     return result;
@@ -371,6 +404,7 @@ static void rocks_stats(sk_store *store, sk_buf *text)
 {
     rocks *self = rocks_of(store);
     const sk_committer *committer = &self->committer;
+    const sk_placing *placing = &self->placing;
     sk_buf_printf(text, "store:rocksdb\r\n");
     stat_line(text, "store_live_bytes", sk_database_property(&self->database, "rocksdb.estimate-live-data-size"));
     stat_line(text, "store_table_bytes", sk_database_property(&self->database, "rocksdb.total-sst-files-size"));
@@ -385,19 +419,23 @@ static void rocks_stats(sk_store *store, sk_buf *text)
     stat_line(text, "store_writes", atomic_load(&committer->writes));
     stat_line(text, "store_syncs", atomic_load(&committer->syncs));
     stat_line(text, "store_bytes_written", atomic_load(&committer->bytes));
-    stat_line(text, "store_unplaced_bytes", atomic_load(&committer->unplaced_bytes));
-    stat_line(text, "store_runs", atomic_load(&committer->runs));
-    stat_line(text, "store_rows_placed", atomic_load(&committer->rows));
-    stat_line(text, "store_rows_coalesced", atomic_load(&committer->coalesced));
+    stat_line(text, "store_unplaced_bytes", atomic_load(&placing->bytes));
+    stat_line(text, "store_runs", atomic_load(&placing->runs));
+    stat_line(text, "store_tables_placed", atomic_load(&placing->tables));
+    stat_line(text, "store_rows_placed", atomic_load(&placing->rows));
+    stat_line(text, "store_rows_coalesced", atomic_load(&placing->coalesced));
     stat_line(text, "store_free_bytes", sk_folder_space(&self->folder));
     stat_line(text, "store_space_low", atomic_load(&committer->space_low));
-    stat_line(text, "store_failed", self->broken || atomic_load(&committer->error));
+    stat_line(text, "store_failed", self->broken || sk_failure_code(&self->failure));
 }
 
 static void give_back(rocks *self)
 {
     sk_committer_free(&self->committer);
+    sk_placing_free(&self->placing);
+    sk_failure_free(&self->failure);
     sk_database_free(&self->database);
+    sk_journal_free(&self->journal);
     sk_overlay_free(&self->overlay);
     sk_rowcache_free(&self->cache);
     sk_folder_close(&self->folder);
@@ -410,6 +448,10 @@ static void rocks_close(sk_store *store)
     sk_assert(self->readers == 0);
     unpin(self);
     sk_committer_stop(&self->committer, false);
+    sk_placing_stop(&self->placing, false);
+    char ignored[SK_ROCKSDB_ERROR];
+    bool all_placed = !self->broken && !sk_failure_code(&self->failure);
+    if (all_placed) sk_journal_restart(&self->journal, ignored); /* nothing to replay at the next start */
     give_back(self);
 }
 
@@ -443,6 +485,7 @@ static sk_rocksdb_options with_defaults(const sk_rocksdb_options *given)
     if (!options.row_cache_bytes) options.row_cache_bytes = ROW_CACHE_BYTES;
     if (!options.write_buffer_bytes) options.write_buffer_bytes = WRITE_BUFFER_BYTES;
     if (!options.place_bytes) options.place_bytes = PLACE_BYTES;
+    if (!options.segment_bytes) options.segment_bytes = SEGMENT_BYTES;
     if (!options.max_open_files) options.max_open_files = MAX_OPEN_FILES;
     return options;
 }
@@ -462,11 +505,15 @@ int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *err
     sk_overlay_init(&self->overlay, 1);
     sk_rowcache_init(&self->cache, options.row_cache_bytes);
     sk_database_init(&self->database, &options);
-    sk_committer_init(&self->committer, &self->database, &self->folder, &options);
+    sk_failure_init(&self->failure);
+    sk_journal_init(&self->journal, &self->folder, options.segment_bytes);
+    sk_placing_init(&self->placing, &self->database, &self->journal, &self->failure, &options);
+    sk_committer_init(&self->committer, &self->journal, &self->folder, &self->placing, &self->failure, &options);
     sk_database_thread_begin();
     result = open_and_replay(self, error);
-    if (result == SK_OK) result = sk_committer_start(&self->committer);
+    if (result == SK_OK) result = start_threads(self);
     if (result != SK_OK) {
+        sk_placing_stop(&self->placing, true);
         give_back(self);
         return result;
     }
@@ -488,6 +535,6 @@ bool sk_rocksdb_space_low(const sk_store *store)
 const char *sk_rocksdb_last_error(sk_store *store)
 {
     rocks *self = rocks_of(store);
-    if (atomic_load(&self->committer.error) && !self->broken) sk_committer_message(&self->committer, self->message);
+    if (sk_failure_code(&self->failure) && !self->broken) sk_failure_text(&self->failure, self->message);
     return self->message;
 }

@@ -30,7 +30,8 @@ typedef struct {
     size_t cache_bytes;         /* block cache, index and filter blocks included; 0: 128 MiB */
     size_t row_cache_bytes;     /* committed rows, found without asking RocksDB; 0: 192 MiB */
     size_t write_buffer_bytes;  /* all memtables together; 0: 128 MiB */
-    size_t place_bytes;         /* committed changes kept in memory before they are placed; 0: 16 MiB */
+    size_t place_bytes;         /* committed changes kept in memory before they are placed; 0: 32 MiB */
+    size_t segment_bytes;       /* of the commit log; below 4 GiB; 0: 8 MiB */
     int max_open_files;         /* tables; 0: 512 */
     uint64_t min_free_bytes;    /* sk_rocksdb_space_low below this; 0: never */
     uint32_t reclaim_ms;        /* an idle store gives the space of removed ranges back after this; 0: 60000 */

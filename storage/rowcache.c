@@ -3,13 +3,11 @@
 #include <stdlib.h>
 
 enum {
-    FIRST_BUCKETS = 4096,
     MALLOC_BYTES = 16, /* what malloc takes for itself, about */
     LARGE_PART = 64,   /* an entry over this part of the budget is not kept */
 };
 
 struct sk_rowcache_entry {
-    sk_rowcache_entry *chain;
     sk_rowcache_entry *before, *after; /* in the ring */
     uint64_t hash;
     uint32_t key_len, value_len, room; /* room: bytes of data[] */
@@ -20,27 +18,27 @@ struct sk_rowcache_entry {
 
 static size_t size_of(const sk_rowcache_entry *entry)
 {
-    return sizeof *entry + MALLOC_BYTES + sizeof entry->chain + entry->room; /* its place among the buckets, too */
+    return sizeof *entry + MALLOC_BYTES + SK_INDEX_SLOTS_AN_ITEM * sizeof(sk_index_slot) + entry->room;
 }
 
-static sk_rowcache_entry **find_link(const sk_rowcache *cache, uint64_t hash, sk_bytes key)
+static bool is_key(const void *item, const void *wanted)
 {
-    sk_rowcache_entry **link = &cache->buckets[hash & (cache->bucket_count - 1)];
-    for (; *link; link = &(*link)->chain) {
-        sk_rowcache_entry *at = *link;
-        if (at->hash == hash && sk_bytes_equal(sk_bytes_of(at->data, at->key_len), key)) break;
-    }
-    return link;
+    const sk_rowcache_entry *entry = item;
+    return sk_bytes_equal(sk_bytes_of(entry->data, entry->key_len), *(const sk_bytes *)wanted);
 }
 
-static void drop(sk_rowcache *cache, sk_rowcache_entry **link)
+static bool is_entry(const void *item, const void *wanted)
 {
-    sk_rowcache_entry *entry = *link;
-    *link = entry->chain;
+    return item == wanted;
+}
+
+static void drop(sk_rowcache *cache, sk_index_slot *slot)
+{
+    sk_rowcache_entry *entry = slot->item;
+    sk_index_remove(&cache->index, slot);
     entry->before->after = entry->after;
     entry->after->before = entry->before;
     if (cache->hand == entry) cache->hand = entry->after == entry ? NULL : entry->after;
-    cache->count--;
     cache->bytes -= size_of(entry);
     free(entry);
 }
@@ -51,33 +49,12 @@ static void evict(sk_rowcache *cache)
         cache->hand->asked = false;
         cache->hand = cache->hand->after;
     }
-    sk_rowcache_entry **link = &cache->buckets[cache->hand->hash & (cache->bucket_count - 1)];
-    while (*link != cache->hand) link = &(*link)->chain;
-    drop(cache, link);
-}
-
-static void grow(sk_rowcache *cache)
-{
-    sk_rowcache_entry **old = cache->buckets;
-    size_t old_count = cache->bucket_count;
-    cache->bucket_count *= 2;
-    cache->buckets = sk_alloc(cache->bucket_count * sizeof *old);
-    for (size_t i = 0; i < old_count; i++) {
-        for (sk_rowcache_entry *entry = old[i]; entry;) {
-            sk_rowcache_entry *next = entry->chain;
-            sk_rowcache_entry **bucket = &cache->buckets[entry->hash & (cache->bucket_count - 1)];
-            entry->chain = *bucket;
-            *bucket = entry;
-            entry = next;
-        }
-    }
-    free(old);
+    drop(cache, sk_index_find(&cache->index, cache->hand->hash, is_entry, cache->hand));
 }
 
 void sk_rowcache_init(sk_rowcache *cache, size_t max)
 {
-    *cache = (sk_rowcache){.bucket_count = FIRST_BUCKETS, .max = max};
-    cache->buckets = sk_alloc(FIRST_BUCKETS * sizeof *cache->buckets);
+    *cache = (sk_rowcache){.max = max};
 }
 
 void sk_rowcache_clear(sk_rowcache *cache)
@@ -87,15 +64,15 @@ void sk_rowcache_clear(sk_rowcache *cache)
 
 void sk_rowcache_free(sk_rowcache *cache)
 {
-    for (size_t i = 0; i < cache->bucket_count; i++)
-        while (cache->buckets[i]) drop(cache, &cache->buckets[i]);
-    free(cache->buckets);
+    for (size_t i = 0; i < cache->index.room; i++) free(cache->index.slots[i].item);
+    sk_index_free(&cache->index);
     *cache = (sk_rowcache){0};
 }
 
 int sk_rowcache_get(sk_rowcache *cache, uint64_t hash, sk_bytes key, sk_bytes *value)
 {
-    sk_rowcache_entry *entry = *find_link(cache, hash, key);
+    sk_index_slot *slot = sk_index_find(&cache->index, hash, is_key, &key);
+    sk_rowcache_entry *entry = slot ? slot->item : NULL;
     if (!entry || entry->epoch != cache->epoch) {
         cache->misses++;
         return -1;
@@ -106,14 +83,12 @@ int sk_rowcache_get(sk_rowcache *cache, uint64_t hash, sk_bytes key, sk_bytes *v
     return entry->present;
 }
 
-static sk_rowcache_entry *insert(sk_rowcache *cache, sk_rowcache_entry **link, uint64_t hash, sk_bytes key,
-                                 size_t room)
+static sk_rowcache_entry *insert(sk_rowcache *cache, uint64_t hash, sk_bytes key, size_t room)
 {
     sk_rowcache_entry *entry = sk_realloc(NULL, sizeof *entry + room);
     *entry = (sk_rowcache_entry){.hash = hash, .key_len = (uint32_t)key.len, .room = (uint32_t)room};
     if (key.len) memcpy(entry->data, key.data, key.len);
-    entry->chain = *link;
-    *link = entry;
+    sk_index_add(&cache->index, hash, entry);
     if (cache->hand) { /* behind the hand: it comes to this one last */
         entry->after = cache->hand;
         entry->before = cache->hand->before;
@@ -121,7 +96,6 @@ static sk_rowcache_entry *insert(sk_rowcache *cache, sk_rowcache_entry **link, u
     } else {
         cache->hand = entry->before = entry->after = entry;
     }
-    cache->count++;
     cache->bytes += size_of(entry);
     return entry;
 }
@@ -129,37 +103,36 @@ static sk_rowcache_entry *insert(sk_rowcache *cache, sk_rowcache_entry **link, u
 void sk_rowcache_put(sk_rowcache *cache, uint64_t hash, sk_bytes key, const sk_bytes *value)
 {
     size_t value_len = value ? value->len : 0, limit = cache->max / LARGE_PART;
-    sk_rowcache_entry **link = find_link(cache, hash, key);
+    sk_index_slot *slot = sk_index_find(&cache->index, hash, is_key, &key);
     bool large = key.len > limit || value_len > limit - key.len;
     size_t wanted = key.len + value_len;
-    sk_rowcache_entry *entry = *link;
+    sk_rowcache_entry *entry = slot ? slot->item : NULL;
     if (entry && (large || entry->room < wanted || entry->room / 2 > wanted + 64)) {
-        drop(cache, link); /* the link now leads to the next one of the chain */
+        drop(cache, slot);
         entry = NULL;
     }
     if (large) return;
-    if (!entry) entry = insert(cache, link, hash, key, (wanted + 15) / 16 * 16);
+    if (!entry) entry = insert(cache, hash, key, (wanted + 15) / 16 * 16);
     entry->present = value != NULL;
     entry->epoch = cache->epoch;
     entry->value_len = (uint32_t)value_len;
     if (value_len) memcpy(entry->data + key.len, value->data, value_len);
     while (cache->bytes > cache->max) evict(cache);
-    if (cache->count > cache->bucket_count) grow(cache);
 }
 
 void sk_rowcache_check(const sk_rowcache *cache)
 {
     size_t count = 0, bytes = 0;
-    for (size_t i = 0; i < cache->bucket_count; i++) {
-        for (const sk_rowcache_entry *entry = cache->buckets[i]; entry; entry = entry->chain) {
-            sk_assert((entry->hash & (cache->bucket_count - 1)) == i);
-            sk_assert(entry->after->before == entry);
-            sk_assert((size_t)entry->key_len + entry->value_len <= entry->room);
-            count++;
-            bytes += size_of(entry);
-        }
+    for (size_t i = 0; i < cache->index.room; i++) {
+        const sk_rowcache_entry *entry = cache->index.slots[i].item;
+        if (!entry) continue;
+        sk_assert(cache->index.slots[i].hash == entry->hash);
+        sk_assert(entry->after->before == entry);
+        sk_assert((size_t)entry->key_len + entry->value_len <= entry->room);
+        count++;
+        bytes += size_of(entry);
     }
-    sk_assert(count == cache->count);
+    sk_assert(count == cache->index.count);
     sk_assert(bytes == cache->bytes);
     sk_assert(bytes <= cache->max);
     sk_assert((cache->hand == NULL) == (count == 0));

@@ -11,15 +11,14 @@
 #ifndef SK_STORAGE_ROWCACHE_H
 #define SK_STORAGE_ROWCACHE_H
 
-#include "crdt/memory.h"
+#include "storage/index.h"
 
 typedef struct sk_rowcache_entry sk_rowcache_entry;
 
 typedef struct {
-    sk_rowcache_entry **buckets; /* owned */
-    size_t bucket_count;         /* a power of two */
-    sk_rowcache_entry *hand;     /* in a ring of all entries */
-    size_t count, bytes, max;
+    sk_index index;          /* owns the entries */
+    sk_rowcache_entry *hand; /* in a ring of all entries */
+    size_t bytes, max;
     uint32_t epoch; /* what was told in an earlier one no longer holds */
     uint64_t hits, misses;
 } sk_rowcache;

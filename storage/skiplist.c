@@ -47,15 +47,26 @@ static sk_skipnode *take_node(sk_skiplist *list, uint32_t height)
     return node;
 }
 
+/* Whether the key comes right after the node that was put last: the links to there are known still. */
+static bool is_next(const sk_skiplist *list, sk_bytes key)
+{
+    if (!list->last || sk_bytes_compare(list->last->key, key) >= 0) return false;
+    const sk_skipnode *after = list->last->next[0];
+    return !after || sk_bytes_compare(key, after->key) < 0;
+}
+
 void *sk_skiplist_put(sk_skiplist *list, sk_bytes key, void *item)
 {
-    sk_skipnode **links[SK_SKIPLIST_HEIGHT];
-    sk_skipnode *at = find(list, key, links);
-    if (at && sk_bytes_equal(at->key, key)) {
-        void *old = at->item;
-        at->key = key; /* the old one is gone with its item */
-        at->item = item;
-        return old;
+    sk_skipnode ***links = list->links;
+    if (!is_next(list, key)) {
+        sk_skipnode *at = find(list, key, links);
+        if (at && sk_bytes_equal(at->key, key)) {
+            void *old = at->item;
+            at->key = key; /* the old one is gone with its item */
+            at->item = item;
+            list->last = NULL;
+            return old;
+        }
     }
     uint32_t height = throw_height(list);
     for (; list->height < height; list->height++) links[list->height] = &list->head[list->height];
@@ -65,7 +76,9 @@ void *sk_skiplist_put(sk_skiplist *list, sk_bytes key, void *item)
     for (uint32_t level = 0; level < height; level++) {
         node->next[level] = *links[level];
         *links[level] = node;
+        links[level] = &node->next[level];
     }
+    list->last = node;
     list->count++;
     return NULL;
 }
@@ -76,17 +89,52 @@ void *sk_skiplist_get(const sk_skiplist *list, sk_bytes key)
     return at && sk_bytes_equal(at->key, key) ? at->item : NULL;
 }
 
+static void release(sk_skiplist *list, sk_skipnode *node)
+{
+    node->next[0] = list->spare[node->height - 1];
+    list->spare[node->height - 1] = node;
+    list->count--;
+}
+
+static void lower(sk_skiplist *list)
+{
+    while (list->height > 0 && !list->head[list->height - 1]) list->height--;
+    list->last = NULL;
+}
+
 void *sk_skiplist_remove(sk_skiplist *list, sk_bytes key)
 {
     sk_skipnode **links[SK_SKIPLIST_HEIGHT];
     sk_skipnode *node = find(list, key, links);
     if (!node || !sk_bytes_equal(node->key, key)) return NULL;
     for (uint32_t level = 0; level < node->height; level++) *links[level] = node->next[level];
-    while (list->height > 0 && !list->head[list->height - 1]) list->height--;
-    node->next[0] = list->spare[node->height - 1];
-    list->spare[node->height - 1] = node;
-    list->count--;
+    lower(list);
+    release(list, node);
     return node->item;
+}
+
+static bool is_below(const sk_skipnode *node, sk_bytes to)
+{
+    return node && (!to.data || sk_bytes_compare(node->key, to) < 0);
+}
+
+void sk_skiplist_cut(sk_skiplist *list, sk_bytes from, sk_bytes to, void (*removed)(void *self, void *item), void *self)
+{
+    sk_skipnode **links[SK_SKIPLIST_HEIGHT];
+    sk_skipnode *node = find(list, from, links), *end = node;
+    if (!is_below(node, to)) return;
+    for (uint32_t level = list->height; level-- > 0;) {
+        for (end = *links[level]; is_below(end, to);) end = end->next[level];
+        *links[level] = end;
+    }
+    lower(list);
+    while (node != end) {
+        sk_skipnode *next = node->next[0];
+        void *item = node->item;
+        release(list, node);
+        removed(self, item);
+        node = next;
+    }
 }
 
 sk_skipnode *sk_skiplist_seek(const sk_skiplist *list, sk_bytes from)

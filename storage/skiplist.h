@@ -29,6 +29,8 @@ typedef struct {
     size_t count;                           /* keys */
     uint32_t height;                        /* levels in use */
     uint64_t dice;                          /* state of the generator of heights */
+    sk_skipnode *last; /* put last, if nothing was removed since: ascending keys go behind it without a search */
+    sk_skipnode **links[SK_SKIPLIST_HEIGHT]; /* to behind `last` on every level in use */
 } sk_skiplist; /* all zeros is an empty list */
 
 /** Puts an item; `key` must be bytes of the item. Returns the item that stood there (now out of the list), or NULL. */
@@ -37,6 +39,8 @@ void *sk_skiplist_put(sk_skiplist *list, sk_bytes key, void *item);
 void *sk_skiplist_get(const sk_skiplist *list, sk_bytes key);
 /** Takes the item out and returns it, or NULL. */
 void *sk_skiplist_remove(sk_skiplist *list, sk_bytes key);
+/** Takes out every item from `from` up to, not including, `to` (to.data NULL: to the end), and then tells of each. */
+void sk_skiplist_cut(sk_skiplist *list, sk_bytes from, sk_bytes to, void (*removed)(void *self, void *item), void *self);
 /** The first node at or above `from`, or NULL; go on with node->next[0]. Valid until its key is removed. */
 sk_skipnode *sk_skiplist_seek(const sk_skiplist *list, sk_bytes from);
 /** Empty again; keeps a little memory for the next use. The items are the caller's matter. */

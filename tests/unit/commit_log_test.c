@@ -79,22 +79,6 @@ static void the_bytes_are_the_ones_agreed_on(void **state)
     assert_memory_equal(record.data, expected, sizeof expected);
     sk_buf_free(&record);
     sk_overlay_free(&overlay);
-    uint8_t key[SK_LOG_KEY];
-    sk_log_key(key, 0x0102030405060708u);
-    assert_memory_equal(key, "\1\2\3\4\5\6\7\10", SK_LOG_KEY);
-}
-
-static void keys_ascend_with_the_numbers(void **state)
-{
-    (void)state;
-    static const uint64_t numbers[] = {0, 1, 127, 128, 255, 256, 65535, 65536, UINT32_MAX, (uint64_t)1 << 32,
-                                       UINT64_MAX - 1, UINT64_MAX};
-    uint8_t last[SK_LOG_KEY], key[SK_LOG_KEY];
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        sk_log_key(key, numbers[i]);
-        if (i) assert_true(memcmp(last, key, sizeof key) < 0);
-        memcpy(last, key, sizeof key);
-    }
 }
 
 /* How many changes a reader finds; -1: it calls the bytes damaged. The input ends where its memory does. */
@@ -167,7 +151,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_appended_is_read_back),  cmocka_unit_test(the_bytes_are_the_ones_agreed_on),
-        cmocka_unit_test(keys_ascend_with_the_numbers),   cmocka_unit_test(a_cut_off_record_is_damaged),
+        cmocka_unit_test(a_cut_off_record_is_damaged),
         cmocka_unit_test(what_is_no_record_is_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

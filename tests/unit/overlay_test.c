@@ -162,7 +162,7 @@ static uint32_t newest(const game *play, sk_cf cf, size_t at)
     return play->words[cf][at].covered ? play->words[cf][at].value : play->base[cf][at];
 }
 
-static void check_find(const game *play, sk_cf cf, size_t at)
+static void check_find(game *play, sk_cf cf, size_t at)
 {
     sk_bytes value;
     uint64_t number = 0;
@@ -210,7 +210,8 @@ static bool walk_next(walk *on, size_t *at, uint32_t *got)
         case SK_VIEW_END: return false;
         case SK_VIEW_PAIR:
             assert_int_equal(key.len, 6);
-            *at = strtoul((const char *)key.data + 1, NULL, 10);
+            *at = 0;
+            for (size_t i = 1; i < key.len; i++) *at = *at * 10 + (size_t)(key.data[i] - '0');
             assert_int_equal(value.len, sizeof *got);
             memcpy(got, value.data, sizeof *got);
             return true;

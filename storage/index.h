@@ -1,0 +1,85 @@
+/* A hash table of pointers, by 64-bit hashes that its owner computes: what overlay and row cache find their keys with.
+ *
+ * Open addressing with linear probing (Knuth, TAOCP 3, 6.4, algorithms L and R). The hash stands beside the pointer, so
+ * that a look touches one cache line, and the item's own only when that is most likely the one: both tables are far
+ * larger than the processor's caches, and misses are what a look costs.
+ *
+ * Invariants:
+ *  1. An item stands at its hash's place, or after it with no empty slot between.
+ *  2. At most half of the slots are taken. */
+#ifndef SK_STORAGE_INDEX_H
+#define SK_STORAGE_INDEX_H
+
+#include "crdt/memory.h"
+
+#include <stdlib.h>
+
+typedef struct {
+    uint64_t hash;
+    void *item; /* borrowed; NULL: empty */
+} sk_index_slot;
+
+typedef struct {
+    sk_index_slot *slots; /* owned; NULL until the first item */
+    size_t room;          /* slots: a power of two, or 0 */
+    size_t count;
+} sk_index; /* all zeros is an empty one */
+
+enum { SK_INDEX_SLOTS_AN_ITEM = 2, SK_INDEX_FIRST_SLOTS = 1024 };
+
+/** Whether an item is the one that is looked for. */
+typedef bool sk_index_same(const void *item, const void *wanted);
+
+/** The slot of the item with this hash that `same` says is it, or NULL. */
+static inline sk_index_slot *sk_index_find(const sk_index *index, uint64_t hash, sk_index_same *same, const void *wanted)
+{
+    if (!index->count) return NULL;
+    for (size_t at = hash & (index->room - 1);; at = (at + 1) & (index->room - 1)) {
+        sk_index_slot *slot = &index->slots[at];
+        if (!slot->item) return NULL;
+        if (slot->hash == hash && same(slot->item, wanted)) return slot;
+    }
+}
+
+static inline void sk_index_place(sk_index *index, uint64_t hash, void *item)
+{
+    size_t at = hash & (index->room - 1);
+    while (index->slots[at].item) at = (at + 1) & (index->room - 1);
+    index->slots[at] = (sk_index_slot){hash, item};
+}
+
+/** Adds an item that is not there (by its owner's knowledge). */
+static inline void sk_index_add(sk_index *index, uint64_t hash, void *item)
+{
+    if (++index->count * SK_INDEX_SLOTS_AN_ITEM > index->room) {
+        sk_index old = *index;
+        index->room = old.room ? old.room * 2 : SK_INDEX_FIRST_SLOTS;
+        index->slots = sk_alloc(index->room * sizeof *index->slots);
+        for (size_t i = 0; i < old.room; i++)
+            if (old.slots[i].item) sk_index_place(index, old.slots[i].hash, old.slots[i].item);
+        free(old.slots);
+    }
+    sk_index_place(index, hash, item);
+}
+
+/** Empties a slot that sk_index_find gave; moves others, so that slots found before are void. */
+static inline void sk_index_remove(sk_index *index, sk_index_slot *slot)
+{
+    size_t mask = index->room - 1, hole = (size_t)(slot - index->slots);
+    for (size_t at = (hole + 1) & mask; index->slots[at].item; at = (at + 1) & mask) {
+        size_t home = index->slots[at].hash & mask;
+        if (((at - home) & mask) < ((at - hole) & mask)) continue; /* it would stand before its home */
+        index->slots[hole] = index->slots[at];
+        hole = at;
+    }
+    index->slots[hole].item = NULL;
+    index->count--;
+}
+
+static inline void sk_index_free(sk_index *index)
+{
+    free(index->slots);
+    *index = (sk_index){0};
+}
+
+#endif

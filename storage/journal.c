@@ -1,0 +1,399 @@
+#include "storage/journal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+static const char MAGIC[] = "skerrylog 1\n";
+
+enum {
+    MAGIC_BYTES = sizeof MAGIC - 1,
+    HEADER_BYTES = MAGIC_BYTES + 8 + 4,
+    RECORD_BYTES = 8 + 4 + 8, /* checksum, length, number */
+    NAME_DIGITS = 16,
+    READ_BYTES = 1 << 20, /* of a segment in memory at a time, but for one record that is longer */
+};
+
+static void put_number(uint8_t *at, uint64_t number, int bytes)
+{
+    for (int i = 0; i < bytes; i++) at[i] = (uint8_t)(number >> (8 * (bytes - 1 - i)));
+}
+
+static uint64_t get_number(const uint8_t *at, int bytes)
+{
+    uint64_t number = 0;
+    for (int i = 0; i < bytes; i++) number = number << 8 | at[i];
+    return number;
+}
+
+static int say(char *error, const char *what, int number)
+{
+    snprintf(error, SK_FOLDER_ERROR, "the commit log: cannot %s: %s", what, strerror(number));
+    return sk_folder_error(number);
+}
+
+static char *path_of(const sk_journal *journal, uint64_t number)
+{
+    size_t room = strlen(journal->path) + NAME_DIGITS + 2;
+    char *path = sk_alloc(room);
+    snprintf(path, room, "%s/%016llx", journal->path, (unsigned long long)number);
+    return path;
+}
+
+static int sync_folder(const sk_journal *journal, char *error)
+{
+    int fd = open(journal->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = fd >= 0 && fsync(fd) == 0 ? 0 : say(error, "sync its folder", errno);
+    if (fd >= 0) close(fd);
+    return result;
+}
+
+void sk_journal_init(sk_journal *journal, const sk_folder *folder, size_t segment_bytes)
+{
+    *journal = (sk_journal){.fd = -1, .segment_bytes = segment_bytes};
+    size_t room = strlen(folder->path) + sizeof "/log";
+    journal->path = sk_alloc(room);
+    snprintf(journal->path, room, "%s/log", folder->path);
+    sk_assert(pthread_mutex_init(&journal->lock, NULL) == 0);
+}
+
+void sk_journal_close(sk_journal *journal)
+{
+    if (journal->fd >= 0) close(journal->fd);
+    journal->fd = -1;
+    journal->count = 0;
+    journal->spare = 0;
+}
+
+void sk_journal_free(sk_journal *journal)
+{
+    sk_journal_close(journal);
+    pthread_mutex_destroy(&journal->lock);
+    free(journal->segments);
+    free(journal->path);
+    *journal = (sk_journal){.fd = -1};
+}
+
+/* -- what is in the folder ---------------------------------------------------------------------------------------- */
+
+static void add_segment(sk_journal *journal, sk_segment segment)
+{
+    if (journal->count == journal->room) {
+        journal->room = journal->room ? journal->room * 2 : 16;
+        journal->segments = sk_realloc(journal->segments, journal->room * sizeof *journal->segments);
+    }
+    journal->segments[journal->count++] = segment;
+}
+
+static int compare_segments(const void *a, const void *b)
+{
+    const sk_segment *x = a, *y = b;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+/* All segments into the list, ascending. A missing folder has none. */
+static int list_segments(sk_journal *journal, char *error)
+{
+    journal->count = 0;
+    DIR *list = opendir(journal->path);
+    if (!list) return errno == ENOENT ? 0 : say(error, "list its folder", errno);
+    errno = 0;
+    for (struct dirent *entry; (entry = readdir(list)); errno = 0) {
+        char *end;
+        unsigned long long number = strtoull(entry->d_name, &end, 16);
+        if (strlen(entry->d_name) == NAME_DIGITS && *end == '\0' && number) add_segment(journal, (sk_segment){number, 0});
+    }
+    int result = errno ? say(error, "list its folder", errno) : 0;
+    closedir(list);
+    if (journal->count) qsort(journal->segments, journal->count, sizeof *journal->segments, compare_segments);
+    return result;
+}
+
+uint64_t sk_journal_bytes(const sk_journal *journal)
+{
+    uint64_t bytes = 0;
+    DIR *list = opendir(journal->path);
+    if (!list) return 0;
+    for (struct dirent *entry; (entry = readdir(list));) {
+        struct stat status;
+        if (fstatat(dirfd(list), entry->d_name, &status, 0) == 0 && S_ISREG(status.st_mode))
+            bytes += (uint64_t)status.st_size;
+    }
+    closedir(list);
+    return bytes;
+}
+
+/* -- reading ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    int fd;
+    sk_buf ahead; /* bytes of the file */
+    size_t at;    /* those before were used */
+    bool ended;
+} segment_reader;
+
+static sk_bytes view(const segment_reader *reader)
+{
+    return sk_bytes_of(reader->ahead.data + reader->at, reader->ahead.len - reader->at);
+}
+
+/* Up to `wanted` bytes to view; fewer at the file's end. 0 or an errno. */
+static int read_ahead(segment_reader *reader, size_t wanted)
+{
+    if (view(reader).len < wanted) {
+        sk_buf_consume(&reader->ahead, reader->at);
+        reader->at = 0;
+    }
+    while (reader->ahead.len - reader->at < wanted && !reader->ended) {
+        size_t more = wanted > READ_BYTES ? wanted : READ_BYTES;
+        uint8_t *at = sk_buf_reserve(&reader->ahead, more);
+        if (!at) return ENOMEM;
+        ssize_t got = read(reader->fd, at, more);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return errno;
+        reader->ahead.len += (size_t)got;
+        reader->ended = got == 0;
+    }
+    return 0;
+}
+
+static uint64_t checksum(uint64_t segment, const uint8_t *record, sk_bytes bytes)
+{
+    uint64_t seed = XXH3_64bits_withSeed(record + 8, RECORD_BYTES - 8, segment);
+    return XXH3_64bits_withSeed(bytes.data, bytes.len, seed);
+}
+
+/* The next record. 1, 0: none, or a file that ends within it, or one that is not of this segment; -errno. */
+static int next_record(segment_reader *reader, uint64_t segment, size_t left, uint64_t *number, sk_bytes *bytes)
+{
+    int failed = read_ahead(reader, RECORD_BYTES);
+    if (failed) return -failed;
+    if (view(reader).len < RECORD_BYTES) return 0;
+    size_t len = (size_t)get_number(view(reader).data + 8, 4);
+    if (len > left) return 0; /* it says more than the file has: not read, and no memory taken for it */
+    failed = read_ahead(reader, RECORD_BYTES + len);
+    if (failed) return -failed;
+    if (view(reader).len < RECORD_BYTES + len) return 0;
+    const uint8_t *record = view(reader).data;
+    *number = get_number(record + 12, 8);
+    *bytes = sk_bytes_of(record + RECORD_BYTES, len);
+    return get_number(record, 8) == checksum(segment, record, *bytes);
+}
+
+/* A segment that a crash left without a whole header of its own has no records: none was acknowledged. `full` gets how
+ * long it had to become before the next one began. */
+static int read_header(segment_reader *reader, uint64_t segment, bool *empty, size_t *full, char *error)
+{
+    int failed = read_ahead(reader, HEADER_BYTES);
+    if (failed) return say(error, "read a segment", failed);
+    sk_bytes header = view(reader);
+    *empty = true;
+    if (header.len < HEADER_BYTES) return 0;
+    if (memcmp(header.data, MAGIC, MAGIC_BYTES) == 0) {
+        *empty = get_number(header.data + MAGIC_BYTES, 8) != segment;
+        *full = (size_t)get_number(header.data + MAGIC_BYTES + 8, 4);
+        reader->at += HEADER_BYTES;
+        return 0;
+    }
+    if (memcmp(header.data, MAGIC, MAGIC_BYTES - 2) != 0) return 0;
+    snprintf(error, SK_FOLDER_ERROR, "the commit log: segment %016llx is of another version of skerry",
+             (unsigned long long)segment);
+    return SK_E_FORMAT;
+}
+
+static int read_segment(const sk_journal *journal, sk_segment *segment, bool last, sk_journal_visit *visit, void *self,
+                        char *error)
+{
+    char *path = path_of(journal, segment->number);
+    segment_reader reader = {.fd = open(path, O_RDONLY | O_CLOEXEC)};
+    struct stat status;
+    bool empty = true;
+    bool open_now = reader.fd >= 0 && fstat(reader.fd, &status) == 0 && fdatasync(reader.fd) == 0; /* read is durable */
+    int result = open_now ? 0 : say(error, "open a segment", errno);
+    free(path);
+    size_t full = 0;
+    if (!result) result = read_header(&reader, segment->number, &empty, &full, error);
+    size_t left = result || empty ? 0 : (size_t)status.st_size - HEADER_BYTES;
+    int some = 0;
+    while (!result && !empty && left >= RECORD_BYTES) {
+        uint64_t number = 0;
+        sk_bytes bytes = {0};
+        some = next_record(&reader, segment->number, left - RECORD_BYTES, &number, &bytes);
+        if (some <= 0) break;
+        result = visit(self, number, bytes);
+        segment->last = number;
+        left -= RECORD_BYTES + bytes.len;
+        reader.at += RECORD_BYTES + bytes.len;
+    }
+    if (some < 0) result = say(error, "read a segment", -some);
+    if (!result && !last && (empty || (size_t)status.st_size - left < full)) { /* it is left only when it is full */
+        snprintf(error, SK_FOLDER_ERROR, "the commit log: a record of segment %016llx is damaged",
+                 (unsigned long long)segment->number);
+        result = SK_E_CORRUPT;
+    }
+    if (reader.fd >= 0) close(reader.fd);
+    sk_buf_free(&reader.ahead);
+    return result;
+}
+
+int sk_journal_read(sk_journal *journal, sk_journal_visit *visit, void *self, char *error)
+{
+    sk_assert(journal->fd < 0);
+    int result = list_segments(journal, error);
+    size_t first = 0;
+    for (size_t i = 1; i < journal->count; i++)
+        if (journal->segments[i].number != journal->segments[i - 1].number + 1) first = i;
+    for (size_t i = first; i < journal->count && !result; i++)
+        result = read_segment(journal, &journal->segments[i], i + 1 == journal->count, visit, self, error);
+    return result;
+}
+
+/* -- writing ------------------------------------------------------------------------------------------------------ */
+
+/* Writes all of it; 0 or an errno. */
+static int write_whole(int fd, struct iovec *parts, int count)
+{
+    while (count) {
+        ssize_t done = writev(fd, parts, count);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return errno;
+        while (count && (size_t)done >= parts->iov_len) {
+            done -= (ssize_t)parts->iov_len;
+            parts++;
+            count--;
+        }
+        if (!count) break;
+        parts->iov_base = (uint8_t *)parts->iov_base + done;
+        parts->iov_len -= (size_t)done;
+    }
+    return 0;
+}
+
+/* Room on the disk beforehand, where the file system can: a full disk is then met here. */
+static int allocate(int fd, size_t bytes)
+{
+    int failed = fallocate(fd, 0, 0, (off_t)bytes) == 0 ? 0 : errno;
+    return failed == EOPNOTSUPP || failed == ENOSYS || failed == EINVAL ? 0 : failed;
+}
+
+/* Opens the segment with this number, made anew or out of the spare one, and makes it the current one. */
+static int begin_segment(sk_journal *journal, uint64_t number, uint64_t spare, char *error)
+{
+    char *path = path_of(journal, number), *old = path_of(journal, spare);
+    int flags = O_RDWR | O_CREAT | O_CLOEXEC;
+    bool good = !spare || rename(old, path) == 0;
+    int fd = good ? open(path, spare ? flags : flags | O_TRUNC, 0600) : -1;
+    int failed = fd < 0 ? errno : 0;
+    free(path);
+    free(old);
+    uint8_t header[HEADER_BYTES];
+    memcpy(header, MAGIC, MAGIC_BYTES);
+    put_number(header + MAGIC_BYTES, number, 8);
+    put_number(header + MAGIC_BYTES + 8, journal->segment_bytes, 4);
+    struct iovec part = {header, sizeof header};
+    if (!failed && !spare) failed = allocate(fd, journal->segment_bytes);
+    if (!failed) failed = write_whole(fd, &part, 1);
+    if (!failed && fdatasync(fd) < 0) failed = errno;
+    if (!failed && sync_folder(journal, error)) failed = EIO;
+    if (failed) {
+        if (fd >= 0) close(fd);
+        return say(error, "begin a segment", failed);
+    }
+    pthread_mutex_lock(&journal->lock);
+    if (journal->fd >= 0) close(journal->fd);
+    journal->fd = fd;
+    journal->at = HEADER_BYTES;
+    journal->current = number;
+    add_segment(journal, (sk_segment){number, 0});
+    pthread_mutex_unlock(&journal->lock);
+    return 0;
+}
+
+int sk_journal_restart(sk_journal *journal, char *error)
+{
+    uint64_t number = 1;
+    sk_journal_close(journal);
+    if (mkdir(journal->path, 0700) < 0 && errno != EEXIST) return say(error, "make its folder", errno);
+    int result = list_segments(journal, error);
+    for (size_t i = 0; i < journal->count && !result; i++) {
+        char *path = path_of(journal, journal->segments[i].number);
+        number = journal->segments[i].number + 1;
+        if (unlink(path) < 0) result = say(error, "remove a segment", errno);
+        free(path);
+    }
+    journal->count = 0;
+    if (!result) result = sync_folder(journal, error);
+    return result ? result : begin_segment(journal, number, 0, error);
+}
+
+static int next_segment(sk_journal *journal, char *error)
+{
+    int result = sk_journal_sync(journal, error);
+    pthread_mutex_lock(&journal->lock);
+    uint64_t spare = journal->spare;
+    journal->spare = 0;
+    pthread_mutex_unlock(&journal->lock);
+    return result ? result : begin_segment(journal, journal->current + 1, spare, error);
+}
+
+int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char *error)
+{
+    sk_assert(journal->fd >= 0);
+    sk_assert(bytes.len <= UINT32_MAX);
+    if (journal->at >= journal->segment_bytes) {
+        int result = next_segment(journal, error);
+        if (result) return result;
+    }
+    uint8_t record[RECORD_BYTES];
+    put_number(record + 8, bytes.len, 4);
+    put_number(record + 12, number, 8);
+    put_number(record, checksum(journal->current, record, bytes), 8);
+    struct iovec parts[] = {{record, sizeof record}, {(void *)(uintptr_t)bytes.data, bytes.len}};
+    int failed = write_whole(journal->fd, parts, bytes.len ? 2 : 1);
+    if (failed) return say(error, "append", failed);
+    journal->at += sizeof record + bytes.len;
+    pthread_mutex_lock(&journal->lock);
+    journal->segments[journal->count - 1].last = number;
+    pthread_mutex_unlock(&journal->lock);
+    return 0;
+}
+
+int sk_journal_sync(sk_journal *journal, char *error)
+{
+    pthread_mutex_lock(&journal->lock); /* another thread may be about to go on to the next segment, which syncs this one */
+    int fd = journal->fd < 0 ? -1 : dup(journal->fd), failed = errno;
+    bool none = journal->fd < 0;
+    pthread_mutex_unlock(&journal->lock);
+    if (none) return 0;
+    if (fd >= 0) failed = fdatasync(fd) == 0 ? 0 : errno;
+    if (fd >= 0) close(fd);
+    return failed ? say(error, "sync", failed) : 0;
+}
+
+int sk_journal_remove(sk_journal *journal, uint64_t upto, char *error)
+{
+    pthread_mutex_lock(&journal->lock);
+    size_t gone = 0;
+    int result = 0;
+    while (gone + 1 < journal->count && journal->segments[gone].last <= upto && !result) {
+        uint64_t number = journal->segments[gone].number;
+        /* The spare must be older than what is kept, and may not stand before a gap that makes it look alive. */
+        uint64_t old = journal->spare;
+        char *path = path_of(journal, old);
+        if (old && unlink(path) < 0) result = say(error, "remove a segment", errno);
+        free(path);
+        if (result) break;
+        journal->spare = number;
+        gone++;
+    }
+    journal->count -= gone;
+    if (gone) memmove(journal->segments, journal->segments + gone, journal->count * sizeof *journal->segments);
+    pthread_mutex_unlock(&journal->lock);
+    return result;
+}

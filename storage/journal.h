@@ -1,0 +1,68 @@
+/* The commit log's files: records appended one after the other, synced when asked, read back at a start.
+ *
+ *   log/0000000000000007   a segment: its header, then records; the next ones have the numbers that follow
+ *
+ *   header   "skerrylog 1\n", the segment's number, how long it must be before the next begins
+ *   record   checksum (XXH3 of the bytes, seeded with that of length and number, seeded with the segment's number), length,
+ *            number, bytes
+ *
+ * Numbers are eight bytes, big-endian, lengths four. A segment that is no longer needed becomes the next one: blocks
+ * that were written before are synced without a change of the file's metadata, which takes about half the time. What is
+ * left of its older records has checksums of another seed, so that reading ends at the first of them.
+ *
+ * Invariants:
+ *  1. A record is there whole or not at all; what is there after a crash is a prefix of what was appended, and everything
+ *     that was synced.
+ *  2. Segments are removed oldest first; a gap in their numbers says that what lies before it was removed.
+ *  3. A segment is synced before the next one begins. So only the last may end early; damage in another one is corruption.
+ *
+ * Threads: appending is one thread's; syncing and removing may be another's. */
+#ifndef SK_STORAGE_JOURNAL_H
+#define SK_STORAGE_JOURNAL_H
+
+#include "storage/folder.h"
+
+#include <pthread.h>
+
+typedef struct {
+    uint64_t number; /* in its name and header */
+    uint64_t last;   /* the number of its last record; 0: none */
+} sk_segment;
+
+typedef struct {
+    char *path;           /* owned: of the folder with the segments */
+    size_t segment_bytes; /* a segment that is longer is followed by another */
+    int fd;               /* of the current segment; -1: none */
+    uint64_t current;     /* its number */
+    size_t at;            /* bytes in use of it */
+    pthread_mutex_t lock; /* guards what follows */
+    sk_segment *segments; /* owned; ascending, the current one last */
+    size_t count, room;
+    uint64_t spare; /* the number of a segment to use again; 0: none */
+} sk_journal;
+
+/** `folder` is borrowed for the call. Nothing is read or written yet. */
+void sk_journal_init(sk_journal *journal, const sk_folder *folder, size_t segment_bytes);
+void sk_journal_free(sk_journal *journal);
+
+/** Called with each record, in order; bytes borrowed. Other than 0 ends the reading. */
+typedef int sk_journal_visit(void *self, uint64_t number, sk_bytes bytes);
+/** Reads every record. The visit's answer if not 0; SK_E_CORRUPT for damage before the last segment's end, SK_E_FORMAT for
+ *  another version's segment, SK_E_IO, with a sentence in `error` (SK_FOLDER_ERROR bytes). No segment may be current. */
+int sk_journal_read(sk_journal *journal, sk_journal_visit *visit, void *self, char *error);
+/** Removes what there is and begins an empty segment. After it appending works. 0 or an error with a sentence. */
+int sk_journal_restart(sk_journal *journal, char *error);
+/** Closes the current segment. */
+void sk_journal_close(sk_journal *journal);
+
+/** Appends a record: it is with the operating system, not on the disk. Numbers ascend. 0 or an error with a sentence; then
+ *  nothing more may be appended until the journal was read and restarted. */
+int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char *error);
+/** What was appended is on the disk (fdatasync). Nothing to do if no segment is current: what was read was synced. */
+int sk_journal_sync(sk_journal *journal, char *error);
+/** Records up to this number are not needed any more. 0 or an error with a sentence. */
+int sk_journal_remove(sk_journal *journal, uint64_t upto, char *error);
+/** Bytes of all segments on the disk. */
+uint64_t sk_journal_bytes(const sk_journal *journal);
+
+#endif
