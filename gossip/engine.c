@@ -34,7 +34,7 @@ sk_engine *sk_engine_new(const char *region, const sk_engine_host *host, const s
     engine->applied = applied;
     engine->origins = origins;
     engine->own = own;
-    engine->fresh_origin = SK_ORIGIN_UNKNOWN;
+    engine->fresh_origin = engine->spent_origin = SK_ORIGIN_UNKNOWN;
     sk_status_grown(engine);
     sk_vv_copy(&engine->durable, applied); /* what a start finds came from the disk */
     sk_ring_init(&engine->ring, limits->ring_bytes_max, limits->ring_txns_max);
@@ -61,7 +61,7 @@ static void clear_session(sk_engine *engine, uint32_t peer)
     p->tracks = NULL;
     p->track_count = 0;
     p->announced = 0;
-    p->said_term = 0;
+    p->said_term = p->said_view = 0;
     p->neighbours = 0;
     p->blocked = p->has_ping = p->has_offer = false;
     p->requested = p->resent_sum = 0;
@@ -75,12 +75,14 @@ void sk_engine_free(sk_engine *engine)
     for (uint32_t m = 0; m < engine->peer_count; m++) {
         clear_session(engine, m);
         sk_vv_free(&engine->peers[m].acked);
+        sk_vv_free(&engine->peers[m].staged);
     }
     sk_receive_free(engine);
     sk_ring_free(&engine->ring);
     sk_buf *buffers[] = {&engine->out, &engine->names, &engine->gossip, &engine->ops, &engine->txns, &engine->raises};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) sk_buf_free(buffers[i]);
-    sk_vv *vectors[] = {&engine->durable, &engine->stable, &engine->stable_next, &engine->stable_need, &engine->seen};
+    sk_vv *vectors[] = {&engine->durable, &engine->stable, &engine->stable_next, &engine->stable_need,
+                       &engine->view_from, &engine->seen};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) sk_vv_free(vectors[i]);
     sk_arena_free(&engine->arena);
     free(engine);
@@ -163,6 +165,7 @@ static void set_time(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
 {
     if (now_ms > engine->now_ms) engine->now_ms = now_ms;
     engine->wall_ms = wall_ms <= SK_SEQ_MAX ? wall_ms : SK_SEQ_MAX;
+    if (engine->term == 0) engine->term = engine->wall_ms ? engine->wall_ms : 1; /* status.c: a life's first term */
 }
 
 void sk_engine_link_up(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms)
@@ -279,12 +282,15 @@ static void forget_origins(sk_engine *engine)
     uint32_t count = engine->origins->count;
     cut(&engine->durable, count);
     cut(&engine->stable, count);
+    cut(&engine->view_from, count);
     sk_receive_drop_all(engine); /* their dependencies name origins, too */
     engine->stable_waits = false;
     if (engine->fresh_origin >= count) engine->fresh_origin = SK_ORIGIN_UNKNOWN;
+    if (engine->spent_origin >= count) engine->spent_origin = SK_ORIGIN_UNKNOWN;
     for (uint32_t m = 0; m < engine->peer_count; m++) {
         sk_peer *member = &engine->peers[m];
         cut(&member->acked, count);
+        cut(&member->staged, count);
         if (member->current >= count) member->current = SK_ORIGIN_UNKNOWN;
     }
     sk_status_grown(engine);
@@ -299,14 +305,15 @@ void sk_engine_rolled_back(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
     for (uint32_t o = 0; o < engine->ring.lane_count; o++)
         sk_ring_drop_above(&engine->ring, o, sk_vv_get(engine->applied, o));
     sk_receive_rolled_back(engine);
+    sk_vv_meet(&engine->view_from, engine->applied); /* what is gone will not become durable */
     if (!lost && !shrunk) return;
     for (uint32_t m = 0; m < engine->peer_count; m++) sk_link_close(engine, m, SK_E_IO, true);
     sk_vv_meet(&engine->durable, engine->applied);
     sk_vv_meet(&engine->stable, &engine->durable);
     if (shrunk) forget_origins(engine);
+    for (uint32_t m = 0; lost && m < engine->peer_count; m++) engine->peers[m].has_staged = false;
     sk_stability_lowered(engine);
-    /* Where that fails, a peer's next hello shows that it is needed. */
-    if (lost) (void)sk_status_reincarnate(engine);
+    if (lost) (void)sk_status_reincarnate(engine); /* where that fails, it is tried again */
 }
 
 /* -- time ---------------------------------------------------------------------------------------------------------- */
@@ -330,6 +337,7 @@ static void tick_link(sk_engine *engine, uint32_t peer)
 void sk_engine_tick(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
 {
     set_time(engine, now_ms, wall_ms);
+    if (sk_engine_must_not_write(engine)) (void)sk_status_reincarnate(engine);
     for (uint32_t m = 0; m < engine->peer_count; m++) tick_link(engine, m);
     sk_transfer_tick(engine);
     if (engine->now_ms >= engine->held_retry_at_ms) sk_receive_release(engine);
@@ -395,6 +403,11 @@ uint32_t sk_engine_holders(const sk_engine *engine, sk_dot dot)
     uint32_t holders = 0;
     for (uint32_t m = 0; m < engine->peer_count; m++) holders += sk_vv_covers(&engine->peers[m].acked, dot);
     return holders;
+}
+
+bool sk_engine_must_not_write(const sk_engine *engine)
+{
+    return *engine->own == engine->spent_origin;
 }
 
 const sk_vv *sk_engine_stable(const sk_engine *engine)

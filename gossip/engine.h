@@ -14,8 +14,8 @@
  *  2. A remote transaction is applied exactly once, in its origin's order, and only when the applied vector covers its
  *     `seen` vector. Anything else is kept (bounded) until it is met, or dropped and asked for again.
  *  3. History at or below `stable` may be forgotten, where stable[o] is the least vector[o] that any member has
- *     acknowledged, and only once this node has everything that each member had originated itself when it acknowledged
- *     that (else an increment made before a reset was seen could arrive after the reset's record was forgotten).
+ *     acknowledged, and only once this node has everything that any member had when it acknowledged that (else an
+ *     increment made before a reset was seen could arrive after the reset's record was forgotten).
  *  4. Memory is bounded: the ring by ring_bytes_max, held-back transactions by held_bytes_max for all peers together, a
  *     link's queue by send_queue_max (the engine stops filling it), a transfer by its window.
  *  5. One incoming transfer at a time; outgoing ones are one per peer.
@@ -64,7 +64,8 @@ typedef struct {
     int (*apply)(void *self, const sk_txn *txn);
     /* Forget history and dead counts up to `stable`, raise the floor to it. May do it in pieces later. */
     void (*forget)(void *self, const sk_vv *stable);
-    /* A peer knows more of our own origin than we do: take a new incarnation before the next local write. */
+    /* A peer knows more of our own origin than we do: take a new incarnation. Until that has been done, also again after
+     * a rollback, sk_engine_must_not_write. */
     int (*new_incarnation)(void *self);
 
     /* Outgoing transfer: rows that changed above `known` (or everything, if known is below our floor), from a snapshot
@@ -159,6 +160,9 @@ uint32_t sk_engine_peers(const sk_engine *engine);
 sk_peer_status sk_engine_peer_status(const sk_engine *engine, uint32_t peer);
 /** How many other regions hold transaction `dot` on disk. */
 uint32_t sk_engine_holders(const sk_engine *engine, sk_dot dot);
+/** Others know more of our own origin, and no new incarnation could be taken yet: a local transaction would use a dot
+ *  again that is in use elsewhere. */
+bool sk_engine_must_not_write(const sk_engine *engine);
 /** The last stable vector handed to forget. */
 const sk_vv *sk_engine_stable(const sk_engine *engine);
 

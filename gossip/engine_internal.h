@@ -3,6 +3,7 @@
  *   engine.c     life, links up and down, dispatch of messages, timers, what operators ask
  *   status.c     HELLO and STATUS: who has what, heartbeats, terms, amnesia
  *   send.c       live sending, relays
+ *   backlog.c    what comes cheaper by a transfer, though the ring has it
  *   receive.c    live receiving, transactions held back
  *   transfer.c   transfers, both sides
  *   stability.c  what may be forgotten
@@ -44,6 +45,7 @@ typedef struct {
     bool continues;        /* next - 1 was sent in this session: the peer has its time and `seen` to go on from */
     sk_hlc sent_hlc;       /* its time */
     bool relaying;         /* the peer gets this origin from us, though it is not our own */
+    uint64_t transferred;  /* up to this seq a transfer brings it, also where the ring could */
     uint64_t lag_seq;      /* where the peer's vector stood… */
     uint64_t lag_since_ms; /* …at this time, when it was first found behind; NEVER: it is not */
     uint64_t got;          /* receiving: the last seq that came; 0: none */
@@ -60,7 +62,7 @@ typedef struct {
     sk_vv vv;             /* owned; of its head */
     uint64_t sent, acked; /* chunks */
     uint64_t progress_ms; /* when it last got on */
-    bool wanted;          /* the ring cannot bring what the peer lacks */
+    bool wanted;          /* the ring cannot bring what the peer lacks, or not as cheaply */
     uint64_t offer_at_ms; /* not before */
 } sk_outgoing;
 
@@ -69,7 +71,10 @@ typedef struct {
     char region[SK_REGION_NAME_MAX + 1];
     sk_vv acked;           /* owned; durable there */
     uint64_t term;         /* of `acked`: see status.c */
+    uint64_t view;         /* that it had when it acknowledged that, or earlier: see stability.c */
     uint32_t current;      /* its own origin, or SK_ORIGIN_UNKNOWN */
+    sk_vv staged;          /* owned; what it has staged of a transfer of ours is at least of this vector */
+    bool has_staged;       /* … and the transfer has not come to its end, as far as we know */
     sk_peer_status counts; /* only the counters and times in it */
 
     /* session */
@@ -78,6 +83,7 @@ typedef struct {
     uint32_t announced;  /* how many of our origins the peer knows */
     sk_vv vv;            /* owned; durable there, as it said in this session */
     uint64_t said_term;  /* the term that it said */
+    uint64_t said_view;  /* the view that it said with it */
     sk_vv told;          /* owned; what we said is durable here */
     uint64_t neighbours; /* bit per peer: regions that it has links with */
     sk_track *tracks;    /* owned; index = origin */
@@ -120,8 +126,9 @@ struct sk_engine {
     const uint32_t *own;       /* the host's */
     uint64_t now_ms, wall_ms;
     sk_vv durable;         /* owned */
-    uint64_t term;         /* of our own acknowledgements */
+    uint64_t term;         /* of our own acknowledgements; 0: no time was told yet */
     uint32_t fresh_origin; /* one of ours that this process began: nobody can know more of it */
+    uint32_t spent_origin; /* one of ours that others know more of: nothing may be written under it */
     uint32_t origin_count; /* of *origins, when we last looked */
     sk_ring ring;
     sk_peer peers[PEERS_MAX];
@@ -136,6 +143,8 @@ struct sk_engine {
     sk_vv stable_next;                       /* owned */
     sk_vv stable_need;                       /* owned */
     uint64_t stable_at_ms;                   /* when to look again; NEVER: nothing changed */
+    uint64_t view, view_told;                /* ours, and the one last said on the links */
+    sk_vv view_from;                         /* owned; it may be said when this is durable */
     sk_buf out;                              /* the message being made */
     sk_buf names, gossip, ops, txns, raises; /* scratch */
     sk_arena arena;                          /* scratch: one transaction's operations */
@@ -180,6 +189,8 @@ int sk_status_amnesia(sk_engine *engine, uint64_t seq);
 
 /** Sends what is due, live and of a transfer, as far as the link takes it. */
 void sk_send_pump(sk_engine *engine, uint32_t peer);
+/** From now on the peer gets this origin from us: its backlog live, or by a transfer where that costs less. */
+void sk_send_start(sk_engine *engine, uint32_t peer, uint32_t origin);
 /** Looks again which origins the peer needs to get from us. */
 void sk_send_review(sk_engine *engine, uint32_t peer);
 /** The peer's vector has moved: cursors with it. */
@@ -192,6 +203,11 @@ static inline uint64_t sk_send_next(const sk_peer *peer, uint32_t origin)
     uint64_t next = origin < peer->track_count ? peer->tracks[origin].next : 0;
     return next ? next : sk_vv_get(&peer->vv, origin) + 1;
 }
+
+/* -- backlog.c ----------------------------------------------------------------------------------------------------- */
+
+/** Would a transfer of all that the peer lacks cost clearly less than this origin's transactions out of the ring? */
+bool sk_backlog_is_wasteful(sk_engine *engine, uint32_t peer, uint32_t origin);
 
 /* -- receive.c ----------------------------------------------------------------------------------------------------- */
 
@@ -237,5 +253,9 @@ void sk_stability_touch(sk_engine *engine);
 /** A member's acknowledgement was lowered: what rested on it is worked out anew. */
 void sk_stability_lowered(sk_engine *engine);
 void sk_stability_tick(sk_engine *engine);
+/** Our view as it may be said now; 0: not yet. */
+uint64_t sk_stability_view(sk_engine *engine);
+/** A member was said to have had this view when it acknowledged what it did. */
+void sk_stability_take_view(sk_engine *engine, sk_peer *member, uint64_t view);
 
 #endif

@@ -4,6 +4,7 @@ enum { HEARTBEAT = 1, PONG = 2, STATUS_FLAGS_END = 4 };
 enum { CONTINUES = 1, BATCH_FLAGS_END = 2 };
 enum { COUNTER_ZERO = 1, RAISES = 2, HEAD_SHIFT = 2 };
 enum {
+    GOSSIP_FIELDS = 5,
     TXN_BYTES_MIN = 3, /* head, time, an empty bin has two: what a count of transactions is bounded by */
     HLC_COUNTER_BITS = 16,
 };
@@ -111,6 +112,7 @@ void sk_gossip_pack(sk_buf *buf, const sk_gossip *gossip, const sk_vv *acked)
     sk_pack_bytes(buf, gossip->region);
     sk_pack_uint(buf, gossip->term);
     sk_pack_uint(buf, gossip->current == SK_ORIGIN_UNKNOWN ? 0 : (uint64_t)gossip->current + 1);
+    sk_pack_uint(buf, gossip->view);
     sk_vv_pack(buf, acked);
 }
 
@@ -124,18 +126,20 @@ bool sk_gossip_next(sk_list *list, const sk_origin_map *map, sk_gossip *gossip, 
     uint64_t current = sk_read_uint(&list->reader);
     gossip->current = current ? sk_origin_map_get(map, current - 1) : SK_ORIGIN_UNKNOWN;
     if (current && gossip->current == SK_ORIGIN_UNKNOWN) list->reader.bad = true;
+    gossip->view = sk_read_uint(&list->reader);
     read_vv(&list->reader, map, acked);
     return !list->reader.bad;
 }
 
-void sk_news_pack(sk_buf *buf, uint32_t own, uint64_t term, uint32_t name_count, sk_bytes names, uint32_t gossip_count,
-                  sk_bytes gossip)
+void sk_news_pack(sk_buf *buf, uint32_t own, uint64_t term, uint64_t view, uint32_t name_count, sk_bytes names,
+                  uint32_t gossip_count, sk_bytes gossip)
 {
     sk_pack_uint(buf, own);
     sk_pack_uint(buf, term);
+    sk_pack_uint(buf, view);
     sk_pack_array(buf, name_count);
     sk_buf_bytes(buf, names);
-    sk_pack_array(buf, 4 * gossip_count);
+    sk_pack_array(buf, GOSSIP_FIELDS * gossip_count);
     sk_buf_bytes(buf, gossip);
 }
 
@@ -143,12 +147,13 @@ static void read_news(sk_reader *reader, const sk_origin_map *map, sk_news *news
 {
     news->own = sk_read_origin(reader, map);
     news->term = read_number(reader);
+    news->view = sk_read_uint(reader);
     news->neighbours = begin_list(reader, 1);
     sk_list look = news->neighbours;
     sk_bytes name;
     while (sk_name_next(&look, &name)) continue;
     end_list(reader, &look);
-    news->gossip = begin_list(reader, 4);
+    news->gossip = begin_list(reader, GOSSIP_FIELDS);
     look = news->gossip;
     sk_gossip gossip;
     sk_vv acked = {0};

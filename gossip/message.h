@@ -19,8 +19,9 @@
  *   ENOUGH     origin                                                I get it from others, too: you need not relay it
  *
  * A vector is [origin, seq …], zeros left out. News is what a node tells of itself and of others:
- *   own origin, term, [regions that it has links with …], [region, term, current origin + 1 or 0, vv …]
- * (the last: what other members have acknowledged, as far as it knows; gossip/status.c says what a term is).
+ *   own origin, term, view, [regions that it has links with …], [region, term, current origin + 1 or 0, view, vv …]
+ * (the last: what other members have acknowledged, as far as it knows; gossip/status.c says what a term is,
+ * gossip/stability.c what a view is).
  *
  * A transaction in a batch: a head (operations << 2 | 2 if it raises `seen` | 1 if the time's counter is zero), the
  * time, what it raises [origin, increase …], the operations as one bin. Times and `seen` are relative to the
@@ -84,6 +85,7 @@ typedef struct {
     sk_bytes region;
     uint64_t term;
     uint32_t current; /* its own origin, or SK_ORIGIN_UNKNOWN */
+    uint64_t view;    /* which lives of the members it knew of: stability.c; 0: no matter */
 } sk_gossip;
 
 void sk_gossip_pack(sk_buf *buf, const sk_gossip *gossip, const sk_vv *acked);
@@ -92,13 +94,13 @@ bool sk_gossip_next(sk_list *list, const sk_origin_map *map, sk_gossip *gossip, 
 
 typedef struct {
     uint32_t own;
-    uint64_t term;
+    uint64_t term, view;
     sk_list neighbours, gossip;
 } sk_news;
 
 /** `names` and `gossip` are elements that were packed before (sk_pack_bytes, sk_gossip_pack). */
-void sk_news_pack(sk_buf *buf, uint32_t own, uint64_t term, uint32_t name_count, sk_bytes names, uint32_t gossip_count,
-                  sk_bytes gossip);
+void sk_news_pack(sk_buf *buf, uint32_t own, uint64_t term, uint64_t view, uint32_t name_count, sk_bytes names,
+                  uint32_t gossip_count, sk_bytes gossip);
 
 /** What `vv` has that differs from `told`. */
 void sk_message_pack_changes(sk_buf *buf, const sk_vv *vv, const sk_vv *told);

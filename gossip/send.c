@@ -10,10 +10,11 @@
  * Once a relay is on it has no more delay than the links. It ends when the peer has a link of its own, or says ENOUGH:
  * whoever gets nothing but duplicates over a relay says so. Should all relays end at once, the wait begins again.
  *
- * Where the ring no longer has what a cursor needs, the peer is offered a transfer. */
+ * Where the ring no longer has what a cursor needs, the peer is offered a transfer; also where it has, but a transfer
+ * costs less (backlog.c). That is decided when a link comes up, or a relay begins, for what is there by then. */
 #include "gossip/engine_internal.h"
 
-typedef enum { SENT, NOTHING_DUE, WAITS, NOT_IN_RING } send_result;
+typedef enum { SENT, NOTHING_DUE, WAITS, BY_TRANSFER } send_result;
 
 /* -- batches ------------------------------------------------------------------------------------------------------- */
 
@@ -41,7 +42,8 @@ static send_result send_batch(sk_engine *engine, uint32_t peer, uint32_t origin,
     sk_peer *to = &engine->peers[peer];
     uint64_t from = sk_send_next(to, origin), limit = sk_vv_get(&engine->durable, origin);
     if (from > limit) return NOTHING_DUE;
-    if (!sk_ring_has(&engine->ring, origin, from)) return NOT_IN_RING;
+    uint64_t transferred = origin < to->track_count ? to->tracks[origin].transferred : 0;
+    if (from <= transferred || !sk_ring_has(&engine->ring, origin, from)) return BY_TRANSFER;
     uint64_t end = sk_ring_end(&engine->ring, origin);
     if (end > limit) end = limit;
     uint64_t bytes = engine->limits.batch_bytes < SK_MESSAGE_MAX / 2 ? engine->limits.batch_bytes : SK_MESSAGE_MAX / 2;
@@ -82,7 +84,7 @@ static bool send_round(sk_engine *engine, uint32_t peer, bool due, bool *sent, b
         switch (send_batch(engine, peer, origin, due)) {
         case SENT: *sent = true; break;
         case WAITS: *waits = true; break;
-        case NOT_IN_RING: *wanted = true; break;
+        case BY_TRANSFER: *wanted = true; break;
         case NOTHING_DUE: break;
         }
     }
@@ -106,6 +108,12 @@ void sk_send_pump(sk_engine *engine, uint32_t peer)
     /* A round that a full queue cut short says only what it saw: live traffic must not hide a need for a transfer. */
     if (!to->blocked || wanted) to->out.wanted = wanted;
     sk_transfer_pump(engine, peer);
+}
+
+void sk_send_start(sk_engine *engine, uint32_t peer, uint32_t origin)
+{
+    if (!sk_backlog_is_wasteful(engine, peer, origin)) return;
+    sk_link_track(engine, &engine->peers[peer], origin)->transferred = sk_vv_get(&engine->durable, origin);
 }
 
 /* -- cursors ------------------------------------------------------------------------------------------------------- */
@@ -171,6 +179,7 @@ static void review_origin(sk_engine *engine, uint32_t peer, uint32_t origin)
     }
     uint64_t patience = (uint64_t)engine->limits.relay_ms * (is_first_in_line(engine, to, origin) ? 1 : 2);
     track->relaying = engine->now_ms - track->lag_since_ms >= patience;
+    if (track->relaying) sk_send_start(engine, peer, origin);
 }
 
 void sk_send_review(sk_engine *engine, uint32_t peer)

@@ -1,16 +1,36 @@
 /* What may be forgotten (engine.h, invariant 3), in two phases.
  *
- * First: when the meet of all acknowledgements has moved, it is kept as `stable_next`, and with it `stable_need`: for
- * each member how far its own origins went in what it has acknowledged by now. A member acknowledges a consistent cut
- * of its database; so whatever it originated without having seen all of stable_next lies at or below stable_need.
- * Second: once that is applied here, stable_next is handed to the host. Both stay fixed in between, so that new writes
- * cannot put it off for ever.
+ * First: when the meet of all acknowledgements has moved, it is kept as `stable_next`, and with it `stable_need`: all
+ * that any member has acknowledged by now, the join. Second: once that is applied here, stable_next is handed to the
+ * host. Both stay fixed in between, so that new writes cannot put it off for ever.
+ *
+ * Why that is enough. Say a reset s is at or below stable_next, and a transaction t that has not seen s comes here after
+ * s was forgotten. A life (status.c) of t's region originated t.
+ *  - If it is the one that acknowledged s, it had t on disk before s, so t was in its acknowledgement, hence in
+ *    stable_need: t was here before.
+ *  - If it is an earlier one, which lost s or never had it (an old copy came back, a disk was lost), only others may
+ *    know of t. That is what views are for. A member's view says which life of each member, itself included, it knows
+ *    of. First and second phase begin only when all members have acknowledged with the same view as ours. So each said
+ *    what it has when t's life was over and it no longer heard that life; if t was with any of them then, it is in
+ *    stable_need; if with none, it cannot come from them later, since none can have got it from a life that is over.
+ *  - A later one comes up from that disk, with s. (Or from an older copy, without: then its own origin is spent, and s
+ *    says nothing of the new one's counts.)
+ * It does not hold for transactions that live on in no member but only in a backup, and are put back after all.
+ *
+ * A view is a hash of the members' terms. It is not whole (0), and then nobody goes by it, while the term of a member is
+ * not known, or its link still brings words of another life than the one that others tell of. And it is said only
+ * when all that was applied before it is durable: what came from an earlier life is then in the acknowledgement that it
+ * goes with. Members' views come with their words. A member never forgets a life that it knew of, so of two views that
+ * it had, the one that is ours is good with whatever it acknowledged since. One of its earlier lives is never ours.
  *
  * Invariants:
  *  1. `stable` only grows, and is at most the durable vector.
  *  2. While `stable_waits`, stable_next is at most what every member was known to have when it was worked out; when an
  *     acknowledgement is lowered (status.c), it is worked out again. */
 #include "gossip/engine_internal.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 void sk_stability_touch(sk_engine *engine)
 {
@@ -23,30 +43,69 @@ void sk_stability_lowered(sk_engine *engine)
     sk_stability_touch(engine);
 }
 
-/* A region writes under this origin now. Of the others it may have lost a tail, which members still hold. */
-static bool is_current(const sk_engine *engine, uint32_t origin)
+/* -- views --------------------------------------------------------------------------------------------------------- */
+
+static uint64_t hash_life(const char *region, uint64_t term)
 {
-    bool current = origin == *engine->own;
-    for (uint32_t m = 0; m < engine->peer_count; m++) current |= engine->peers[m].current == origin;
-    return current;
+    return XXH3_64bits_withSeed(region, strlen(region), term);
 }
+
+static uint64_t view_of(const sk_engine *engine)
+{
+    uint64_t view = hash_life(engine->region, engine->term);
+    for (uint32_t m = 0; m < engine->peer_count; m++) {
+        const sk_peer *member = &engine->peers[m];
+        if (member->term == 0 || (member->state == LINK_UP && member->said_term != member->term)) return 0;
+        view += hash_life(member->region, member->term);
+    }
+    return view;
+}
+
+uint64_t sk_stability_view(sk_engine *engine)
+{
+    uint64_t view = view_of(engine);
+    if (view != engine->view) {
+        engine->view = view;
+        sk_vv_copy(&engine->view_from, engine->applied);
+    }
+    return sk_vv_at_most(&engine->view_from, &engine->durable) ? view : 0;
+}
+
+void sk_stability_take_view(sk_engine *engine, sk_peer *member, uint64_t view)
+{
+    if (member->view == view || (member->view && member->view == view_of(engine))) return;
+    member->view = view;
+    sk_stability_touch(engine);
+}
+
+static bool agreed(sk_engine *engine)
+{
+    uint64_t view = sk_stability_view(engine);
+    if (view != engine->view_told) {
+        engine->view_told = view;
+        sk_status_spread(engine);
+    }
+    for (uint32_t m = 0; m < engine->peer_count; m++)
+        if (engine->peers[m].view != view) return false;
+    return view != 0;
+}
+
+/* -- forgetting ---------------------------------------------------------------------------------------------------- */
 
 static void work_out(sk_engine *engine)
 {
     sk_vv_copy(&engine->stable_next, &engine->durable);
-    for (uint32_t m = 0; m < engine->peer_count; m++) sk_vv_meet(&engine->stable_next, &engine->peers[m].acked);
+    for (uint32_t m = 0; m < engine->peer_count; m++) {
+        sk_peer *member = &engine->peers[m];
+        sk_vv_meet(&engine->stable_next, &member->acked);
+        if (member->has_staged) member->has_staged = !sk_vv_at_most(&member->staged, &member->acked);
+        if (member->has_staged) sk_vv_meet(&engine->stable_next, &member->staged);
+    }
     sk_vv_join(&engine->stable_next, &engine->stable);
     if (sk_vv_at_most(&engine->stable_next, &engine->stable)) return;
 
-    sk_vv *need = &engine->stable_need;
-    for (uint32_t o = 0; o < need->count; o++) need->seq[o] = 0;
-    for (uint32_t m = 0; m < engine->peer_count; m++) {
-        const sk_peer *member = &engine->peers[m];
-        for (uint32_t o = 0; o < member->acked.count; o++)
-            if (member->acked.seq[o] &&
-                (strcmp(engine->origins->list[o].region, member->region) == 0 || !is_current(engine, o)))
-                sk_vv_raise(need, o, member->acked.seq[o]);
-    }
+    sk_vv_copy(&engine->stable_need, &engine->stable_next);
+    for (uint32_t m = 0; m < engine->peer_count; m++) sk_vv_join(&engine->stable_need, &engine->peers[m].acked);
     engine->stable_waits = true;
 }
 
@@ -54,6 +113,7 @@ void sk_stability_tick(sk_engine *engine)
 {
     if (engine->now_ms < engine->stable_at_ms) return;
     engine->stable_at_ms = NEVER;
+    if (!agreed(engine)) return;
     if (!engine->stable_waits) work_out(engine);
     if (!engine->stable_waits || !sk_vv_at_most(&engine->stable_need, engine->applied)) return;
     engine->stable_waits = false;

@@ -4,21 +4,26 @@
  * member's `acked` is what it is known to have on disk, from itself or from others; it decides what may be forgotten.
  *
  * Terms. What is known of a member spreads through others, so old words may arrive after newer ones. Within one life of
- * its database a member's acknowledgements only grow, and joining them in any order is right. When it comes back with
- * less (an old copy, a disk that lied), its term rises by one, and words of lower terms are void:
+ * a member (one process, from its start to its end, unless its disk lies) its acknowledgements only grow, and joining
+ * them in any order is right. It may come back with less (an old copy): each life has a term higher than the one
+ * before, and words of lower terms are void:
+ *  0. A life's first term is the wall clock at its start. Where that clock went back rule 3 mends it.
  *  1. Of another member: words of a higher term replace, of the same term are joined, of a lower one are dropped.
  *  2. A HELLO that does not cover what its sender had acknowledged begins the next term of that member.
- *  3. A member that hears of itself takes over a term that is higher than its own (it starts at 0, and need not keep it
- *     on disk), if it has what is said there. If it does not, it has come back with less: it begins the next term, and
- *     with it a new incarnation, because of its own history too something may be missing that others know.
+ *  3. A member that hears of a higher term of its own begins the next one: that was another life, or rule 2. If it does
+ *     not have what is said of it, in whatever term, it has come back with less: it takes a new incarnation, because of
+ *     its own history too something may be missing that others know.
  *  4. Whoever knows other words about a peer than the peer's own in this session tells the peer.
- *  5. A member that begins or takes over a term says its whole vector to every link.
+ *  5. A member begins the next term with a new incarnation too: in one term it writes under one origin.
+ *  6. A member that begins a term says its whole vector to every link.
  * Rules 3 and 4 mend what rule 2 cannot see: words about a former life that reach a node which never saw that life.
  * Until then stability may count them. What is forgotten by that does the member no harm: the floor rises with it, and
  * a member below the floor is sent everything (tier 3).
  *
- * Amnesia. Whoever knows more of our own origin than we do shows that we have come back with less. An incarnation that
- * began in this process cannot be known better elsewhere: who says so breaks the protocol. */
+ * Amnesia. Whoever knows more of our own origin than we do shows that we have come back with less. That origin is spent
+ * from then on: nothing is written under it, whether the new incarnation can be taken at once, later, or gets lost again
+ * with the batch that it was in. An incarnation that began in this process cannot be known better elsewhere: who says so
+ * breaks the protocol. */
 #include "gossip/engine_internal.h"
 
 /* -- sending ------------------------------------------------------------------------------------------------------- */
@@ -33,7 +38,7 @@ static bool is_empty(const sk_vv *vv)
 static void pack_gossip_of(sk_engine *engine, uint32_t member, uint32_t *count)
 {
     const sk_peer *about = &engine->peers[member];
-    sk_gossip gossip = {sk_bytes_str(about->region), about->term, about->current};
+    sk_gossip gossip = {sk_bytes_str(about->region), about->term, about->current, about->view};
     sk_gossip_pack(&engine->gossip, &gossip, &about->acked);
     ++*count;
 }
@@ -69,8 +74,8 @@ static void pack_news(sk_engine *engine, uint32_t peer, bool hello)
         names++;
     }
     uint32_t gossip = gather_gossip(engine, peer, hello);
-    sk_news_pack(&engine->out, *engine->own, engine->term, names, sk_buf_view(&engine->names), gossip,
-                 sk_buf_view(&engine->gossip));
+    sk_news_pack(&engine->out, *engine->own, engine->term, sk_stability_view(engine), names, sk_buf_view(&engine->names),
+                 gossip, sk_buf_view(&engine->gossip));
 }
 
 void sk_status_send_hello(sk_engine *engine, uint32_t peer)
@@ -117,7 +122,7 @@ void sk_status_spread(sk_engine *engine)
             sk_sooner(&engine->peers[m].heartbeat_at_ms, engine->now_ms + engine->limits.ack_ms);
 }
 
-/* Rule 5. */
+/* Rule 6. */
 static void spread_all(sk_engine *engine)
 {
     for (uint32_t m = 0; m < engine->peer_count; m++) {
@@ -131,13 +136,14 @@ static void spread_all(sk_engine *engine)
 
 int sk_status_reincarnate(sk_engine *engine)
 {
-    uint32_t before = *engine->own;
+    engine->spent_origin = *engine->own;
     int status = engine->host.new_incarnation(engine->host.self);
     if (status) return status;
-    sk_assert(*engine->own != before);
+    sk_assert(*engine->own != engine->spent_origin);
     engine->fresh_origin = *engine->own;
+    engine->term++;
     sk_status_grown(engine);
-    sk_status_spread(engine);
+    spread_all(engine);
     return 0;
 }
 
@@ -158,6 +164,7 @@ static void hear_itself(sk_engine *engine, sk_peer *member, bool hello)
     } else if (covers || member->said_term == member->term) {
         sk_vv_join(&member->acked, &member->vv);
     }
+    if (member->said_term == member->term) sk_stability_take_view(engine, member, member->said_view);
     sk_stability_touch(engine);
 }
 
@@ -175,6 +182,7 @@ static void hear_about(sk_engine *engine, sk_peer *member, const sk_gossip *goss
     } else if (newer) {
         sk_vv_join(&member->acked, acked);
     }
+    sk_stability_take_view(engine, member, gossip->view);
     if (member->state != LINK_UP && (newer || member->current == SK_ORIGIN_UNKNOWN) &&
         gossip->current != SK_ORIGIN_UNKNOWN)
         member->current = gossip->current;
@@ -184,15 +192,9 @@ static void hear_about(sk_engine *engine, sk_peer *member, const sk_gossip *goss
 /* Another's words about us (rule 3). */
 static int hear_of_us(sk_engine *engine, const sk_gossip *gossip, const sk_vv *acked)
 {
-    if (gossip->term < engine->term) return 0;
-    if (sk_vv_at_most(acked, &engine->durable)) {
-        if (gossip->term == engine->term) return 0;
-        engine->term = gossip->term;
-        spread_all(engine);
-        return 0;
-    }
-    int status = engine->fresh_origin == *engine->own ? 0 : sk_status_reincarnate(engine);
-    if (status) return status;
+    bool less = !sk_vv_at_most(acked, &engine->durable);
+    int status = less && engine->fresh_origin != *engine->own ? sk_status_reincarnate(engine) : 0;
+    if (status || gossip->term < engine->term || (gossip->term == engine->term && !less)) return status;
     engine->term = gossip->term + 1;
     spread_all(engine);
     return 0;
@@ -220,6 +222,7 @@ static int take_news(sk_engine *engine, uint32_t peer, const sk_news *news)
 {
     sk_peer *from = &engine->peers[peer];
     from->said_term = news->term;
+    from->said_view = news->view;
     from->current = news->own;
     from->neighbours = 0;
     sk_list names = news->neighbours;
@@ -286,6 +289,7 @@ static int take_hello(sk_engine *engine, uint32_t peer, const sk_hello *hello)
     status = take_news(engine, peer, &hello->news);
     if (status) return status;
     hear_itself(engine, from, true);
+    sk_send_start(engine, peer, *engine->own);
     from->heartbeat_at_ms = engine->now_ms;
     from->review_at_ms = engine->now_ms;
     sk_status_spread(engine); /* a new neighbour is news */

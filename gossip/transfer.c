@@ -11,6 +11,11 @@
  * Numbers tell transfers of one link apart: what still arrives of a cancelled one is recognized and ignored.
  * Live batches go on meanwhile. After END the sender's cursors stand behind the snapshot's vector.
  *
+ * An interrupted transfer can go on only while the sender has the history since then: what is staged is brought forward
+ * by it. So the sender forgets nothing above the vector of what the peer has staged (stability.c), until the peer
+ * acknowledges that vector. This costs history only of origins that others bring the peer meanwhile, or it writes under
+ * itself: of all others stability waits for the peer anyway.
+ *
  * Invariants (sk_engine_check):
  *  1. sent - acked <= window.
  *  2. A source is open only while its link is up; the incoming transfer's peer is up. */
@@ -137,6 +142,8 @@ static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *re
         sk_begin_pack(&engine->out, &begin);
         sk_link_send(engine, peer);
         sk_vv_copy(&to->out.vv, &head.vv);
+        sk_vv_copy(&to->staged, head.resumed ? &request->vv : &head.vv);
+        to->has_staged = true;
     }
     sk_vv_free(&head.vv);
     sk_vv_free(&head.floor);

@@ -24,6 +24,30 @@ void sim_check_lost(sim_region *region)
         if (strcmp(oracle->origins[o].region, region->name) == 0) oracle->origins[o].excused = true;
 }
 
+void sim_check_dot(sim_region *region, sk_dot dot)
+{
+    sim_world *world = region->world;
+    sk_vv has = {0};
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        sim_region *other = &world->regions[i];
+        if (other == region) continue;
+        if (other->replica)
+            sim_region_canonical(other, &other->replica->db.vv, &has);
+        else
+            sk_vv_copy(&has, &other->at_least);
+        if (sk_vv_covers(&has, dot))
+            sim_fail(world, "%s: writes under a dot of its own that %s has already", region->name, other->name);
+    }
+    sk_vv_free(&has);
+}
+
+uint64_t sim_check_losses(const sim_world *world)
+{
+    uint64_t losses = 0;
+    for (uint32_t i = 0; i < world->config.regions; i++) losses += world->regions[i].losses;
+    return losses;
+}
+
 /* -- rows ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -183,6 +207,74 @@ void sim_check_rows(sim_region *region)
     free(check);
 }
 
+/* -- history ------------------------------------------------------------------------------------------------------- */
+
+static bool same_expected(const sim_expected *a, const sim_expected *b)
+{
+    bool same = a->count == b->count;
+    for (uint32_t i = 0; same && i < a->count; i++)
+        same = same_entry(&a->entries[i], b->entries[i].dot, &b->entries[i], &b->share[i]) &&
+               a->share[i].whole == b->share[i].whole && a->share[i].real == b->share[i].real;
+    return same;
+}
+
+/* Marks the rows that the region's history says have changed above `since`. */
+static void mark_changed(sim_region *region, const sk_vv *since, uint64_t mark)
+{
+    sk_store *store = region->replica->store;
+    sk_bytes key, value, raw;
+    sk_dot dot;
+    sk_store_iter *iter = sk_store_iterate(store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+    while (sk_store_next(store, iter, &key, &value) > 0) {
+        if (!sk_history_parse(key, &dot, &raw)) sim_fail(region->world, "%s: the history is damaged", region->name);
+        dot.origin = region->map[dot.origin];
+        sim_row *row = sk_vv_covers(since, dot) ? NULL : sim_oracle_row(&region->world->oracle, raw);
+        if (row) row->mark = mark;
+    }
+    sk_store_iter_free(store, iter);
+}
+
+/* Whoever has `since` can be served from the history: every row that differs from then to now is named by it. */
+static void check_history_since(sim_region *region, const sk_vv *since)
+{
+    sim_oracle *oracle = &region->world->oracle;
+    uint64_t mark = ++oracle->marks;
+    sk_vv both = {0};
+    sk_vv_copy(&both, since);
+    sk_vv_join(&both, &region->vv);
+    mark_changed(region, since, mark);
+    sim_expected *then = sk_alloc(2 * sizeof *then), *now = then + 1;
+    for (uint32_t r = 0; r < oracle->row_count; r++) {
+        const sim_row *row = &oracle->rows[r];
+        bool touched = false;
+        for (uint32_t i = 0; i < row->count && !touched; i++)
+            touched = sk_vv_covers(&both, row->ops[i]->txn->dot) && !sk_vv_covers(since, row->ops[i]->txn->dot);
+        if (row->mark == mark || !touched) continue;
+        sim_oracle_expect(row, since, then);
+        sim_oracle_expect(row, &both, now);
+        if (!same_expected(then, now))
+            sim_fail(region->world, "%s: its history does not say that row %.*s has changed", region->name,
+                     (int)row->raw.len, (const char *)row->raw.data);
+    }
+    free(then);
+    sk_vv_free(&both);
+}
+
+/* For the floor, and for what every other region has on disk, where that is not below it. */
+static void check_history(sim_region *region)
+{
+    sim_world *world = region->world;
+    sk_vv floor = {0}, other = {0};
+    sim_region_canonical(region, &region->replica->db.floor, &floor);
+    check_history_since(region, &floor);
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        sim_check_durable(&world->regions[i], &other);
+        if (i != region->index && sk_vv_at_most(&floor, &other)) check_history_since(region, &other);
+    }
+    sk_vv_free(&floor);
+    sk_vv_free(&other);
+}
+
 /* -- digests ------------------------------------------------------------------------------------------------------- */
 
 static sim_digest_slot *digest_slot(sim_world *world, uint64_t name)
@@ -276,7 +368,9 @@ void sim_check_region(sim_region *region, bool costly)
     region->dirty = false;
     sk_memory_check(region->store);
     sk_db_check(&replica->db);
-    if (!sk_fold_active(&replica->db)) sim_check_rows(region);
+    if (sk_fold_active(&replica->db)) return;
+    sim_check_rows(region);
+    check_history(region);
 }
 
 /* -- the end ------------------------------------------------------------------------------------------------------- */

@@ -169,7 +169,8 @@ static void restore(sim_world *world, sim_region *region, bool amnesia)
     if (region->disk_error) sk_memory_fail(region->store, 0, region->disk_error);
     sk_vv_free(&region->at_least);
     region->new_life = !amnesia;
-    if (amnesia) region->mute_own = incarnation;
+    region->less_own = region->mute_own = amnesia ? incarnation : 0;
+    region->less_losses = sim_check_losses(world);
     if (amnesia)
         world->counts.amnesias++;
     else

@@ -45,6 +45,7 @@ static void host_audit(void *self, const sk_txn *txn)
     const sim_txn *made = sim_oracle_record(&world->oracle, txn, region->map, region->map_count);
     if (world->oracle.error[0]) sim_fail(world, "%s: %s", region->name, world->oracle.error);
     region->last_txn = made->dot;
+    sim_check_dot(region, made->dot);
     world->counts.transactions++;
 }
 
@@ -137,6 +138,7 @@ void sim_region_start(sim_region *region)
         const sk_db *db = &region->replica->db;
         sim_trace(world, "%s starts as %s, incarnation %llx", region->name, region->life,
                   (unsigned long long)db->origins.list[db->own].incarnation);
+        if (region->less_own == db->origins.list[db->own].incarnation) region->mute_own = region->less_own;
         sim_region_canonical(region, &db->vv, &region->vv);
         if (!sk_vv_at_most(&region->at_least, &region->vv))
             sim_fail(world, "%s starts with less than was durable there", region->name);

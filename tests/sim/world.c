@@ -37,6 +37,10 @@ static void check_end(sim_world *world)
         sim_region *region = &world->regions[i];
         region->dirty = true;
         sim_check_region(region, true);
+        const sk_db *db = &region->replica->db;
+        if (region->less_own && region->less_own == db->origins.list[db->own].incarnation &&
+            region->less_losses == sim_check_losses(world))
+            sim_fail(world, "%s: it came back with less than others had, and took no new incarnation", region->name);
         for (uint32_t o = 0; o < world->oracle.origin_count; o++) {
             const sim_origin *origin = &world->oracle.origins[o];
             if (!origin->excused && sk_vv_get(&region->vv, o) < origin->acked)

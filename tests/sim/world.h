@@ -279,6 +279,8 @@ struct sim_region {
     sk_store *copy;                  /* a backup; NULL: none */
     uint64_t copied_own, copied_seq; /* when it was made: the incarnation, and how far it had come at least */
     uint64_t mute_own; /* amnesia: clients wait while the region's incarnation is this one; 0: they do not */
+    uint64_t less_own; /* it came back with less of this incarnation than others have on disk; 0: it did not */
+    uint64_t less_losses; /* how often regions had lost something by then */
 
     /* what the checks remember */
     uint32_t *map; /* owned; its origin numbers to canonical ones */
@@ -328,6 +330,10 @@ void sim_check_rows(sim_region *region);
 const char *sim_check_converged(sim_world *world);
 /** Prints what of the history is left, for a report. */
 void sim_check_leftovers(sim_world *world);
+/** The region is about to write this dot: nobody else may have it. */
+void sim_check_dot(sim_region *region, sk_dot dot);
+/** How often regions lost something. */
+uint64_t sim_check_losses(const sim_world *world);
 /** The region lost something: what it acknowledged may be gone. */
 void sim_check_lost(sim_region *region);
 /** The vector that the region's disk has for certain. */

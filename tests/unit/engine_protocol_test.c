@@ -141,7 +141,7 @@ static void pack_hello(sk_buf *buf, uint64_t version, const char *region, const 
     sk_pack_bytes(buf, sk_bytes_str(own_region));
     sk_pack_uint(buf, 99);
     sk_pack_array(buf, 0);
-    sk_news_pack(buf, 3, 0, 0, SK_BYTES_NONE, 0, SK_BYTES_NONE);
+    sk_news_pack(buf, 3, 0, 0, 0, SK_BYTES_NONE, 0, SK_BYTES_NONE);
 }
 
 static void hello_must_be_right(void **state)

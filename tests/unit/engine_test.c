@@ -373,9 +373,17 @@ static void a_transfer_goes_on_under_load(void **state)
     world_free(w);
 }
 
-static void an_interrupted_transfer_goes_on_where_it_stood(void **state)
+/* What node `n` has of the origin that `of` writes under, or wrote under when `incarnation` was its. */
+static uint64_t has_of(const world *w, const sk_vv *vv, uint32_t n, uint32_t of, uint64_t incarnation)
 {
-    (void)state;
+    uint32_t origin;
+    sk_bytes region = sk_bytes_str(w->nodes[of].region);
+    return sk_origins_find(&w->nodes[n].now.origins, region, incarnation, &origin) ? sk_vv_get(vv, origin) : 0;
+}
+
+/* Two nodes; b has staged some of 1000 rows of a, and the link has gone. */
+static world *world_with_an_interrupted_transfer(void)
+{
     sk_engine_limits limits = world_limits();
     limits.ring_txns_max = 10;
     limits.chunk_bytes = 500;
@@ -400,10 +408,37 @@ static void an_interrupted_transfer_goes_on_where_it_stood(void **state)
     assert_true(status_of(w, 0, 1).sending_transfer);
     link_down(w, 0, 1);
     assert_false(status_of(w, 1, 0).receiving_transfer);
+    return w;
+}
+
+static void an_interrupted_transfer_goes_on_where_it_stood(void **state)
+{
+    (void)state;
+    world *w = world_with_an_interrupted_transfer();
     write_many(w, 0, 5);
     world_must_converge(w, 1000);
     assert_int_equal(w->nodes[1].resumed, 1);
     assert_in_range(w->nodes[1].rows_in, 1005, 1050);
+    world_free(w);
+}
+
+/* What b writes meanwhile is soon on both disks. a must not forget it: only with it can a bring b's staged rows forward. */
+static void an_interrupted_transfer_goes_on_though_the_receiver_wrote(void **state)
+{
+    (void)state;
+    world *w = world_with_an_interrupted_transfer();
+    world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    uint64_t of_b = b->now.origins.list[b->now.own].incarnation;
+    write_many(w, 1, 5);
+    b->busy = true;
+    world_run(w, 5000);
+    assert_int_equal(has_of(w, status_of(w, 0, 1).acked, 0, 1, of_b), 5);
+    b->busy = false;
+    world_must_converge(w, 1000);
+    assert_int_equal(b->resumed, 1);
+    assert_in_range(b->rows_in, 1000, 1050);
+    world_run(w, 2000);
+    assert_true(sk_vv_equal(sk_engine_stable(a->engine), &a->now.vv)); /* and no longer than that */
     world_free(w);
 }
 
@@ -429,6 +464,124 @@ static void what_fails_in_a_transfer_is_tried_again(void **state)
     assert_int_equal(status_of(w, 0, 1).transfers_out, 3); /* two whose last step failed at the other side */
     assert_int_equal(status_of(w, 1, 0).transfers_in, 1);
     assert_int_equal(w->nodes[1].closed[0] + w->nodes[0].closed[1], 0);
+    world_free(w);
+}
+
+/* One local transaction that sets the keys `first` to `first + count - 1`, in a lenient world, where what the database
+ * has is of no matter. */
+static void node_set(world_node *node, int first, int count)
+{
+    sk_dot dot = {node->now.own, sk_vv_get(&node->now.vv, node->now.own) + 1};
+    sk_buf ops = {0};
+    uint8_t value[100] = {0};
+    for (int i = first; i < first + count; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%06d", i);
+        sk_op op = {.key = sk_bytes_str(key), .has_content = true};
+        op.content = (sk_entry){.kind = SK_ENTRY_VALUE, .dot = dot, .value = sk_bytes_of(value, sizeof value)};
+        sk_op_pack(&ops, &op);
+    }
+    sk_txn txn = {.dot = dot, .hlc = sk_hlc_tick(&node->clock, node->world->wall_ms), .ops = sk_buf_view(&ops)};
+    txn.op_count = (uint32_t)count;
+    sk_vv_copy(&txn.seen, &node->now.vv);
+    sk_vv_set(&node->now.vv, dot.origin, dot.seq);
+    sk_engine_local(node->engine, &txn, node->world->now_ms, node->world->wall_ms);
+    sk_vv_free(&txn.seen);
+    sk_buf_free(&ops);
+}
+
+/* b is cut off while `transactions` set `keys` keys in turn, `each` in one; c, while b is cut off from it too, writes
+ * `of_c` other keys. Returns how many transactions, and in *transfers how many transfers, a sent b. */
+static uint64_t sent_after_overwriting(int transactions, int keys, int each, int of_c, uint64_t *transfers)
+{
+    sk_engine_limits limits = world_limits();
+    limits.batch_bytes = 2000;
+    world *w = world_new(3, &limits);
+    w->lenient = true;
+    world_run(w, 100);
+    set_cut(w, 0, 1, true);
+    set_cut(w, 1, 2, true);
+    uint64_t before = status_of(w, 0, 1).sent_txns;
+    for (int i = 0; i < transactions; i++) node_set(&w->nodes[0], i * each % keys, each);
+    for (int i = 0; i < of_c; i++) node_set(&w->nodes[2], 100000 + i, 1);
+    world_run(w, 1000);
+    set_cut(w, 0, 1, false);
+    if (of_c == 0) set_cut(w, 1, 2, false);
+    world_must_converge(w, 10000);
+    node_set(&w->nodes[0], 0, 1); /* the live tier goes on behind it */
+    world_must_converge(w, 1000);
+    *transfers = status_of(w, 0, 1).transfers_out;
+    uint64_t sent = status_of(w, 0, 1).sent_txns - before;
+    world_free(w);
+    return sent;
+}
+
+static void what_was_overwritten_is_sent_once(void **state)
+{
+    (void)state;
+    uint64_t transfers;
+    assert_int_equal(sent_after_overwriting(1000, 50, 1, 0, &transfers), 1);
+    assert_int_equal(transfers, 1);
+    assert_int_equal(sent_after_overwriting(100, 50, 10, 0, &transfers), 1); /* several rows in a transaction */
+    assert_int_equal(transfers, 1);
+    assert_int_equal(sent_after_overwriting(1300, 1000, 1, 0, &transfers), 1); /* 1.3 times */
+    assert_int_equal(transfers, 1);
+    assert_int_equal(sent_after_overwriting(1100, 1000, 1, 0, &transfers), 1101); /* 1.1 times */
+    assert_int_equal(transfers, 0);
+    assert_int_equal(sent_after_overwriting(1000, 1000, 1, 0, &transfers), 1001);
+    assert_int_equal(transfers, 0);
+    assert_int_equal(sent_after_overwriting(20, 1, 1, 0, &transfers), 21); /* so little: not worth the question */
+    assert_int_equal(transfers, 0);
+    /* A transfer would bring as much of c's as it saves of ours: not worth it; and then, where it saves more, it is. */
+    assert_int_equal(sent_after_overwriting(500, 50, 1, 2000, &transfers), 2501);
+    assert_int_equal(transfers, 0);
+    assert_int_equal(sent_after_overwriting(1500, 50, 1, 500, &transfers), 1);
+    assert_int_equal(transfers, 1);
+}
+
+/* c's transactions, overwritten while a waited whether it must relay them to b, go by a transfer as well. */
+static void what_was_overwritten_is_relayed_once(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    limits.batch_bytes = 2000;
+    world *w = world_new(3, &limits);
+    w->lenient = true;
+    world_run(w, 100);
+    set_cut(w, 1, 2, true);
+    for (int i = 0; i < 1000; i++) node_set(&w->nodes[2], i % 50, 1);
+    world_must_converge(w, 10000);
+    assert_int_equal(status_of(w, 0, 1).transfers_out, 1);
+    assert_int_equal(status_of(w, 0, 1).sent_txns, 0);
+    node_set(&w->nodes[2], 0, 1);
+    world_must_converge(w, 5000);
+    assert_int_equal(status_of(w, 0, 1).transfers_out, 1);
+    assert_int_equal(status_of(w, 0, 1).sent_txns, 1);
+    world_free(w);
+}
+
+/* The transfer fails at its last step, again and again: it is tried again, and what is new waits behind it. */
+static void what_was_overwritten_is_sent_once_though_it_fails(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    limits.batch_bytes = 2000;
+    world *w = world_new(2, &limits);
+    w->lenient = true;
+    world_run(w, 100);
+    set_cut(w, 0, 1, true);
+    for (int i = 0; i < 1000; i++) node_set(&w->nodes[0], i % 50, 1);
+    world_run(w, 100);
+    w->nodes[1].fail_sink_end = INT32_MAX;
+    set_cut(w, 0, 1, false);
+    world_run(w, 5000);
+    assert_true(INT32_MAX - w->nodes[1].fail_sink_end >= 2);
+    node_set(&w->nodes[0], 0, 1);
+    world_run(w, 1000);
+    assert_int_equal(status_of(w, 0, 1).sent_txns, 0);
+    w->nodes[1].fail_sink_end = 0;
+    world_must_converge(w, 10000);
+    assert_in_range(status_of(w, 0, 1).sent_txns, 0, 1); /* it may have come with the transfer */
     world_free(w);
 }
 
@@ -561,7 +714,7 @@ static uint64_t believed(const world *w, uint32_t at, uint32_t of)
 }
 
 /* Three nodes; c has acknowledged 20 of a's, and comes back with 10, and cannot apply more. */
-static world *world_with_an_old_copy(world_disk *copy, bool a_knows, bool b_knows)
+static world *world_with_an_old_copy(world_disk *copy, bool a_knows, bool b_knows, uint64_t clock_back_ms)
 {
     sk_engine_limits limits = world_limits();
     world *w = world_new(3, &limits);
@@ -574,6 +727,7 @@ static world *world_with_an_old_copy(world_disk *copy, bool a_knows, bool b_know
     set_cut(w, 0, 2, true);
     set_cut(w, 1, 2, true);
     set_cut(w, 0, 1, true);
+    w->wall_ms -= clock_back_ms;
     restart(w, 2, copy, false);
     w->nodes[2].fail_apply = INT32_MAX;
     w->nodes[2].busy = true;
@@ -592,7 +746,7 @@ static void an_acknowledgement_can_be_lowered_and_stays_so(void **state)
 {
     (void)state;
     world_disk copy;
-    world *w = world_with_an_old_copy(&copy, true, true);
+    world *w = world_with_an_old_copy(&copy, true, true, 0);
     assert_int_equal(believed(w, 0, 2), 20);
     assert_int_equal(believed(w, 1, 2), 20);
     set_cut(w, 1, 2, false);
@@ -607,12 +761,13 @@ static void an_acknowledgement_can_be_lowered_and_stays_so(void **state)
     world_free(w);
 }
 
-/* b knows nothing of c's former life when c greets it, and hears of it only then, from a. */
+/* b knows nothing of c's former life when c greets it, and hears of it only then, from a: in a higher term than the one
+ * that c began, because its clock was set back. */
 static void a_member_disputes_what_it_no_longer_has(void **state)
 {
     (void)state;
     world_disk copy;
-    world *w = world_with_an_old_copy(&copy, true, false);
+    world *w = world_with_an_old_copy(&copy, true, false, 3600 * 1000);
     assert_int_equal(believed(w, 1, 2), 0);
     set_cut(w, 1, 2, false);
     world_run(w, 1000);
@@ -739,6 +894,156 @@ static void forgetting_waits_for_what_members_had_written(void **state)
     world_free(w);
 }
 
+enum { SESSION_MAX = 64 };
+
+/* What c sent b, for a connection that still brings it when c's process is gone. */
+typedef struct {
+    sk_buf sent[SESSION_MAX];
+    uint32_t count;
+} session;
+
+static void record(world *w, uint32_t from, uint32_t to, sk_bytes message)
+{
+    session *s = w->tap_self;
+    if (from != 2 || to != 1) return;
+    must(s->count < SESSION_MAX);
+    sk_buf_bytes(&s->sent[s->count++], message);
+}
+
+static void replay(world *w, const session *s, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++)
+        sk_engine_message(w->nodes[1].engine, peer_of(1, 2), sk_buf_view(&s->sent[i]), w->now_ms, w->wall_ms);
+}
+
+typedef enum { TAIL_ON_DISK, TAIL_ON_DISK_CLOCK_BACK, TAIL_IN_MEMORY, TAIL_ON_ITS_WAY } tail_place;
+
+/* c writes a tail that only b gets, without having seen what b wrote; then c comes back as an old copy, without the tail,
+ * and acknowledges what b wrote. a must not forget that before it has the tail: wherever at b that was, and also where
+ * c's clock was set back, so that only the others know which of its lives is later. */
+static void forgetting_waits_for_the_tail_of_a_lost_life(tail_place place)
+{
+    sk_engine_limits limits = world_limits();
+    limits.silence_ms = 20000;
+    world *w = world_new(3, &limits);
+    session of_old_life = {0};
+    w->tap = record;
+    w->tap_self = &of_old_life;
+    world_node *a = &w->nodes[0], *b = &w->nodes[1];
+    world_run(w, 1000);
+    write_many(w, 2, 10);
+    world_must_converge(w, 1000);
+    world_run(w, 1000);
+    uint64_t of_b = b->now.origins.list[b->now.own].incarnation;
+    uint64_t of_c = w->nodes[2].now.origins.list[w->nodes[2].now.own].incarnation;
+    world_disk copy;
+    copy_disk(&w->nodes[2].now, &copy);
+    set_cut(w, 0, 2, true);
+    w->queues[1][2].stuck = true;
+    write_many(w, 1, 1);
+    world_run(w, 500);
+    assert_int_equal(has_of(w, &a->now.vv, 0, 1, of_b), 1);
+    set_cut(w, 0, 1, true);
+    w->queues[2][1].stuck = place == TAIL_ON_ITS_WAY;
+    b->holds_sync = place == TAIL_IN_MEMORY;
+    uint32_t before_the_tail = of_old_life.count;
+    write_many(w, 2, 5);
+    world_run(w, 500);
+    assert_int_equal(has_of(w, &b->now.vv, 1, 2, of_c), place == TAIL_ON_ITS_WAY ? 10 : 15);
+    w->queues[1][2].stuck = w->queues[2][1].stuck = false;
+    w->tap = NULL;
+    set_cut(w, 1, 2, true);
+    if (place == TAIL_ON_DISK_CLOCK_BACK) w->wall_ms -= 3600 * 1000;
+    restart(w, 2, &copy, false);
+    set_cut(w, 0, 2, false);
+    world_run(w, 4000);
+    assert_int_equal(has_of(w, status_of(w, 0, 2).acked, 0, 1, of_b), 1); /* all have acknowledged it */
+    if (place == TAIL_ON_ITS_WAY) {
+        sk_engine_link_up(b->engine, peer_of(1, 2), w->now_ms, w->wall_ms);
+        replay(w, &of_old_life, 0, before_the_tail);
+    }
+    set_cut(w, 0, 1, false);
+    for (int i = 0; i < 12000; i++) {
+        world_run(w, 1);
+        if (i == 3000) b->holds_sync = false;
+        if (i == 3000 && place == TAIL_ON_ITS_WAY) {
+            replay(w, &of_old_life, before_the_tail, of_old_life.count);
+            sk_engine_link_down(b->engine, peer_of(1, 2), w->now_ms, w->wall_ms);
+        }
+        if (has_of(w, sk_engine_stable(a->engine), 0, 1, of_b) == 1)
+            assert_int_equal(has_of(w, &a->now.vv, 0, 2, of_c), 15);
+    }
+    assert_int_equal(has_of(w, sk_engine_stable(a->engine), 0, 1, of_b), 1);
+    assert_true(world_converged(w));
+    for (uint32_t i = 0; i < of_old_life.count; i++) sk_buf_free(&of_old_life.sent[i]);
+    disk_free(&copy);
+    world_free(w);
+}
+
+static void a_lost_tail_on_disk_holds_stability_back(void **state)
+{
+    (void)state;
+    forgetting_waits_for_the_tail_of_a_lost_life(TAIL_ON_DISK);
+}
+
+static void a_lost_tail_holds_stability_back_whatever_the_clock_says(void **state)
+{
+    (void)state;
+    forgetting_waits_for_the_tail_of_a_lost_life(TAIL_ON_DISK_CLOCK_BACK);
+}
+
+static void a_lost_tail_in_memory_holds_stability_back(void **state)
+{
+    (void)state;
+    forgetting_waits_for_the_tail_of_a_lost_life(TAIL_IN_MEMORY);
+}
+
+static void a_lost_tail_on_its_way_holds_stability_back(void **state)
+{
+    (void)state;
+    forgetting_waits_for_the_tail_of_a_lost_life(TAIL_ON_ITS_WAY);
+}
+
+/* The store takes no new incarnation when it is needed, and loses the one that it took. */
+static void nothing_is_written_under_a_spent_origin(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    world *w = world_new(2, &limits);
+    world_node *b = &w->nodes[1];
+    write_many(w, 1, 10);
+    world_must_converge(w, 1000);
+    world_disk copy;
+    copy_disk(&b->now, &copy);
+    write_many(w, 1, 10);
+    world_must_converge(w, 1000);
+    restart(w, 1, &copy, false);
+    assert_false(sk_engine_must_not_write(b->engine)); /* nobody has told it */
+    b->fail_incarnation = 1;
+    uint32_t old = b->now.own;
+    while (b->fail_incarnation) world_run(w, 1);
+    assert_true(sk_engine_must_not_write(b->engine));
+    set_cut(w, 0, 1, true); /* no hello tells it again */
+    b->holds_sync = true;
+    world_run(w, 1000);
+    assert_int_equal(b->incarnations, 1);
+    assert_false(sk_engine_must_not_write(b->engine));
+    b->now.own = old;
+    b->now.origins.count = copy.origins.count;
+    sk_vv_copy(&b->now.vv, &b->durable);
+    sk_engine_rolled_back(b->engine, w->now_ms, w->wall_ms);
+    assert_true(sk_engine_must_not_write(b->engine));
+    b->holds_sync = false;
+    world_run(w, 1000);
+    assert_int_equal(b->incarnations, 2);
+    assert_false(sk_engine_must_not_write(b->engine));
+    set_cut(w, 0, 1, false);
+    write_many(w, 1, 5);
+    world_must_converge(w, 5000);
+    disk_free(&copy);
+    world_free(w);
+}
+
 static void alone_everything_durable_is_stable(void **state)
 {
     (void)state;
@@ -823,7 +1128,11 @@ int main(void)
         cmocka_unit_test(out_of_the_ring_a_transfer_helps),
         cmocka_unit_test(a_transfer_goes_on_under_load),
         cmocka_unit_test(an_interrupted_transfer_goes_on_where_it_stood),
+        cmocka_unit_test(an_interrupted_transfer_goes_on_though_the_receiver_wrote),
         cmocka_unit_test(what_fails_in_a_transfer_is_tried_again),
+        cmocka_unit_test(what_was_overwritten_is_sent_once),
+        cmocka_unit_test(what_was_overwritten_is_relayed_once),
+        cmocka_unit_test(what_was_overwritten_is_sent_once_though_it_fails),
         cmocka_unit_test(a_newcomer_gets_everything_once),
         cmocka_unit_test(a_stalled_transfer_is_given_up),
         cmocka_unit_test(a_restart_changes_nothing),
@@ -836,6 +1145,11 @@ int main(void)
         cmocka_unit_test(stability_needs_all_members),
         cmocka_unit_test(stability_advances_under_constant_load),
         cmocka_unit_test(forgetting_waits_for_what_members_had_written),
+        cmocka_unit_test(a_lost_tail_on_disk_holds_stability_back),
+        cmocka_unit_test(a_lost_tail_holds_stability_back_whatever_the_clock_says),
+        cmocka_unit_test(a_lost_tail_in_memory_holds_stability_back),
+        cmocka_unit_test(a_lost_tail_on_its_way_holds_stability_back),
+        cmocka_unit_test(nothing_is_written_under_a_spent_origin),
         cmocka_unit_test(alone_everything_durable_is_stable),
         cmocka_unit_test(a_silent_link_is_closed),
         cmocka_unit_test(heartbeats_measure),

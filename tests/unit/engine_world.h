@@ -55,6 +55,7 @@ typedef struct {
     bool holds_sync; /* nothing becomes durable by itself */
     int fail_apply;  /* the next so many applies fail */
     int fail_sink_end;
+    int fail_incarnation; /* the next so many are refused */
     int fail_chunk; /* the chunk after so many fails; 0: none */
     bool busy;
     uint32_t closed[NODES_MAX]; /* hang_up calls */
@@ -166,6 +167,10 @@ static inline int host_apply(void *self, const sk_txn *txn)
 static inline int host_new_incarnation(void *self)
 {
     world_node *node = self;
+    if (node->fail_incarnation > 0) {
+        node->fail_incarnation--;
+        return SK_E_IO;
+    }
     node->incarnations++;
     return sk_origins_intern(&node->now.origins, sk_bytes_str(node->region), ++node->world->incarnation,
                              &node->now.own);
@@ -205,8 +210,8 @@ static inline int host_source_open(void *self, const sk_vv *known, const sk_tran
     world_node *node = self;
     sk_source *source = sk_alloc(sizeof *source);
     head->everything = !sk_vv_at_most(&node->forgotten, known);
-    head->resumed =
-        progress && progress->everything == head->everything && sk_vv_at_most(&progress->vv, &node->durable);
+    head->resumed = progress && progress->everything == head->everything &&
+                    sk_vv_at_most(&progress->vv, &node->durable) && sk_vv_at_most(&node->forgotten, &progress->vv);
     for (uint32_t o = 0; o < node->durable.count && !node->world->lenient; o++)
         for (uint64_t seq = 1; seq <= node->durable.seq[o]; seq++) {
             world_row row = {.dot = {o, seq}};

@@ -37,14 +37,14 @@ static void pack_hello(sk_buf *buf, const sk_origins *origins, const sk_vv *vv)
     sk_buf names = {0}, gossip = {0};
     sk_pack_bytes(&names, sk_bytes_str("tokyo"));
     sk_pack_bytes(&names, sk_bytes_str("oslo"));
-    sk_gossip_pack(&gossip, &(sk_gossip){sk_bytes_str("oslo"), 3, 2}, vv);
-    sk_gossip_pack(&gossip, &(sk_gossip){sk_bytes_str("lima"), 0, SK_ORIGIN_UNKNOWN}, vv);
+    sk_gossip_pack(&gossip, &(sk_gossip){sk_bytes_str("oslo"), 3, 2, UINT64_MAX}, vv);
+    sk_gossip_pack(&gossip, &(sk_gossip){sk_bytes_str("lima"), 0, SK_ORIGIN_UNKNOWN, 0}, vv);
     sk_message_begin(buf, SK_MESSAGE_HELLO);
     sk_pack_uint(buf, 1);
     sk_pack_bytes(buf, sk_bytes_str("paris"));
     sk_message_pack_origins(buf, origins, 0);
     sk_vv_pack(buf, vv);
-    sk_news_pack(buf, 1, 7, 2, sk_buf_view(&names), 2, sk_buf_view(&gossip));
+    sk_news_pack(buf, 1, 7, 70, 2, sk_buf_view(&names), 2, sk_buf_view(&gossip));
     sk_buf_free(&names);
     sk_buf_free(&gossip);
 }
@@ -93,6 +93,7 @@ static void hello_comes_back(void **state)
     assert_true(sk_gossip_next(&hello.news.gossip, &map, &gossip, &acked));
     assert_int_equal(gossip.term, 3);
     assert_int_equal(gossip.current, 7);
+    assert_true(hello.news.view == 70 && gossip.view == UINT64_MAX);
     assert_int_equal(sk_vv_get(&acked, 5), 10);
     assert_true(sk_gossip_next(&hello.news.gossip, &map, &gossip, &acked));
     assert_true(gossip.current == SK_ORIGIN_UNKNOWN);
@@ -136,7 +137,7 @@ static void status_tells_what_changed(void **state)
     sk_message_begin(&buf, SK_MESSAGE_STATUS);
     sk_status_pack_flags(&buf, true, true);
     sk_message_pack_changes(&buf, &vv, &told);
-    sk_news_pack(&buf, 2, 1, 0, SK_BYTES_NONE, 0, SK_BYTES_NONE);
+    sk_news_pack(&buf, 2, 1, 0, 0, SK_BYTES_NONE, 0, SK_BYTES_NONE);
     sk_status_pack_ping(&buf,
                         &(sk_status){.ping_ms = 1, .wall_ms = 2, .has_pong = true, .pong_ms = 3, .pong_held_ms = 4});
     reader = body_of(&buf, SK_MESSAGE_STATUS);
@@ -288,8 +289,8 @@ static void golden_bytes(void **state)
     sk_vv vv = {0};
     sk_vv_set(&vv, 0, 4);
     sk_vv_pack(&buf, &vv);
-    sk_news_pack(&buf, 0, 1, 0, SK_BYTES_NONE, 0, SK_BYTES_NONE);
-    static const uint8_t hello[] = {1, 1, 0xc4, 1, 'x', 0x93, 0, 0xc4, 1, 'x', 0xcc, 255, 0x92, 0, 4, 0, 1, 0x90, 0x90};
+    sk_news_pack(&buf, 0, 1, 5, 0, SK_BYTES_NONE, 0, SK_BYTES_NONE);
+    static const uint8_t hello[] = {1, 1, 0xc4, 1, 'x', 0x93, 0, 0xc4, 1, 'x', 0xcc, 255, 0x92, 0, 4, 0, 1, 5, 0x90, 0x90};
     assert_int_equal(buf.len, sizeof hello);
     assert_memory_equal(buf.data, hello, sizeof hello);
     sk_vv_free(&vv);
