@@ -13,77 +13,105 @@ enum {
 
 /* -- applying --------------------------------------------------------------------------------------------------------- */
 
-static bool lists(const sk_op *op, const sk_entry *entry)
+static int dot_compare(sk_entry_class class, sk_dot dot, const sk_entry *entry)
 {
-    for (uint32_t i = 0; i < op->removed_count; i++)
-        if (op->removed[i].dot.origin == entry->dot.origin && op->removed[i].dot.seq == entry->dot.seq &&
-            op->removed[i].class == sk_entry_class_of(entry))
-            return true;
-    return false;
+    int order = (int)class - (int)sk_entry_class_of(entry);
+    if (order) return order;
+    if (dot.origin != entry->dot.origin) return dot.origin < entry->dot.origin ? -1 : 1;
+    return (dot.seq > entry->dot.seq) - (dot.seq < entry->dot.seq);
 }
 
-static bool removes(const sk_op *op, const sk_vv *seen, const sk_entry *entry)
+/* Which entries of the row the operation names, a mark for each; NULL if the arena is full. */
+static bool *mark_listed(const sk_op *op, const sk_row *row, sk_arena *arena)
 {
-    bool forgets = entry->kind == SK_ENTRY_DEADLINE ? op->forgets_deadlines : op->forgets_content;
-    return (forgets && sk_vv_covers(seen, entry->dot)) || lists(op, entry);
+    bool *listed = sk_arena_take(arena, row->count + 1);
+    if (!listed) return NULL;
+    memset(listed, 0, row->count + 1);
+    for (uint32_t i = 0; i < op->removed_count; i++) {
+        uint32_t low = 0, high = row->count;
+        while (low < high) {
+            uint32_t middle = low + (high - low) / 2;
+            int order = dot_compare(op->removed[i].class, op->removed[i].dot, &row->entries[middle]);
+            if (order == 0) listed[middle] = true;
+            if (order == 0) break;
+            if (order < 0)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+    }
+    return listed;
 }
 
-static void apply_resets(const sk_op *op, sk_dot by, sk_dot last, sk_count *count)
+static bool forgets(const sk_op *op, const sk_vv *seen, const sk_entry *entry)
 {
+    bool forgotten = entry->kind == SK_ENTRY_DEADLINE ? op->forgets_deadlines : op->forgets_content;
+    return forgotten && sk_vv_covers(seen, entry->dot);
+}
+
+/* Tells each count of the (ordered) row what the operation's resets saw of it, in place. */
+static int apply_resets(const sk_op *op, sk_dot by, sk_row *row, sk_arena *arena)
+{
+    if (op->reset_count == 0) return 0;
+    sk_entry **counts = sk_arena_take(arena, row->count * sizeof *counts + 1); /* by origin: one of each */
+    uint32_t count = 0;
+    if (!counts) return SK_E_MEMORY;
+    for (uint32_t i = 0; i < row->count; i++)
+        if (row->entries[i].kind == SK_ENTRY_COUNT) counts[count++] = &row->entries[i];
     for (uint32_t i = 0; i < op->reset_count; i++) {
         const sk_reset *reset = &op->resets[i];
+        uint32_t low = 0, high = count;
+        while (low < high) {
+            uint32_t middle = low + (high - low) / 2;
+            if (counts[middle]->dot.origin < reset->dot.origin)
+                low = middle + 1;
+            else
+                high = middle;
+        }
         /* What it saw came before it; only a damaged one says more than we have. */
-        if (reset->dot.origin == last.origin && reset->dot.seq <= last.seq)
-            sk_count_reset(count, reset->epoch, reset->dot.seq, reset->total, by);
+        if (low < count && counts[low]->dot.origin == reset->dot.origin && reset->dot.seq <= counts[low]->dot.seq)
+            sk_count_reset(&counts[low]->count, reset->epoch, reset->dot.seq, reset->total, by);
     }
+    return 0;
 }
 
-/* The count that the operation's own origin adds, over the one that it had: a base that came from elsewhere stays. One
- * transaction may add, and then reset with a context what stood before it. */
-static sk_entry renew_count(const sk_op *op, sk_dot dot, const sk_entry *old)
+/* Whether an entry, which the operation's resets have been told, stays. Dead counts do. */
+static bool stays(const sk_op *op, const sk_vv *seen, const sk_entry *entry, bool listed)
 {
-    sk_entry renewed = op->content;
-    if (!old) return renewed;
-    sk_count_join_base(&renewed.count, &old->count);
-    apply_resets(op, dot, old->dot, &renewed.count);
-    return renewed;
+    return !sk_entry_live(entry) || (!listed && !forgets(op, seen, entry));
 }
 
 int sk_op_apply(const sk_op *op, sk_dot dot, sk_hlc hlc, const sk_vv *seen, const sk_row *row, sk_arena *arena,
                 sk_row *out, bool *left_dead)
 {
     sk_row after = {.fields = row->fields, .members = row->members};
-    after.entries = sk_arena_take(arena, ((size_t)row->count + 2) * sizeof *after.entries);
-    if (!after.entries) return SK_E_MEMORY;
-    bool adds_count = op->has_content && op->content.kind == SK_ENTRY_COUNT;
-    const sk_entry *own_count = NULL;
+    bool adds_count = op->has_content && op->content.kind == SK_ENTRY_COUNT, *listed = NULL;
+    after.entries = sk_arena_take(arena, ((size_t)row->count + op->has_content + op->has_deadline) * sizeof(sk_entry) + 1);
+    if (op->removed_count) listed = mark_listed(op, row, arena);
+    if (!after.entries || (op->removed_count && !listed)) return SK_E_MEMORY;
+    if (row->count) memcpy(after.entries, row->entries, row->count * sizeof *row->entries);
+    after.count = row->count;
+    int status = apply_resets(op, dot, &after, arena);
+    if (status) return status;
+    sk_entry added = op->content;
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < row->count; i++) {
-        const sk_entry *entry = &row->entries[i];
-        if (entry->kind != SK_ENTRY_COUNT) {
-            if (!removes(op, seen, entry)) after.entries[after.count++] = *entry;
+        const sk_entry *entry = &after.entries[i];
+        if (adds_count && entry->kind == SK_ENTRY_COUNT && entry->dot.origin == dot.origin) {
+            /* Its origin adds to it. A base stays, wherever it came from: one transaction may add, and then reset with a
+             * context what stood before it. */
+            sk_count_join_base(&added.count, &entry->count);
             continue;
         }
-        if (adds_count && entry->dot.origin == dot.origin) {
-            own_count = entry;
-            continue;
-        }
-        sk_entry count = *entry;
-        bool was_live = sk_entry_live(entry);
-        apply_resets(op, dot, count.dot, &count.count);
-        bool live = sk_entry_live(&count);
-        if (live && removes(op, seen, &count)) continue; /* only ever its own origin's: nothing concurrent can come */
-        if (was_live && !live && left_dead) *left_dead = true;
-        after.entries[after.count++] = count;
+        /* A live count goes only by its own origin: nothing concurrent can come. */
+        if (!stays(op, seen, entry, listed && listed[i])) continue;
+        if (left_dead && !sk_entry_live(entry) && sk_entry_live(&row->entries[i])) *left_dead = true;
+        after.entries[kept++] = *entry;
     }
-    if (op->has_content) {
-        sk_entry added = op->content;
-        if (adds_count) added = renew_count(op, dot, own_count);
-        added.dot = dot;
-        added.hlc = hlc;
-        after.entries[after.count++] = added;
-    }
-    if (op->has_deadline) {
-        after.entries[after.count] = op->deadline;
+    after.count = kept;
+    for (int i = 0; i < 2; i++) {
+        if (!(i ? op->has_deadline : op->has_content)) continue;
+        after.entries[after.count] = i ? op->deadline : added;
         after.entries[after.count].dot = dot;
         after.entries[after.count++].hlc = hlc;
     }
@@ -108,6 +136,28 @@ int sk_op_list_resets(sk_op *op, const sk_row *row, uint32_t own, sk_arena *aren
 }
 
 /* -- packed form ------------------------------------------------------------------------------------------------------ */
+
+enum {
+    NUMBER_BYTES = 13, /* the longest of a number */
+    UINT_BYTES = 9,
+    HEAD_BYTES = 5, /* of bytes, or of an array */
+};
+
+size_t sk_op_size(const sk_op *op)
+{
+    size_t size = HEAD_BYTES + op->key.len + 2;
+    if (op->has_content && op->content.kind == SK_ENTRY_VALUE) size += HEAD_BYTES + op->content.value.len;
+    if (op->has_content && op->content.kind == SK_ENTRY_COUNT) size += 2 * (UINT_BYTES + NUMBER_BYTES);
+    if (op->has_deadline) size += UINT_BYTES;
+    if (op->reset_count) size += HEAD_BYTES + op->reset_count * (size_t)(3 * UINT_BYTES + NUMBER_BYTES);
+    if (op->removed_count) size += HEAD_BYTES + op->removed_count * (size_t)(2 * UINT_BYTES);
+    return size;
+}
+
+size_t sk_op_removal_size(sk_bytes key, const sk_row *row)
+{
+    return sk_op_size(&(sk_op){.key = key, .reset_count = row->count});
+}
 
 static void pack_number_at(sk_buf *buf, uint64_t seq, sk_number total)
 {
@@ -166,6 +216,7 @@ static void read_content(sk_reader *reader, sk_op *op)
 static int read_resets(sk_reader *reader, const sk_origin_map *map, sk_arena *arena, sk_op *op)
 {
     op->reset_count = sk_read_array(reader);
+    if (op->reset_count > SK_ROW_ENTRIES_MAX) return SK_E_TOO_LARGE;
     op->resets = sk_arena_take(arena, op->reset_count * sizeof *op->resets);
     if (!op->resets) return SK_E_MEMORY;
     for (uint32_t i = 0; i < op->reset_count && !reader->bad; i++) {
@@ -182,6 +233,7 @@ static int read_resets(sk_reader *reader, const sk_origin_map *map, sk_arena *ar
 static int read_removed(sk_reader *reader, const sk_origin_map *map, sk_arena *arena, sk_op *op)
 {
     op->removed_count = sk_read_array(reader);
+    if (op->removed_count > SK_ROW_ENTRIES_MAX) return SK_E_TOO_LARGE;
     op->removed = sk_arena_take(arena, op->removed_count * sizeof *op->removed);
     if (!op->removed) return SK_E_MEMORY;
     for (uint32_t i = 0; i < op->removed_count && !reader->bad; i++) {

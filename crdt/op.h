@@ -63,9 +63,16 @@ int sk_op_apply(const sk_op *op, sk_dot dot, sk_hlc hlc, const sk_vv *seen, cons
  *  forgets_content must list. SK_E_MEMORY. */
 int sk_op_list_resets(sk_op *op, const sk_row *row, uint32_t own, sk_arena *arena);
 
+enum { SK_OP_BYTES_LEAST = 3 }; /* packed: no row key is empty */
+
+/** At least as many bytes as sk_op_pack appends. */
+size_t sk_op_size(const sk_op *op);
+/** The same for the operation that removes all of a row. */
+size_t sk_op_removal_size(sk_bytes key, const sk_row *row);
 /** Appends one operation. The entries' dots and times are the transaction's and are not repeated. */
 void sk_op_pack(sk_buf *buf, const sk_op *op);
-/** Reads one; everything is borrowed from the input or in the arena. SK_E_MALFORMED, SK_E_MEMORY. */
+/** Reads one; everything is borrowed from the input or in the arena. SK_E_MALFORMED, SK_E_MEMORY;
+ *  SK_E_TOO_LARGE for a list of more than SK_ROW_ENTRIES_MAX. */
 int sk_op_read(sk_reader *reader, const sk_origin_map *map, sk_dot dot, sk_hlc hlc, sk_arena *arena, sk_op *op);
 
 #endif

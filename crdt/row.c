@@ -7,6 +7,7 @@ enum {
     KIND_BITS = 3,
     KIND_MASK = 7,
     KIND_SIZES = 0, /* not an entry: the derived sizes */
+    INSERTION_MOST = 32,
 };
 
 uint32_t sk_row_live(const sk_row *row, sk_entry_class class)
@@ -26,10 +27,36 @@ uint64_t sk_row_deadline(const sk_row *row)
     return latest ? latest : SK_DEADLINE_NEVER;
 }
 
+static int entry_compare(const sk_entry *a, const sk_entry *b)
+{
+    int order = (int)sk_entry_class_of(a) - (int)sk_entry_class_of(b);
+    if (order) return order;
+    if (a->dot.origin != b->dot.origin) return a->dot.origin < b->dot.origin ? -1 : 1;
+    return (a->dot.seq > b->dot.seq) - (a->dot.seq < b->dot.seq);
+}
+
+/* The first entry of a row in order that is not below `like`; row->count if there is none. */
+static uint32_t lower_bound(const sk_row *row, const sk_entry *like)
+{
+    uint32_t low = 0, high = row->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (entry_compare(&row->entries[middle], like) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static sk_entry *count_of(const sk_row *row, uint32_t origin)
 {
-    for (uint32_t i = 0; i < row->count; i++)
-        if (row->entries[i].kind == SK_ENTRY_COUNT && row->entries[i].dot.origin == origin) return &row->entries[i];
+    sk_entry first = {.kind = SK_ENTRY_COUNT, .dot = {origin, 0}};
+    for (uint32_t i = lower_bound(row, &first); i < row->count; i++) {
+        sk_entry *entry = &row->entries[i];
+        if (entry->kind == SK_ENTRY_DEADLINE || entry->dot.origin != origin) return NULL;
+        if (entry->kind == SK_ENTRY_COUNT) return entry;
+    }
     return NULL;
 }
 
@@ -41,16 +68,36 @@ const sk_entry *sk_row_count_of(const sk_row *row, uint32_t origin)
 
 /* -- order ---------------------------------------------------------------------------------------------------------- */
 
-static int entry_compare(const sk_entry *a, const sk_entry *b)
+/* Lets the entry at `at` sink in a heap of `count`, the greatest at its top. */
+static void sift_down(sk_entry *heap, uint32_t at, uint32_t count)
 {
-    int order = (int)sk_entry_class_of(a) - (int)sk_entry_class_of(b);
-    if (order) return order;
-    if (a->dot.origin != b->dot.origin) return a->dot.origin < b->dot.origin ? -1 : 1;
-    return (a->dot.seq > b->dot.seq) - (a->dot.seq < b->dot.seq);
+    sk_entry moving = heap[at];
+    for (uint32_t child; (child = 2 * at + 1) < count; at = child) {
+        if (child + 1 < count && entry_compare(&heap[child], &heap[child + 1]) < 0) child++;
+        if (entry_compare(&moving, &heap[child]) >= 0) break;
+        heap[at] = heap[child];
+    }
+    heap[at] = moving;
+}
+
+/* Heapsort (Williams 1964): in place, and never quadratic, whatever a peer sends. */
+static void sort_many(sk_row *row)
+{
+    for (uint32_t i = row->count / 2; i-- > 0;) sift_down(row->entries, i, row->count);
+    for (uint32_t end = row->count - 1; end > 0; end--) {
+        sk_entry greatest = row->entries[0];
+        row->entries[0] = row->entries[end];
+        row->entries[end] = greatest;
+        sift_down(row->entries, 0, end);
+    }
 }
 
 void sk_row_sort(sk_row *row)
 {
+    if (row->count > INSERTION_MOST) {
+        sort_many(row);
+        return;
+    }
     /* Insertion: rows nearly always hold one entry, and arrive nearly in order. */
     for (uint32_t i = 1; i < row->count; i++) {
         sk_entry moving = row->entries[i];
@@ -62,10 +109,13 @@ void sk_row_sort(sk_row *row)
 
 static bool well_formed(const sk_row *row)
 {
-    for (uint32_t i = 1; i < row->count; i++) {
-        const sk_entry *before = &row->entries[i - 1], *entry = &row->entries[i];
-        if (entry_compare(before, entry) >= 0) return false;
-        if (entry->kind == SK_ENTRY_COUNT && count_of(row, entry->dot.origin) != entry) return false;
+    const sk_entry *last_count = NULL;
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sk_entry *entry = &row->entries[i];
+        if (i > 0 && entry_compare(entry - 1, entry) >= 0) return false;
+        if (entry->kind != SK_ENTRY_COUNT) continue;
+        if (last_count && last_count->dot.origin == entry->dot.origin) return false;
+        last_count = entry;
     }
     return true;
 }
@@ -175,7 +225,8 @@ int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_ro
             break;
         }
         if (read.count == room) {
-            uint32_t more = room ? room * 2 : 2;
+            uint32_t more = room ? room * 2 : 1;
+            if (map && room >= SK_ROW_ENTRIES_MAX) return SK_E_TOO_LARGE;
             sk_entry *entries = sk_arena_take(arena, more * sizeof *entries);
             if (!entries) return SK_E_MEMORY;
             if (read.count) memcpy(entries, read.entries, read.count * sizeof *entries);
@@ -195,9 +246,8 @@ int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_ro
 
 static const sk_entry *find_dot(const sk_row *row, const sk_entry *like)
 {
-    for (uint32_t i = 0; i < row->count; i++)
-        if (entry_compare(&row->entries[i], like) == 0) return &row->entries[i];
-    return NULL;
+    uint32_t at = lower_bound(row, like);
+    return at < row->count && entry_compare(&row->entries[at], like) == 0 ? &row->entries[at] : NULL;
 }
 
 static bool holds_live(const sk_row *row, const sk_entry *like)

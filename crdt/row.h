@@ -26,6 +26,14 @@ typedef enum {
 
 typedef enum { SK_CLASS_CONTENT = 0, SK_CLASS_DEADLINE = 1 } sk_entry_class;
 
+enum {
+    /* Of one row that a peer sends, and of each list in an operation: far more than a row can come to in a cluster that
+     * keeps its limits (one count for each origin, at most SK_SIBLINGS_MAX values added by each region). Not of a row as
+     * it stands: what was merged must stay readable. A power of two. */
+    SK_ROW_ENTRIES_MAX = 16384,
+    SK_SIBLINGS_MAX = 64, /* values in a register beyond which a region adds none beside them */
+};
+
 #define SK_DEADLINE_NEVER UINT64_MAX /* PERSIST: later than every deadline */
 
 typedef struct {
@@ -69,7 +77,7 @@ const sk_entry *sk_row_count_of(const sk_row *row, uint32_t origin);
 /** Appends the stored form. `derived` false leaves the sizes out: what other nodes are sent. */
 void sk_row_pack(sk_buf *buf, const sk_row *row, bool derived);
 /** Reads a stored form; values point into `bytes`, entries are in the arena, origins go through `map` (NULL: ours).
- *  SK_E_MALFORMED, SK_E_MEMORY. */
+ *  SK_E_MALFORMED, SK_E_MEMORY; through a map also SK_E_TOO_LARGE. */
 int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_row *row);
 
 /** The merge of a transferred row S, sent by a node whose vector was `vv_s`, with our row R, where `known` is our
@@ -80,7 +88,7 @@ int sk_row_merge(const sk_row *s, const sk_vv *vv_s, const sk_row *r, const sk_v
 /** Drops the dead counts whose resets are stable (NULL: all), in place. True if there were any. */
 bool sk_row_strip(sk_row *row, const sk_vv *stable);
 
-/** Puts entries in order, in place (invariant 2). */
+/** Puts entries in order, in place (invariant 2), in O(n log n). */
 void sk_row_sort(sk_row *row);
 /** Asserts invariants 2 and 3. */
 void sk_row_check(const sk_row *row);

@@ -33,22 +33,30 @@ void sk_client_discard(sk_client *client)
 void sk_client_unwatch(sk_client *client)
 {
     client->replica->watched_keys -= (uint32_t)client->watched_count;
-    for (size_t i = 0; i < client->watched_count; i++) free((void *)(uintptr_t)client->watched[i].data);
+    for (size_t i = 0; i < client->watched_count; i++) free((void *)(uintptr_t)client->watched[i].key.data);
     free(client->watched);
     client->watched = NULL;
     client->watched_count = 0;
     client->watch_broken = false;
 }
 
-void sk_client_watch(sk_client *client, sk_bytes key)
+void sk_client_watch(sk_client *client, sk_bytes key, bool absent)
 {
     for (size_t i = 0; i < client->watched_count; i++)
-        if (sk_bytes_equal(client->watched[i], key)) return;
+        if (sk_bytes_equal(client->watched[i].key, key)) return;
     uint8_t *copy = sk_alloc(key.len);
     if (key.len) memcpy(copy, key.data, key.len);
     client->watched = sk_realloc(client->watched, (client->watched_count + 1) * sizeof *client->watched);
-    client->watched[client->watched_count++] = sk_bytes_of(copy, key.len);
+    client->watched[client->watched_count++] = (sk_watched){sk_bytes_of(copy, key.len), absent};
     client->replica->watched_keys++;
+}
+
+void sk_client_password_checked(sk_client *client, bool fits)
+{
+    sk_assert(client->block == SK_BLOCK_PASSWORD);
+    client->block = SK_BLOCK_NONE;
+    client->replica->blocked_count--;
+    client->password_wrong = !fits;
 }
 
 void sk_client_free(sk_client *client)

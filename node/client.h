@@ -14,7 +14,17 @@ typedef struct {
     size_t argc;
 } sk_queued;
 
-typedef enum { SK_BLOCK_NONE, SK_BLOCK_WAIT, SK_BLOCK_AFTER } sk_block_kind;
+typedef struct {
+    sk_bytes key; /* owned */
+    bool absent;  /* there was none to be seen when it was watched: only one that appears is a change */
+} sk_watched;
+
+typedef enum {
+    SK_BLOCK_NONE,
+    SK_BLOCK_WAIT,
+    SK_BLOCK_AFTER,
+    SK_BLOCK_PASSWORD, /* no reply is owed: once the password is checked, the same request is executed again */
+} sk_block_kind;
 
 struct sk_client {
     uint64_t id;
@@ -32,10 +42,9 @@ struct sk_client {
     bool in_multi, multi_failed;
     sk_queued *queue; /* owned */
     size_t queue_count, queue_bytes;
-    sk_bytes *watched; /* owned copies of keys */
+    sk_watched *watched; /* owned */
     size_t watched_count;
     bool watch_broken; /* a watched key changed */
-    uint64_t watched_ms; /* wall clock at the first of these WATCHes */
 
     sk_dot last_write;  /* seq 0: none yet */
     uint64_t hold;      /* the batch that the replies given since it was last zeroed rest on; 0: none */
@@ -46,6 +55,10 @@ struct sk_client {
     sk_vv block_vv;           /* SESSION AFTER */
     /* The blocked command's reply is appended here by the replica, and the owner told. Set by the owner. */
     void (*unblocked)(void *owner, sk_client *client, sk_bytes reply);
+    /* Has a password checked (at full price) while the client is blocked, then calls sk_client_password_checked and
+     * executes the request again. The password is borrowed for the call. NULL: it is checked at once. Set by the owner. */
+    void (*check_password)(void *owner, sk_bytes password);
+    bool password_wrong; /* the verdict, for the request that is executed again */
     void *owner;
     size_t output_bytes; /* kept by the owner, for CLIENT LIST */
 };
@@ -56,6 +69,9 @@ void sk_client_free(sk_client *client);
 /** Forgets MULTI's queue and WATCH. */
 void sk_client_discard(sk_client *client);
 void sk_client_unwatch(sk_client *client);
-void sk_client_watch(sk_client *client, sk_bytes key);
+/** A client blocked by SK_BLOCK_PASSWORD goes on. */
+void sk_client_password_checked(sk_client *client, bool fits);
+/** Does nothing for a key that it watches already. */
+void sk_client_watch(sk_client *client, sk_bytes key, bool absent);
 
 #endif

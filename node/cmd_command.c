@@ -1,9 +1,9 @@
 /* COMMAND: the command table, as clients ask for it. Reply shapes are those of Redis 7.0.
  *
- * What the table does not have is left out: tips, complexity, and of DOCS the parsed arguments. Of key specifications
- * it says where keys are and whether they may be written, not more. */
+ * What the table does not have is left out: tips, complexity, and when an argument came. */
 #include "node/cmd_server.h"
 
+#include "node/command_args.h"
 #include "node/glob.h"
 #include "node/replica.h"
 
@@ -59,11 +59,13 @@ static word_list flags_of(const sk_command *command)
     add(&list, flags & SK_CMD_READONLY, "readonly");
     add(&list, flags & SK_CMD_DENYOOM, "denyoom");
     add(&list, flags & SK_CMD_ADMIN, "admin");
+    add(&list, flags & SK_CMD_NOSCRIPT, "noscript");
     add(&list, flags & SK_CMD_BLOCKING, "blocking");
     add(&list, flags & SK_CMD_LOADING, "loading");
     add(&list, flags & SK_CMD_LOADING, "stale");
     add(&list, flags & SK_CMD_FAST, "fast");
     add(&list, flags & SK_CMD_NO_AUTH, "no_auth");
+    add(&list, flags & SK_CMD_ALLOW_BUSY, "allow_busy");
     add(&list, flags & SK_CMD_NUMKEYS, "movablekeys");
     add(&list, flags & SK_CMD_NO_MULTI, "no_multi");
     return list;
@@ -91,40 +93,59 @@ static word_list categories_of(const sk_command *command)
 
 /* -- INFO ---------------------------------------------------------------------------------------------------------- */
 
-static void reply_range(const sk_reply *reply, const sk_command *command)
+static void reply_pair(const sk_reply *reply, const char *name, int value)
 {
-    int last = command->last_key < 0 ? command->last_key : command->last_key - command->first_key;
-    sk_reply_bulk_str(reply, "find_keys");
-    sk_reply_map(reply, 2);
-    sk_reply_bulk_str(reply, "type");
-    sk_reply_bulk_str(reply, "range");
-    sk_reply_bulk_str(reply, "spec");
-    sk_reply_map(reply, 3);
-    sk_reply_bulk_str(reply, "lastkey");
-    sk_reply_int(reply, last);
-    sk_reply_bulk_str(reply, "keystep");
-    sk_reply_int(reply, command->key_step);
-    sk_reply_bulk_str(reply, "limit");
-    sk_reply_int(reply, 0);
+    sk_reply_bulk_str(reply, name);
+    sk_reply_int(reply, value);
 }
 
-static void reply_key_specs(const sk_reply *reply, const sk_command *command)
+/* One key specification: what is done with the keys from argument `first` on. `find` is "range" with the last of them
+ * relative to the first and a step, or "keynum" if that argument says how many follow. */
+static void reply_key_spec(const sk_reply *reply, unsigned use, int first, bool counted, int last, int step)
 {
-    sk_reply_set(reply, command->first_key != 0);
-    if (command->first_key == 0) return;
+    static const char *const uses[][2] = {{"RO", "access"}, {"RO", NULL}, {"RW", "update"}, {"RW", "insert"},
+                                          {"RW", "delete"}, {"RW", "access update"}, {"RW", "access delete"},
+                                          {"OW", "update"}, {"OW", "insert"}, {"RM", "delete"}};
+    word_list words = {.count = 0};
+    add(&words, true, uses[use - 1][0]);
+    for (const char *at = uses[use - 1][1]; at && *at; at += strspn(at, " ")) {
+        add_word(&words, true, at, strcspn(at, " "));
+        at += strcspn(at, " ");
+    }
     sk_reply_map(reply, 3);
     sk_reply_bulk_str(reply, "flags");
-    sk_reply_set(reply, 1);
-    sk_reply_simple(reply, sk_command_writes(command) ? "RW" : "RO");
+    reply_words(reply, &words);
     sk_reply_bulk_str(reply, "begin_search");
     sk_reply_map(reply, 2);
     sk_reply_bulk_str(reply, "type");
     sk_reply_bulk_str(reply, "index");
     sk_reply_bulk_str(reply, "spec");
     sk_reply_map(reply, 1);
-    sk_reply_bulk_str(reply, "index");
-    sk_reply_int(reply, command->first_key);
-    reply_range(reply, command);
+    reply_pair(reply, "index", first);
+    sk_reply_bulk_str(reply, "find_keys");
+    sk_reply_map(reply, 2);
+    sk_reply_bulk_str(reply, "type");
+    sk_reply_bulk_str(reply, counted ? "keynum" : "range");
+    sk_reply_bulk_str(reply, "spec");
+    sk_reply_map(reply, 3);
+    reply_pair(reply, counted ? "keynumidx" : "lastkey", counted ? 0 : last);
+    reply_pair(reply, counted ? "firstkey" : "keystep", counted ? 1 : step);
+    reply_pair(reply, counted ? "keystep" : "limit", counted ? 1 : 0);
+}
+
+static void reply_key_specs(const sk_reply *reply, const sk_command *command)
+{
+    bool counted = command->flags & SK_CMD_NUMKEYS;
+    unsigned use = (command->flags & SK_KEY_USE) / SK_KEY_READS;
+    unsigned then = (command->flags / SK_KEY_THEN(1u) & SK_KEY_USE) / SK_KEY_READS;
+    int first = command->first_key, last = command->last_key;
+    if (use == 0) use = (sk_command_writes(command) ? SK_KEY_UPDATES : SK_KEY_READS) / SK_KEY_READS;
+    sk_reply_set(reply, (first || counted) + (then != 0));
+    if (counted) reply_key_spec(reply, use, 1, true, 0, 0);
+    if (first == 0) return;
+    int rest = first + (then != 0); /* where the last ones begin */
+    if (then) reply_key_spec(reply, use, first, false, 0, 1);
+    reply_key_spec(reply, then ? then : use, rest, false, last < 0 ? last : last - rest, command->key_step);
 }
 
 static size_t subcommand_count(const sk_command *command)
@@ -234,13 +255,18 @@ static void reply_docs(const sk_reply *reply, entry which)
     full_name(which, name);
     size_t subs = subcommand_count(command);
     sk_reply_bulk_str(reply, name);
-    sk_reply_map(reply, subs ? 4 : 3);
+    bool has_args = command->run && command->args[0];
+    sk_reply_map(reply, 3 + (size_t)has_args + (subs > 0));
     sk_reply_bulk_str(reply, "summary");
     sk_reply_bulk_str(reply, command->summary);
     sk_reply_bulk_str(reply, "since");
     sk_reply_bulk_str(reply, command->since);
     sk_reply_bulk_str(reply, "group");
     sk_reply_bulk_str(reply, command->group);
+    if (has_args) {
+        sk_reply_bulk_str(reply, "arguments");
+        sk_reply_arguments(reply, command);
+    }
     if (!subs) return;
     sk_reply_bulk_str(reply, "subcommands");
     sk_reply_map(reply, subs);
@@ -377,9 +403,7 @@ static void command_help(sk_ctx *ctx)
         "HELP",
         "    Prints this help.",
     };
-    size_t count = sizeof lines / sizeof *lines;
-    sk_reply_array(ctx->reply, count);
-    for (size_t i = 0; i < count; i++) sk_reply_simple(ctx->reply, lines[i]);
+    sk_reply_lines(ctx->reply, lines, sizeof lines / sizeof *lines);
 }
 
 #define ABOUT .flags = SK_CMD_LOADING, .group = "server", .acl = "@connection"

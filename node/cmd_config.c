@@ -172,14 +172,12 @@ static void config_help(sk_ctx *ctx)
         "HELP",
         "    Prints this help.",
     };
-    size_t count = sizeof lines / sizeof *lines;
-    sk_reply_array(ctx->reply, count);
-    for (size_t i = 0; i < count; i++) sk_reply_simple(ctx->reply, lines[i]);
+    sk_reply_lines(ctx->reply, lines, sizeof lines / sizeof *lines);
 }
 
 #define CONFIG .group = "server", .acl = ""
 
-enum { CHANGES = SK_CMD_ADMIN | SK_CMD_LOADING };
+enum { CHANGES = SK_CMD_ADMIN | SK_CMD_LOADING | SK_CMD_NOSCRIPT };
 
 const sk_command sk_config_subcommands[] = {
     {.name = "get", .run = config_get, .arity = -3, .flags = CHANGES, CONFIG, .since = "2.0.0",

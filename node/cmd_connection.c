@@ -41,11 +41,38 @@ static void cmd_quit(sk_ctx *ctx)
 
 /* -- AUTH, HELLO, RESET -------------------------------------------------------------------------------------------- */
 
-static bool password_fits(const sk_ctx *ctx, sk_bytes user, sk_bytes password)
+/* The client waits, and its request is executed again: then the password is known if it was right, and if it was wrong
+ * the first one in the request that is not known is it. */
+static void check_later(sk_ctx *ctx, sk_bytes password)
 {
-    if (!sk_bytes_equal(user, sk_bytes_str(USER))) return false;
+    sk_client *client = ctx->client;
+    if (client->in_multi) {
+        sk_reply_error(ctx->reply, "ERR a password that is not known yet cannot be checked inside MULTI");
+        return;
+    }
+    client->block = SK_BLOCK_PASSWORD;
+    client->block_until_ms = UINT64_MAX;
+    ctx->replica->blocked_count++;
+    client->check_password(client->owner, password);
+}
+
+/* False after replying with an error, or when the client must wait: there is no reply then. */
+static bool log_in(sk_ctx *ctx, sk_bytes user, sk_bytes password)
+{
+    sk_client *client = ctx->client;
     const char *hash = ctx->replica->options.password_hash;
-    return !hash || sk_password_check(hash, password);
+    bool fits = sk_bytes_equal(user, sk_bytes_str(USER));
+    if (fits && hash && !sk_password_known(hash, password)) {
+        if (!client->password_wrong && client->check_password) {
+            check_later(ctx, password);
+            return false;
+        }
+        fits = !client->password_wrong && sk_password_check(hash, password);
+        client->password_wrong = false; /* that was its verdict */
+    }
+    client->authenticated |= fits;
+    if (!fits) sk_reply_error(ctx->reply, WRONG_PASSWORD);
+    return fits;
 }
 
 static void cmd_auth(sk_ctx *ctx)
@@ -60,12 +87,7 @@ static void cmd_auth(sk_ctx *ctx)
         return;
     }
     sk_bytes user = ctx->argc == 2 ? sk_bytes_str(USER) : ctx->argv[1];
-    if (!password_fits(ctx, user, ctx->argv[ctx->argc - 1])) {
-        sk_reply_error(ctx->reply, WRONG_PASSWORD);
-        return;
-    }
-    ctx->client->authenticated = true;
-    sk_reply_ok(ctx->reply);
+    if (log_in(ctx, user, ctx->argv[ctx->argc - 1])) sk_reply_ok(ctx->reply);
 }
 
 /* What CLIENT LIST prints in one line must not break it. */
@@ -94,11 +116,7 @@ static bool hello_options(sk_ctx *ctx)
         size_t more = ctx->argc - 1 - i;
         sk_bytes option = ctx->argv[i];
         if (sk_arg_is(option, "auth") && more >= 2) {
-            if (!password_fits(ctx, ctx->argv[i + 1], ctx->argv[i + 2])) {
-                sk_reply_error(ctx->reply, WRONG_PASSWORD);
-                return false;
-            }
-            ctx->client->authenticated = true;
+            if (!log_in(ctx, ctx->argv[i + 1], ctx->argv[i + 2])) return false;
             i += 2;
         } else if (sk_arg_is(option, "setname") && more >= 1) {
             if (!set_name(ctx, ctx->argv[++i])) return false;
@@ -367,39 +385,41 @@ static void cmd_client_help(sk_ctx *ctx)
         "HELP",
         "    Prints this help.",
     };
-    size_t count = sizeof lines / sizeof *lines;
-    sk_reply_array(ctx->reply, count);
-    for (size_t i = 0; i < count; i++) sk_reply_simple(ctx->reply, lines[i]);
+    sk_reply_lines(ctx->reply, lines, sizeof lines / sizeof *lines);
 }
 
 /* -- the table ----------------------------------------------------------------------------------------------------- */
 
 #define CONNECTION .group = "connection", .acl = "@connection"
 
+enum { ABOUT_CLIENTS = SK_CMD_LOADING | SK_CMD_NOSCRIPT };
+
 static const sk_command client_commands[] = {
-    {.name = "getname", .run = cmd_client_getname, .arity = 2, .flags = SK_CMD_LOADING, CONNECTION, .since = "2.6.9",
+    {.name = "getname", .run = cmd_client_getname, .arity = 2, .flags = ABOUT_CLIENTS, CONNECTION, .since = "2.6.9",
      .args = "", .summary = "Get the current connection name"},
-    {.name = "id", .run = cmd_client_id, .arity = 2, .flags = SK_CMD_LOADING, CONNECTION, .since = "5.0.0",
+    {.name = "id", .run = cmd_client_id, .arity = 2, .flags = ABOUT_CLIENTS, CONNECTION, .since = "5.0.0",
      .args = "", .summary = "Returns the client ID for the current connection"},
-    {.name = "info", .run = cmd_client_info, .arity = 2, .flags = SK_CMD_LOADING, CONNECTION, .since = "6.2.0",
+    {.name = "info", .run = cmd_client_info, .arity = 2, .flags = ABOUT_CLIENTS, CONNECTION, .since = "6.2.0",
      .args = "", .summary = "Returns information about the current client connection."},
-    {.name = "list", .run = cmd_client_list, .arity = -2, .flags = SK_CMD_ADMIN | SK_CMD_LOADING, CONNECTION,
+    {.name = "list", .run = cmd_client_list, .arity = -2, .flags = SK_CMD_ADMIN | ABOUT_CLIENTS, CONNECTION,
      .since = "2.4.0", .args = "[TYPE NORMAL|MASTER|REPLICA|PUBSUB] [ID client-id [client-id ...]]",
      .summary = "Get the list of client connections"},
-    {.name = "setname", .run = cmd_client_setname, .arity = 3, .flags = SK_CMD_LOADING, CONNECTION, .since = "2.6.9",
+    {.name = "setname", .run = cmd_client_setname, .arity = 3, .flags = ABOUT_CLIENTS, CONNECTION, .since = "2.6.9",
      .args = "connection-name", .summary = "Set the current connection name"},
-    {.name = "setinfo", .run = cmd_client_setinfo, .arity = 4, .flags = SK_CMD_LOADING, CONNECTION, .since = "7.2.0",
+    {.name = "setinfo", .run = cmd_client_setinfo, .arity = 4, .flags = ABOUT_CLIENTS, CONNECTION, .since = "7.2.0",
      .args = "LIB-NAME libname | LIB-VER libver", .summary = "Set the client library's name or version"},
-    {.name = "no-evict", .run = cmd_client_no_evict, .arity = 3, .flags = SK_CMD_ADMIN | SK_CMD_LOADING, CONNECTION,
+    {.name = "no-evict", .run = cmd_client_no_evict, .arity = 3, .flags = SK_CMD_ADMIN | ABOUT_CLIENTS, CONNECTION,
      .since = "7.0.0", .args = "ON|OFF", .summary = "Set client eviction mode for the current connection"},
-    {.name = "no-touch", .run = cmd_client_no_touch, .arity = 3, .flags = SK_CMD_LOADING, CONNECTION, .since = "7.2.0",
+    {.name = "no-touch", .run = cmd_client_no_touch, .arity = 3, .flags = ABOUT_CLIENTS, CONNECTION, .since = "7.2.0",
      .args = "ON|OFF", .summary = "Set whether this connection's reads count as uses of a key"},
     {.name = "help", .run = cmd_client_help, .arity = 2, .flags = SK_CMD_LOADING, CONNECTION, .since = "5.0.0",
      .args = "", .summary = "Show helpful text about the different subcommands"},
     {.name = NULL},
 };
 
-enum { SESSION_FLAGS = SK_CMD_LOADING | SK_CMD_FAST | SK_CMD_NO_AUTH };
+enum {
+    SESSION_FLAGS = SK_CMD_LOADING | SK_CMD_FAST | SK_CMD_NO_AUTH | SK_CMD_NOSCRIPT | SK_CMD_ALLOW_BUSY,
+};
 
 const sk_command sk_commands_connection[] = {
     {.name = "auth", .run = cmd_auth, .arity = -2, .flags = SESSION_FLAGS, CONNECTION, .since = "1.0.0",

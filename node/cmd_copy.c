@@ -3,7 +3,7 @@
  * There is nothing to move: a row's name is what regions merge by. So the new key gets, in one transaction, what a
  * reader of the old one sees now: values (a counter's sum becomes a plain value), fields, members, the deadline. What
  * another region writes to the old name at the same time stays there. A key in conflict has no one thing to copy and is
- * refused; everything is read, and the size of the whole known, before the first change. */
+ * refused; everything is read before the first change. */
 #include "node/cmd_key.h"
 #include "node/replica.h"
 
@@ -48,14 +48,6 @@ static bool read_contents(sk_ctx *ctx, const sk_key *key, contents *out)
     return true;
 }
 
-static size_t write_bytes(const contents *from, sk_bytes key)
-{
-    size_t bytes = from->value.len + key.len;
-    for (size_t i = 0; i < from->count; i++)
-        bytes += key.len + from->members[i].len + (from->values ? from->values[i].len : 0);
-    return bytes;
-}
-
 static bool write_member(sk_ctx *ctx, sk_bytes key, const contents *from, size_t at)
 {
     sk_row_name name;
@@ -81,10 +73,6 @@ static bool transfer(sk_ctx *ctx, sk_key *source, sk_key *target, bool move)
 {
     contents what;
     if (!read_contents(ctx, source, &what)) return false;
-    size_t bytes = write_bytes(&what, target->key);
-    if (!sk_key_removal_bytes(ctx, target, &bytes)) return false;
-    if (move && !sk_key_removal_bytes(ctx, source, &bytes)) return false;
-    if (!sk_transaction_fits(ctx, bytes)) return false;
     return write_contents(ctx, target, &what) && (!move || sk_key_remove(ctx, source, false));
 }
 

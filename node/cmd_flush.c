@@ -10,41 +10,27 @@
 #include "node/keyspace.h"
 #include "node/replica.h"
 
-enum { ROW_BYTES = 16 }; /* what an operation takes beside its row key, about */
-
 static const uint8_t TABLES[] = {SK_TABLE_HASH, SK_TABLE_SET, SK_TABLE_KEY}; /* members before their key's own row */
 
 typedef struct {
-    sk_ctx ctx;     /* the command's, with an arena that is reset between the parts */
-    size_t total;   /* bytes of all rows */
-    size_t bytes;   /* of the open transaction */
-    bool failed;    /* an error was replied */
+    sk_ctx ctx;  /* the command's, with an arena that is reset between the parts */
+    bool failed; /* an error was replied */
 } flush;
 
-static int add_size(void *self, sk_bytes raw, const sk_row *row)
+/* A new transaction if the open one is full. Never leaves an empty one at the end. */
+static void make_room(sk_ctx *ctx, size_t bytes)
 {
-    (void)row;
-    ((flush *)self)->total += raw.len + ROW_BYTES;
-    return 0;
-}
-
-/* Room for one more row: a new transaction if the open one is full. Never leaves an empty one at the end. */
-static void make_room(flush *flushing, size_t bytes)
-{
-    if (flushing->bytes && flushing->bytes + bytes > flushing->ctx.replica->options.transaction_bytes_max) {
-        sk_db_commit(flushing->ctx.db);
-        sk_db_begin(flushing->ctx.db);
-        sk_arena_reset(flushing->ctx.arena);
-        flushing->bytes = 0;
-    }
-    flushing->bytes += bytes;
+    if (ctx->client->in_multi || ctx->db->txn.count == 0 || sk_db_has_room(ctx->db, bytes)) return;
+    sk_db_commit(ctx->db);
+    sk_db_begin(ctx->db);
+    sk_arena_reset(ctx->arena);
 }
 
 static int remove_row(void *self, sk_bytes raw, const sk_row *row)
 {
     flush *flushing = self;
     sk_ctx *ctx = &flushing->ctx;
-    make_room(flushing, raw.len + ROW_BYTES);
+    make_room(ctx, sk_op_removal_size(raw, row));
     sk_row_name name = {.raw = sk_arena_copy(ctx->arena, raw)};
     int status = name.raw.data ? sk_rowkey_parse(name.raw, ctx->arena, &name.key) : SK_E_MEMORY;
     if (status) {
@@ -60,24 +46,11 @@ static int remove_row(void *self, sk_bytes raw, const sk_row *row)
     return flushing->failed;
 }
 
-static int each_row(flush *flushing, sk_visit *visit)
+static bool flush_all(sk_ctx *ctx, flush *flushing)
 {
     int status = 0;
     for (size_t i = 0; i < sizeof TABLES && status == 0; i++)
-        status = sk_db_each(flushing->ctx.db, sk_bytes_of(&TABLES[i], 1), SK_BYTES_NONE, visit, flushing);
-    return status;
-}
-
-static bool flush_all(sk_ctx *ctx, flush *flushing)
-{
-    int status = each_row(flushing, add_size);
-    if (status == 0 && ctx->client->in_multi &&
-        flushing->total > ctx->replica->options.transaction_bytes_max) {
-        sk_reply_error(ctx->reply, "ERR this would be a transaction larger than limits.transaction_max; outside MULTI "
-                                   "it is done in several");
-        return false;
-    }
-    if (status == 0) status = each_row(flushing, remove_row);
+        status = sk_db_each(ctx->db, sk_bytes_of(&TABLES[i], 1), SK_BYTES_NONE, remove_row, flushing);
     if (status < 0) sk_reply_failure(ctx, status);
     return status >= 0 && !flushing->failed;
 }

@@ -44,10 +44,7 @@ static void hget(sk_ctx *ctx)
     bool found;
     if (!sk_key_read(ctx, ctx->argv[1], SK_TYPE_HASH, &key)) return;
     if (!read_field(ctx, &key, ctx->argv[2], &value, &found)) return;
-    if (found)
-        sk_reply_bulk(ctx->reply, value);
-    else
-        sk_reply_null(ctx->reply);
+    sk_reply_value(ctx->reply, value, found);
 }
 
 static void hstrlen(sk_ctx *ctx)
@@ -319,21 +316,21 @@ static void hscan(sk_ctx *ctx)
     {name, run, arity, flags, 1, 1, 1, "hash", "@hash", since, args, summary, NULL}
 
 const sk_command sk_commands_hash[] = {
-    HASH("hdel", hdel, -3, SK_CMD_WRITE | SK_CMD_FAST, "2.0.0", "key field [field ...]",
+    HASH("hdel", hdel, -3, SK_CMD_WRITE | SK_CMD_FAST | SK_KEY_DELETES, "2.0.0", "key field [field ...]",
          "Delete one or more hash fields"),
-    HASH("hexists", hexists, 3, READS_FAST, "2.0.0", "key field",
+    HASH("hexists", hexists, 3, READS_FAST | SK_KEY_PEEKS, "2.0.0", "key field",
          "Determine if a hash field exists"),
     HASH("hget", hget, 3, READS_FAST, "2.0.0", "key field",
          "Get the value of a hash field"),
     HASH("hgetall", hgetall, 2, READS, "2.0.0", "key",
          "Get all the fields and values in a hash"),
-    HASH("hincrby", hincrby, 4, WRITES_FAST, "2.0.0", "key field increment",
+    HASH("hincrby", hincrby, 4, WRITES_FAST | SK_KEY_RENEWS, "2.0.0", "key field increment",
          "Increment the integer value of a hash field by the given number"),
-    HASH("hincrbyfloat", hincrbyfloat, 4, WRITES_FAST, "2.6.0", "key field increment",
+    HASH("hincrbyfloat", hincrbyfloat, 4, WRITES_FAST | SK_KEY_RENEWS, "2.6.0", "key field increment",
          "Increment the float value of a hash field by the given amount"),
     HASH("hkeys", hkeys, 2, READS, "2.0.0", "key",
          "Get all the fields in a hash"),
-    HASH("hlen", hlen, 2, READS_FAST, "2.0.0", "key",
+    HASH("hlen", hlen, 2, READS_FAST | SK_KEY_PEEKS, "2.0.0", "key",
          "Get the number of fields in a hash"),
     HASH("hmget", hmget, -3, READS_FAST, "2.0.0", "key field [field ...]",
          "Get the values of all the given hash fields"),
@@ -345,9 +342,9 @@ const sk_command sk_commands_hash[] = {
          "Incrementally iterate hash fields and associated values"),
     HASH("hset", hset, -4, WRITES_FAST, "2.0.0", "key field value [field value ...]",
          "Set the string value of a hash field"),
-    HASH("hsetnx", hsetnx, 4, WRITES_FAST, "2.0.0", "key field value",
+    HASH("hsetnx", hsetnx, 4, WRITES_FAST | SK_KEY_ADDS, "2.0.0", "key field value",
          "Set the value of a hash field, only if the field does not exist"),
-    HASH("hstrlen", hstrlen, 3, READS_FAST, "3.2.0", "key field",
+    HASH("hstrlen", hstrlen, 3, READS_FAST | SK_KEY_PEEKS, "3.2.0", "key field",
          "Get the length of the value of a hash field"),
     HASH("hvals", hvals, 2, READS, "2.0.0", "key",
          "Get all the values in a hash"),

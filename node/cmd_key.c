@@ -9,37 +9,10 @@
 
 /* -- DEL, UNLINK, EXISTS, TOUCH, TYPE ------------------------------------------------------------------------------ */
 
-bool sk_key_removal_bytes(sk_ctx *ctx, const sk_key *key, size_t *bytes)
-{
-    static const sk_table tables[] = {SK_TABLE_HASH, SK_TABLE_SET};
-    *bytes += key->key.len + SK_ROW_BYTES;
-    for (int t = 0; t < 2; t++) {
-        sk_bytes *members;
-        size_t count;
-        if ((t == 0 ? key->row.fields : key->row.members) == 0) continue;
-        if (!sk_members_list(ctx, tables[t], key->key, &members, &count)) return false;
-        for (size_t i = 0; i < count; i++) *bytes += key->key.len + members[i].len + SK_ROW_BYTES;
-    }
-    return true;
-}
-
-bool sk_transaction_fits(sk_ctx *ctx, size_t bytes)
-{
-    if (bytes <= ctx->replica->options.transaction_bytes_max) return true;
-    sk_reply_error(ctx->reply, "ERR this would be a transaction larger than limits.transaction_max; go on in parts, "
-                               "with HSCAN and HDEL, or SSCAN and SREM");
-    return false;
-}
-
-/* All keys are looked at before the first is removed: refused means unchanged. */
 static void cmd_del(sk_ctx *ctx)
 {
-    size_t bytes = 0;
     int64_t removed = 0;
     sk_key key;
-    for (size_t i = 1; i < ctx->argc; i++)
-        if (!sk_key_overwrite(ctx, ctx->argv[i], &key) || !sk_key_removal_bytes(ctx, &key, &bytes)) return;
-    if (!sk_transaction_fits(ctx, bytes)) return;
     for (size_t i = 1; i < ctx->argc; i++) {
         if (!sk_key_overwrite(ctx, ctx->argv[i], &key)) return;
         if (key.type == SK_TYPE_NONE) continue;
@@ -139,8 +112,6 @@ static void expire(sk_ctx *ctx, int64_t base_ms, int64_t unit_ms)
         return;
     }
     if (when_ms <= (int64_t)ctx->db->wall_ms) {
-        size_t bytes = 0;
-        if (!sk_key_removal_bytes(ctx, &key, &bytes) || !sk_transaction_fits(ctx, bytes)) return;
         if (!sk_key_remove(ctx, &key, false)) return;
     } else if (!sk_key_set_deadline(ctx, &key, (uint64_t)when_ms)) {
         return;
@@ -226,11 +197,13 @@ static void cmd_pexpiretime(sk_ctx *ctx)
 #define CONDITION "[NX | XX | GT | LT]"
 
 const sk_command sk_commands_key[] = {
-    {.name = "copy", .run = sk_cmd_copy, .arity = -3, WRITES(SK_CMD_DENYOOM), KEYS(1, 2), .since = "6.2.0",
+    {.name = "copy", .run = sk_cmd_copy,
+     .arity = -3, WRITES(SK_CMD_DENYOOM | SK_KEY_READS | SK_KEY_THEN(SK_KEY_REPLACES)), KEYS(1, 2), .since = "6.2.0",
      .args = "source destination [DB destination-db] [REPLACE]", .summary = "Copy a key"},
-    {.name = "del", .run = cmd_del, .arity = -2, WRITES(0), KEYS(1, -1), .since = "1.0.0", .args = "key [key ...]",
+    {.name = "del", .run = cmd_del, .arity = -2, WRITES(SK_KEY_REMOVES), KEYS(1, -1), .since = "1.0.0",
+     .args = "key [key ...]",
      .summary = "Delete a key"},
-    {.name = "exists", .run = cmd_exists, .arity = -2, READS(SK_CMD_FAST), KEYS(1, -1), .since = "1.0.0",
+    {.name = "exists", .run = cmd_exists, .arity = -2, READS(SK_CMD_FAST | SK_KEY_PEEKS), KEYS(1, -1), .since = "1.0.0",
      .args = "key [key ...]", .summary = "Determine if a key exists"},
     {.name = "expire", .run = cmd_expire, .arity = -3, WRITES(SK_CMD_FAST), KEYS(1, 1), .since = "1.0.0",
      .args = "key seconds " CONDITION, .summary = "Set a key's time to live in seconds"},
@@ -254,20 +227,23 @@ const sk_command sk_commands_key[] = {
      .summary = "Get the time to live for a key in milliseconds"},
     {.name = "randomkey", .run = sk_cmd_randomkey, .arity = 1, READS(SK_CMD_ALL_KEYS), .since = "1.0.0", .args = "",
      .summary = "Return a random key from the keyspace"},
-    {.name = "rename", .run = sk_cmd_rename, .arity = 3, WRITES(0), KEYS(1, 2), .since = "1.0.0", .args = "key newkey",
+    {.name = "rename", .run = sk_cmd_rename,
+     .arity = 3, WRITES(SK_KEY_TAKES | SK_KEY_THEN(SK_KEY_REPLACES)), KEYS(1, 2), .since = "1.0.0", .args = "key newkey",
      .summary = "Rename a key"},
-    {.name = "renamenx", .run = sk_cmd_renamenx, .arity = 3, WRITES(SK_CMD_FAST), KEYS(1, 2), .since = "1.0.0",
+    {.name = "renamenx", .run = sk_cmd_renamenx,
+     .arity = 3, WRITES(SK_CMD_FAST | SK_KEY_TAKES | SK_KEY_THEN(SK_KEY_CREATES)), KEYS(1, 2), .since = "1.0.0",
      .args = "key newkey", .summary = "Rename a key, only if the new key does not exist"},
     {.name = "scan", .run = sk_cmd_scan, .arity = -2, READS(SK_CMD_ALL_KEYS), .since = "2.8.0",
      .args = "cursor [MATCH pattern] [COUNT count] [TYPE type]", .summary = "Incrementally iterate the keys space"},
-    {.name = "touch", .run = cmd_exists, .arity = -2, READS(SK_CMD_FAST), KEYS(1, -1), .since = "3.2.1",
+    {.name = "touch", .run = cmd_exists, .arity = -2, READS(SK_CMD_FAST | SK_KEY_PEEKS), KEYS(1, -1), .since = "3.2.1",
      .args = "key [key ...]",
      .summary = "Alters the last access time of a key(s). Returns the number of existing keys specified."},
     {.name = "ttl", .run = cmd_ttl, .arity = 2, READS(SK_CMD_FAST), KEYS(1, 1), .since = "1.0.0", .args = "key",
      .summary = "Get the time to live for a key in seconds"},
-    {.name = "type", .run = cmd_type, .arity = 2, READS(SK_CMD_FAST), KEYS(1, 1), .since = "1.0.0", .args = "key",
+    {.name = "type", .run = cmd_type, .arity = 2, READS(SK_CMD_FAST | SK_KEY_PEEKS), KEYS(1, 1), .since = "1.0.0",
+     .args = "key",
      .summary = "Determine the type stored at key"},
-    {.name = "unlink", .run = cmd_del, .arity = -2, WRITES(SK_CMD_FAST), KEYS(1, -1), .since = "4.0.0",
+    {.name = "unlink", .run = cmd_del, .arity = -2, WRITES(SK_CMD_FAST | SK_KEY_REMOVES), KEYS(1, -1), .since = "4.0.0",
      .args = "key [key ...]",
      .summary =
          "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking."},

@@ -42,6 +42,7 @@ static void reply_waited(sk_replica *replica, sk_client *client, bool in_time, c
 
 void sk_session_poll(sk_replica *replica, sk_client *client)
 {
+    if (client->block == SK_BLOCK_PASSWORD) return; /* the owner's to end */
     bool in_time = satisfied(replica, client);
     if (!in_time && replica->now_ms < client->block_until_ms) return;
     sk_buf out = {0};
@@ -94,7 +95,7 @@ static void wait_regions(sk_ctx *ctx)
 static void session_token(sk_ctx *ctx)
 {
     ctx->db->read_batch = UINT64_MAX;
-    sk_reply_bulk(ctx->reply, sk_context_text(ctx->db, &ctx->db->vv, NULL, ctx->arena));
+    sk_reply_bulk(ctx->reply, sk_context_text(ctx->db, &ctx->db->vv, SK_BYTES_NONE, NULL, ctx->arena));
 }
 
 static void session_after(sk_ctx *ctx)
@@ -234,8 +235,7 @@ static void region_help(sk_ctx *ctx)
         "LIST",
         "    Every region with link, version vector, lag, round trip and clock offset.",
     };
-    sk_reply_array(ctx->reply, sizeof lines / sizeof *lines);
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) sk_reply_simple(ctx->reply, lines[i]);
+    sk_reply_lines(ctx->reply, lines, sizeof lines / sizeof *lines);
 }
 
 /* -- DIGEST ------------------------------------------------------------------------------------------------------------------------- */
@@ -283,7 +283,8 @@ const sk_command sk_commands_session[] = {
      region_commands},
     {"session", NULL, -2, SK_CMD_READONLY, 0, 0, 0, "replication", "", "skerry 0.1", "",
      "Causality carried between connections and regions", session_commands},
-    {"wait", wait_regions, 3, SK_CMD_BLOCKING, 0, 0, 0, "generic", "@connection", "3.0.0", "numreplicas timeout",
+    {"wait", wait_regions, 3, SK_CMD_BLOCKING | SK_CMD_NOSCRIPT, 0, 0, 0, "generic", "@connection", "3.0.0",
+     "numreplicas timeout",
      "Wait until this connection's last write is on disk in that many other regions", NULL},
     {0},
 };

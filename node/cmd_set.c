@@ -378,9 +378,6 @@ static void store_result(sk_ctx *ctx, algebra *compute)
     size_t count;
     sk_key key;
     if (!compute(ctx, 2, ctx->argc - 2, &list, &count)) return;
-    size_t bytes = 0;
-    for (size_t i = 0; i < count; i++) bytes += ctx->argv[1].len + list[i].len + SK_ROW_BYTES;
-    if (!sk_transaction_fits(ctx, bytes)) return;
     if (!sk_key_overwrite(ctx, ctx->argv[1], &key) || !sk_key_remove(ctx, &key, false)) return;
     for (size_t i = 0; i < count; i++)
         if (!add_member(ctx, key.key, list[i])) return;
@@ -496,39 +493,43 @@ static void sintercard(sk_ctx *ctx)
     {name, run, arity, flags, first, last, first, "set", "@set", since, args, summary, NULL}
 
 const sk_command sk_commands_set[] = {
-    SET("sadd", sadd, -3, WRITES | SK_CMD_FAST, 1, 1, "1.0.0", "key member [member ...]",
+    SET("sadd", sadd, -3, WRITES | SK_CMD_FAST | SK_KEY_ADDS, 1, 1, "1.0.0", "key member [member ...]",
         "Add one or more members to a set"),
-    SET("scard", scard, 2, READS_FAST, 1, 1, "1.0.0", "key",
+    SET("scard", scard, 2, READS_FAST | SK_KEY_PEEKS, 1, 1, "1.0.0", "key",
         "Get the number of members in a set"),
     SET("sdiff", sdiff, -2, READS, 1, -1, "1.0.0", "key [key ...]",
         "Subtract multiple sets"),
-    SET("sdiffstore", sdiffstore, -3, WRITES, 1, -1, "1.0.0", "destination key [key ...]",
+    SET("sdiffstore", sdiffstore, -3, WRITES | SK_KEY_REPLACES | SK_KEY_THEN(SK_KEY_READS), 1, -1, "1.0.0",
+        "destination key [key ...]",
         "Subtract multiple sets and store the resulting set in a key"),
     SET("sinter", sinter, -2, READS, 1, -1, "1.0.0", "key [key ...]",
         "Intersect multiple sets"),
     SET("sintercard", sintercard, -3, READS | SK_CMD_NUMKEYS, 0, 0, "7.0.0", "numkeys key [key ...] [LIMIT limit]",
         "Intersect multiple sets and return the cardinality of the result"),
-    SET("sinterstore", sinterstore, -3, WRITES, 1, -1, "1.0.0", "destination key [key ...]",
+    SET("sinterstore", sinterstore, -3, WRITES | SK_KEY_UPDATES | SK_KEY_THEN(SK_KEY_READS), 1, -1, "1.0.0",
+        "destination key [key ...]",
         "Intersect multiple sets and store the resulting set in a key"),
-    SET("sismember", sismember, 3, READS_FAST, 1, 1, "1.0.0", "key member",
+    SET("sismember", sismember, 3, READS_FAST | SK_KEY_PEEKS, 1, 1, "1.0.0", "key member",
         "Determine if a given value is a member of a set"),
     SET("smembers", smembers, 2, READS, 1, 1, "1.0.0", "key",
         "Get all the members in a set"),
     SET("smismember", smismember, -3, READS_FAST, 1, 1, "6.2.0", "key member [member ...]",
         "Returns the membership associated with the given elements for a set"),
-    SET("smove", smove, 4, REMOVES_FAST, 1, 2, "1.0.0", "source destination member",
+    SET("smove", smove, 4, REMOVES_FAST | SK_KEY_TAKES | SK_KEY_THEN(SK_KEY_ADDS), 1, 2, "1.0.0",
+        "source destination member",
         "Move a member from one set to another"),
-    SET("spop", spop, -2, REMOVES_FAST, 1, 1, "1.0.0", "key [count]",
+    SET("spop", spop, -2, REMOVES_FAST | SK_KEY_TAKES, 1, 1, "1.0.0", "key [count]",
         "Remove and return one or multiple random members from a set"),
     SET("srandmember", srandmember, -2, READS, 1, 1, "1.0.0", "key [count]",
         "Get one or multiple random members from a set"),
-    SET("srem", srem, -3, REMOVES_FAST, 1, 1, "1.0.0", "key member [member ...]",
+    SET("srem", srem, -3, REMOVES_FAST | SK_KEY_DELETES, 1, 1, "1.0.0", "key member [member ...]",
         "Remove one or more members from a set"),
     SET("sscan", sscan, -3, READS, 1, 1, "2.8.0", "key cursor [MATCH pattern] [COUNT count]",
         "Incrementally iterate Set elements"),
     SET("sunion", sunion, -2, READS, 1, -1, "1.0.0", "key [key ...]",
         "Add multiple sets"),
-    SET("sunionstore", sunionstore, -3, WRITES, 1, -1, "1.0.0", "destination key [key ...]",
+    SET("sunionstore", sunionstore, -3, WRITES | SK_KEY_REPLACES | SK_KEY_THEN(SK_KEY_READS), 1, -1, "1.0.0",
+        "destination key [key ...]",
         "Add multiple sets and store the resulting set in a key"),
     {0},
 };

@@ -83,7 +83,7 @@ static void siblings_get(sk_ctx *ctx)
     ctx->db->read_batch = UINT64_MAX; /* the context tells of everything that we have */
     sk_reply_map(ctx->reply, 2);
     sk_reply_bulk_str(ctx->reply, "context");
-    sk_reply_bulk(ctx->reply, sk_context_text(ctx->db, &ctx->db->vv, &row, ctx->arena));
+    sk_reply_bulk(ctx->reply, sk_context_text(ctx->db, &ctx->db->vv, name.raw, &row, ctx->arena));
     sk_reply_bulk_str(ctx->reply, "siblings");
     sk_reply_array(ctx->reply, read.count + (hash.dot.seq != 0) + (set.dot.seq != 0));
     for (uint32_t i = 0; i < read.count; i++) reply_sibling(ctx, "string", &read.siblings[i], 0);
@@ -112,24 +112,39 @@ static bool remove_seen(sk_ctx *ctx, const sk_row *row, const sk_context *contex
     return true;
 }
 
+typedef struct {
+    sk_ctx *ctx;
+    sk_table table;
+    sk_bytes key;
+    const sk_context *context;
+    bool failed;
+} removal;
+
+static int remove_seen_member(void *self, sk_bytes member, const sk_row *row)
+{
+    removal *of = self;
+    sk_ctx *ctx = of->ctx;
+    sk_op op = {0};
+    sk_row_name name = sk_row_name_of(ctx->arena, of->table, of->key, member);
+    int status = name.raw.data && remove_seen(ctx, row, of->context, &op) ? 0 : SK_E_MEMORY;
+    if (!status && (op.removed_count || op.reset_count)) status = sk_db_change(ctx->db, &name, &op);
+    if (status) sk_reply_failure(ctx, status);
+    of->failed = status != 0;
+    return of->failed;
+}
+
 static bool remove_seen_members(sk_ctx *ctx, sk_table table, sk_bytes key, const sk_context *context)
 {
-    sk_bytes *members;
-    size_t count;
-    if (!sk_members_list(ctx, table, key, &members, &count)) return false;
-    for (size_t i = 0; i < count; i++) {
-        sk_row_name name;
-        sk_row row;
-        sk_op op = {0};
-        if (!sk_member_row(ctx, table, key, members[i], &name, &row)) return false;
-        int status = remove_seen(ctx, &row, context, &op) ? 0 : SK_E_MEMORY;
-        if (!status && (op.removed_count || op.reset_count)) status = sk_db_change(ctx->db, &name, &op);
-        if (status) {
-            sk_reply_failure(ctx, status);
-            return false;
-        }
-    }
-    return true;
+    removal of = {ctx, table, key, context, false};
+    return sk_members_each(ctx, table, key, SK_BYTES_NONE, remove_seen_member, &of) && !of.failed;
+}
+
+/* Would the operation add one value too many? Only a context that covers none of those that stand there adds any. */
+static bool is_full(const sk_row *row, const sk_op *op)
+{
+    uint32_t values = 0;
+    for (uint32_t i = 0; i < row->count; i++) values += row->entries[i].kind == SK_ENTRY_VALUE;
+    return op->has_content && op->removed_count == 0 && values >= SK_SIBLINGS_MAX;
 }
 
 static uint32_t siblings_left(sk_ctx *ctx, const sk_row_name *name)
@@ -149,6 +164,10 @@ static void resolve(sk_ctx *ctx, sk_bytes field, sk_bytes value, sk_type keep, c
     sk_row row;
     sk_op op = {0};
     if (!row_of(ctx, ctx->argv[2], field, &key, &name, &row)) return;
+    if (!sk_context_is_of(context, name.raw)) {
+        sk_reply_error(ctx->reply, "ERR this context is of another key or field: take one from SIBLINGS GET of this one");
+        return;
+    }
     if (!field.data && row.fields && keep != SK_TYPE_HASH &&
         !remove_seen_members(ctx, SK_TABLE_HASH, key.key, context))
         return;
@@ -160,6 +179,11 @@ static void resolve(sk_ctx *ctx, sk_bytes field, sk_bytes value, sk_type keep, c
         if (value.data) {
             op.has_content = true;
             op.content = (sk_entry){.kind = SK_ENTRY_VALUE, .value = value};
+        }
+        if (!status && is_full(&row, &op)) {
+            sk_reply_errorf(ctx->reply, "ERR there are %d siblings, as many as there may be, and this context covers none "
+                                        "of them: take a new one from SIBLINGS GET", SK_SIBLINGS_MAX);
+            return;
         }
         if (!status && (op.has_content || op.removed_count || op.reset_count))
             status = sk_db_change(ctx->db, &name, &op);
@@ -309,8 +333,7 @@ static void siblings_help(sk_ctx *ctx)
         "RESOLVE <key> <context> KEEP <string|hash|set>",
         "    The same for a key that was given several types.",
     };
-    sk_reply_array(ctx->reply, sizeof lines / sizeof *lines);
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) sk_reply_simple(ctx->reply, lines[i]);
+    sk_reply_lines(ctx->reply, lines, sizeof lines / sizeof *lines);
 }
 
 /* -- POLICY ------------------------------------------------------------------------------------------------------------------------ */

@@ -96,20 +96,12 @@ static bool read_string(sk_ctx *ctx, sk_bytes name, sk_key *key, sk_bytes *value
            sk_value_read(ctx, name, SK_BYTES_NONE, &key->row, value, found);
 }
 
-static void reply_value(sk_ctx *ctx, sk_bytes value, bool found)
-{
-    if (found)
-        sk_reply_bulk(ctx->reply, value);
-    else
-        sk_reply_null(ctx->reply);
-}
-
 static void get(sk_ctx *ctx)
 {
     sk_key key;
     sk_bytes value;
     bool found;
-    if (read_string(ctx, ctx->argv[1], &key, &value, &found)) reply_value(ctx, value, found);
+    if (read_string(ctx, ctx->argv[1], &key, &value, &found)) sk_reply_value(ctx->reply, value, found);
 }
 
 static void mget(sk_ctx *ctx)
@@ -131,7 +123,7 @@ static void mget(sk_ctx *ctx)
     ctx->reply = reply;
     if (good) {
         sk_reply_array(reply, count);
-        for (size_t i = 0; i < count; i++) reply_value(ctx, values[i], found[i]);
+        for (size_t i = 0; i < count; i++) sk_reply_value(ctx->reply, values[i], found[i]);
     } else {
         sk_buf_bytes(reply->out, sk_buf_view(&scratch));
     }
@@ -182,14 +174,14 @@ static void set(sk_ctx *ctx)
     bool there = key.type != SK_TYPE_NONE;
     if ((options.nx && there) || (options.xx && !there)) {
         if (options.get)
-            reply_value(ctx, old, found);
+            sk_reply_value(ctx->reply, old, found);
         else
             sk_reply_null(ctx->reply);
         return;
     }
     if (!sk_key_set_string(ctx, &key, ctx->argv[2], deadline_ms, options.keep)) return;
     if (options.get)
-        reply_value(ctx, old, found);
+        sk_reply_value(ctx->reply, old, found);
     else
         sk_reply_ok(ctx->reply);
 }
@@ -228,7 +220,7 @@ static void getset(sk_ctx *ctx)
     bool found;
     if (!read_string(ctx, ctx->argv[1], &key, &old, &found)) return;
     if (!sk_key_overwrite(ctx, ctx->argv[1], &key)) return;
-    if (sk_key_set_string(ctx, &key, ctx->argv[2], SK_DEADLINE_NEVER, false)) reply_value(ctx, old, found);
+    if (sk_key_set_string(ctx, &key, ctx->argv[2], SK_DEADLINE_NEVER, false)) sk_reply_value(ctx->reply, old, found);
 }
 
 static void getdel(sk_ctx *ctx)
@@ -238,7 +230,7 @@ static void getdel(sk_ctx *ctx)
     bool found;
     if (!read_string(ctx, ctx->argv[1], &key, &old, &found)) return;
     if (!found || (sk_key_overwrite(ctx, ctx->argv[1], &key) && sk_key_remove(ctx, &key, false)))
-        reply_value(ctx, old, found);
+        sk_reply_value(ctx->reply, old, found);
 }
 
 static void getex(sk_ctx *ctx)
@@ -255,7 +247,7 @@ static void getex(sk_ctx *ctx)
         bool clears = options.persist && key.deadline_ms != SK_DEADLINE_NEVER;
         if (clears || deadline_ms != SK_DEADLINE_NEVER) good = sk_key_set_deadline(ctx, &key, deadline_ms);
     }
-    if (good) reply_value(ctx, value, found);
+    if (good) sk_reply_value(ctx->reply, value, found);
 }
 
 static void mset_all(sk_ctx *ctx, bool only_if_none)
@@ -404,48 +396,48 @@ static void incrbyfloat(sk_ctx *ctx)
     {name, run, arity, flags, 1, last, step, "string", "@string", since, args, summary, NULL}
 
 const sk_command sk_commands_string[] = {
-    STRING("append", append, 3, WRITES_FAST, 1, 1, "2.0.0", "key value",
+    STRING("append", append, 3, WRITES_FAST | SK_KEY_ADDS, 1, 1, "2.0.0", "key value",
            "Append a value to a key"),
-    STRING("decr", decr, 2, WRITES_FAST, 1, 1, "1.0.0", "key",
+    STRING("decr", decr, 2, WRITES_FAST | SK_KEY_RENEWS, 1, 1, "1.0.0", "key",
            "Decrement the integer value of a key by one"),
-    STRING("decrby", decrby, 3, WRITES_FAST, 1, 1, "1.0.0", "key decrement",
+    STRING("decrby", decrby, 3, WRITES_FAST | SK_KEY_RENEWS, 1, 1, "1.0.0", "key decrement",
            "Decrement the integer value of a key by the given number"),
     STRING("get", get, 2, READS, 1, 1, "1.0.0", "key",
            "Get the value of a key"),
-    STRING("getdel", getdel, 2, SK_CMD_WRITE | SK_CMD_FAST, 1, 1, "6.2.0", "key",
+    STRING("getdel", getdel, 2, SK_CMD_WRITE | SK_CMD_FAST | SK_KEY_TAKES, 1, 1, "6.2.0", "key",
            "Get the value of a key and delete the key"),
-    STRING("getex", getex, -2, SK_CMD_WRITE | SK_CMD_FAST, 1, 1, "6.2.0",
+    STRING("getex", getex, -2, SK_CMD_WRITE | SK_CMD_FAST | SK_KEY_RENEWS, 1, 1, "6.2.0",
            "key [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|PERSIST]",
            "Get the value of a key and optionally set its expiration"),
     STRING("getrange", getrange, 4, READS_SLOW, 1, 1, "2.4.0", "key start end",
            "Get a substring of the string stored at a key"),
-    STRING("getset", getset, 3, WRITES_FAST, 1, 1, "1.0.0", "key value",
+    STRING("getset", getset, 3, WRITES_FAST | SK_KEY_RENEWS, 1, 1, "1.0.0", "key value",
            "Set the string value of a key and return its old value"),
-    STRING("incr", incr, 2, WRITES_FAST, 1, 1, "1.0.0", "key",
+    STRING("incr", incr, 2, WRITES_FAST | SK_KEY_RENEWS, 1, 1, "1.0.0", "key",
            "Increment the integer value of a key by one"),
-    STRING("incrby", incrby, 3, WRITES_FAST, 1, 1, "1.0.0", "key increment",
+    STRING("incrby", incrby, 3, WRITES_FAST | SK_KEY_RENEWS, 1, 1, "1.0.0", "key increment",
            "Increment the integer value of a key by the given amount"),
-    STRING("incrbyfloat", incrbyfloat, 3, WRITES_FAST, 1, 1, "2.6.0", "key increment",
+    STRING("incrbyfloat", incrbyfloat, 3, WRITES_FAST | SK_KEY_RENEWS, 1, 1, "2.6.0", "key increment",
            "Increment the float value of a key by the given amount"),
     STRING("mget", mget, -2, READS, -1, 1, "1.0.0", "key [key ...]",
            "Get the values of all the given keys"),
-    STRING("mset", mset, -3, WRITES, -1, 2, "1.0.1", "key value [key value ...]",
+    STRING("mset", mset, -3, WRITES | SK_KEY_REPLACES, -1, 2, "1.0.1", "key value [key value ...]",
            "Set multiple keys to multiple values"),
-    STRING("msetnx", msetnx, -3, WRITES, -1, 2, "1.0.1", "key value [key value ...]",
+    STRING("msetnx", msetnx, -3, WRITES | SK_KEY_CREATES, -1, 2, "1.0.1", "key value [key value ...]",
            "Set multiple keys to multiple values, only if none of the keys exist"),
-    STRING("psetex", psetex, 4, WRITES, 1, 1, "2.6.0", "key milliseconds value",
+    STRING("psetex", psetex, 4, WRITES | SK_KEY_REPLACES, 1, 1, "2.6.0", "key milliseconds value",
            "Set the value and expiration in milliseconds of a key"),
-    STRING("set", set, -3, WRITES, 1, 1, "1.0.0",
+    STRING("set", set, -3, WRITES | SK_KEY_RENEWS, 1, 1, "1.0.0",
            "key value [NX|XX] [GET] [EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds|"
            "KEEPTTL]",
            "Set the string value of a key"),
-    STRING("setex", setex, 4, WRITES, 1, 1, "2.0.0", "key seconds value",
+    STRING("setex", setex, 4, WRITES | SK_KEY_REPLACES, 1, 1, "2.0.0", "key seconds value",
            "Set the value and expiration of a key"),
-    STRING("setnx", setnx, 3, WRITES_FAST, 1, 1, "1.0.0", "key value",
+    STRING("setnx", setnx, 3, WRITES_FAST | SK_KEY_CREATES, 1, 1, "1.0.0", "key value",
            "Set the value of a key, only if the key does not exist"),
     STRING("setrange", setrange, 4, WRITES, 1, 1, "2.2.0", "key offset value",
            "Overwrite part of a string at key starting at the specified offset"),
-    STRING("strlen", string_length, 2, READS, 1, 1, "2.2.0", "key",
+    STRING("strlen", string_length, 2, READS | SK_KEY_PEEKS, 1, 1, "2.2.0", "key",
            "Get the length of the value stored in a key"),
     STRING("substr", getrange, 4, READS_SLOW, 1, 1, "1.0.0", "key start end",
            "Get a substring of the string stored at a key"),

@@ -1,10 +1,12 @@
 /* MULTI EXEC DISCARD WATCH UNWATCH.
  *
  * The dispatcher queues what comes between MULTI and EXEC. EXEC runs it inside the one transaction that was opened for
- * EXEC itself, so all of it has one dot: it appears whole here and in every other region.
+ * EXEC itself, so all of it has one dot: it appears whole here and in every other region. When all of it together
+ * becomes larger than a transaction may be, the dispatcher undoes it all.
  *
  * WATCH keeps a client's keys; the replica breaks the watch when a row of one of them changes, whoever changed it, a
- * client here or another region. A key that merely passes its deadline changes no row: EXEC looks for that itself. */
+ * client here or another region, unless there was no key to be seen and is none still (one that had expired is removed).
+ * A key that merely passes its deadline changes no row: EXEC looks for that itself. */
 #include "node/fold.h"
 #include "node/keyspace.h"
 #include "node/replica.h"
@@ -36,8 +38,14 @@ static void cmd_watch(sk_ctx *ctx)
         sk_reply_error(ctx->reply, "ERR WATCH inside MULTI is not allowed");
         return;
     }
-    if (client->watched_count == 0) client->watched_ms = ctx->db->wall_ms;
-    for (size_t i = 1; i < ctx->argc; i++) sk_client_watch(client, ctx->argv[i]);
+    for (size_t i = 1; i < ctx->argc; i++) {
+        int exists = sk_key_exists(ctx, ctx->argv[i]);
+        if (exists < 0) {
+            sk_reply_failure(ctx, exists);
+            return;
+        }
+        sk_client_watch(client, ctx->argv[i], !exists);
+    }
     sk_reply_ok(ctx->reply);
 }
 
@@ -47,19 +55,17 @@ static void cmd_unwatch(sk_ctx *ctx)
     sk_reply_ok(ctx->reply);
 }
 
-/* 1 if a watched key has changed or expired since the first WATCH; or an error. A key that had expired before it was
- * watched breaks nothing. What a transfer has changed shows when the key is brought into place. */
+/* 1 if a watched key has changed or expired since it was watched; or an error. What a transfer has changed shows when the
+ * key is brought into place. */
 static int watch_broken(sk_ctx *ctx)
 {
     const sk_client *client = ctx->client;
     for (size_t i = 0; i < client->watched_count && !client->watch_broken; i++) {
-        sk_row row;
-        sk_row_name name = sk_row_name_of(ctx->arena, SK_TABLE_KEY, client->watched[i], SK_BYTES_NONE);
-        int status = name.raw.data ? sk_db_touch(ctx->db, client->watched[i]) : SK_E_MEMORY;
-        if (!status) status = sk_db_row(ctx->db, name.raw, ctx->arena, &row);
-        if (status) return status;
-        uint64_t deadline = sk_row_deadline(&row);
-        if (sk_key_row_exists(&row) && deadline <= ctx->db->wall_ms && deadline > client->watched_ms) return 1;
+        const sk_watched *watched = &client->watched[i];
+        int status = sk_db_touch(ctx->db, watched->key);
+        int exists = status ? status : sk_key_exists(ctx, watched->key);
+        if (exists < 0) return exists;
+        if (exists == watched->absent) return 1;
     }
     return client->watch_broken;
 }
@@ -82,7 +88,7 @@ static void run_queue(sk_ctx *ctx)
     sk_client *client = ctx->client;
     sk_arena arena = {.max = ctx->arena->max};
     sk_reply_array(ctx->reply, client->queue_count);
-    for (size_t i = 0; i < client->queue_count; i++) {
+    for (size_t i = 0; i < client->queue_count && !ctx->db->txn.refused; i++) {
         const sk_queued *queued = &client->queue[i];
         sk_reply reply = {ctx->reply->out, client->proto}; /* HELLO in the queue changes it for what follows */
         sk_ctx each = *ctx;
@@ -118,18 +124,21 @@ static void cmd_exec(sk_ctx *ctx)
 
 #define TRANSACTIONS .group = "transactions", .acl = "@transaction"
 
-enum { AT_ONCE = SK_CMD_LOADING | SK_CMD_IMMEDIATE };
+enum {
+    AT_ONCE = SK_CMD_LOADING | SK_CMD_IMMEDIATE | SK_CMD_NOSCRIPT,
+    QUEUES = AT_ONCE | SK_CMD_FAST | SK_CMD_ALLOW_BUSY,
+};
 
 const sk_command sk_commands_transaction[] = {
-    {.name = "discard", .run = cmd_discard, .arity = 1, .flags = AT_ONCE | SK_CMD_FAST, TRANSACTIONS, .since = "2.0.0",
+    {.name = "discard", .run = cmd_discard, .arity = 1, .flags = QUEUES, TRANSACTIONS, .since = "2.0.0",
      .args = "", .summary = "Discard all commands issued after MULTI"},
     {.name = "exec", .run = cmd_exec, .arity = 1, .flags = AT_ONCE | SK_CMD_WRITE, TRANSACTIONS, .since = "1.2.0",
      .args = "", .summary = "Execute all commands issued after MULTI"},
-    {.name = "multi", .run = cmd_multi, .arity = 1, .flags = AT_ONCE | SK_CMD_FAST, TRANSACTIONS, .since = "1.2.0",
+    {.name = "multi", .run = cmd_multi, .arity = 1, .flags = QUEUES, TRANSACTIONS, .since = "1.2.0",
      .args = "", .summary = "Mark the start of a transaction block"},
-    {.name = "unwatch", .run = cmd_unwatch, .arity = 1, .flags = SK_CMD_LOADING | SK_CMD_FAST, TRANSACTIONS,
+    {.name = "unwatch", .run = cmd_unwatch, .arity = 1, .flags = QUEUES & ~(unsigned)SK_CMD_IMMEDIATE, TRANSACTIONS,
      .since = "2.2.0", .args = "", .summary = "Forget about all watched keys"},
-    {.name = "watch", .run = cmd_watch, .arity = -2, .flags = AT_ONCE | SK_CMD_FAST, .first_key = 1, .last_key = -1,
+    {.name = "watch", .run = cmd_watch, .arity = -2, .flags = QUEUES | SK_KEY_PEEKS, .first_key = 1, .last_key = -1,
      .key_step = 1, TRANSACTIONS, .since = "2.2.0", .args = "key [key ...]",
      .summary = "Watch the given keys to determine execution of the MULTI/EXEC block"},
     {.name = NULL},

@@ -119,8 +119,15 @@ void sk_reply_syntax(sk_ctx *ctx)
     sk_reply_error(ctx->reply, "ERR syntax error");
 }
 
+#define TOO_LARGE "this would be a transaction larger than limits.transaction_max"
+#define IN_PARTS "; nothing was changed. Go on in parts, a hash with HSCAN and HDEL, a set with SSCAN and SREM"
+
 void sk_reply_failure(sk_ctx *ctx, int status)
 {
+    if (status == SK_E_LIMIT) {
+        sk_reply_error(ctx->reply, "ERR " TOO_LARGE IN_PARTS);
+        return;
+    }
     const char *code = status == SK_E_DISK_FULL || status == SK_E_IO ? "MISCONF" : status == SK_E_MEMORY ? "OOM" : "ERR";
     sk_reply_errorf(ctx->reply, "%s %s", code, sk_error_text(status));
 }
@@ -216,10 +223,12 @@ static const char *refusal(const sk_replica *replica, const sk_client *client, c
         return "MISCONF the disk has just failed; what it has is being read again, try again";
     if (!(command->flags & SK_CMD_WRITE)) return NULL;
     if (bytes > replica->options.transaction_bytes_max)
-        return "ERR the transaction is larger than limits.transaction_max";
+        return "ERR " TOO_LARGE;
     if (replica->stopping) return "ERR the node is shutting down";
     if (replica->store_error)
         return "MISCONF the disk does not take writes at the moment (full or failing, see the log); reads go on";
+    if (sk_engine_must_not_write(replica->engine))
+        return "MISCONF this is an old copy of the database, and the new incarnation is not yet on disk; reads go on";
     if (command->flags & SK_CMD_DENYOOM && replica->host.writable && !replica->host.writable(replica->host.self))
         return "MISCONF the disk is nearly full (storage.min_free); writes are refused until there is room, reads go on";
     return NULL;
@@ -248,6 +257,18 @@ void sk_command_run(sk_ctx *ctx)
     ctx->command->run(ctx);
 }
 
+/* Its changes are undone, and whatever has been replied by then is not true. */
+static void abort_transaction(sk_ctx *ctx, size_t reply_len)
+{
+    sk_db_abort(ctx->db);
+    ctx->reply->out->len = reply_len;
+    ctx->reply->out->full = false;
+    if (strcmp(ctx->command->name, "exec") == 0)
+        sk_reply_error(ctx->reply, "EXECABORT Transaction discarded because of: " TOO_LARGE);
+    else
+        sk_reply_failure(ctx, SK_E_LIMIT);
+}
+
 static void run(sk_replica *replica, sk_client *client, const sk_command *command, const sk_bytes *argv, size_t argc,
                 const sk_reply *reply)
 {
@@ -256,11 +277,15 @@ static void run(sk_replica *replica, sk_client *client, const sk_command *comman
     db->read_batch = 0;
     uint64_t seq = 0;
     uint32_t own = db->own;
+    size_t reply_len = reply->out->len;
     /* EXEC opens a transaction too: it is flagged as a write. */
     bool writes = command->flags & SK_CMD_WRITE;
     if (writes) sk_db_begin(db);
     sk_command_run(&ctx);
-    if (writes) seq = sk_db_commit(db);
+    if (writes && db->txn.refused)
+        abort_transaction(&ctx, reply_len);
+    else if (writes)
+        seq = sk_db_commit(db);
     uint64_t hold = db->read_batch;
     uint64_t newest = sk_replica_newest_batch(replica);
     if (seq || hold > newest || db->failed) hold = newest;

@@ -2,8 +2,9 @@
  *
  * A command's function reads top to bottom: look up, check, change, reply. It runs inside a transaction that the
  * dispatcher opened and will commit (one dot for all that it, or a whole MULTI, changed); it checks everything that can
- * be refused before its first change, because nothing is rolled back. Every error is a reply; a function that has
- * replied with an error returns. */
+ * be refused before its first change, because nothing is rolled back, but for one thing: a transaction that becomes
+ * larger than it may is undone as a whole, and its reply replaced. Every error is a reply; a function that has replied
+ * with an error returns. */
 #ifndef SK_NODE_COMMAND_H
 #define SK_NODE_COMMAND_H
 
@@ -41,6 +42,21 @@ enum { /* flags; the words that COMMAND shows are in command.c */
     SK_CMD_BLOCKING = 1 << 9,
     SK_CMD_DENYOOM = 1 << 10,  /* may add data */
     SK_CMD_NUMKEYS = 1 << 11,  /* its first argument says how many keys follow */
+    SK_CMD_NOSCRIPT = 1 << 12, /* as Redis flags it: there are no scripts here */
+    SK_CMD_ALLOW_BUSY = 1 << 13, /* likewise */
+    /* What it does with its first key, as key specifications say it; 0: SK_KEY_READS, or SK_KEY_UPDATES if it writes. */
+    SK_KEY_USE = 15 << 16,
+    SK_KEY_READS = 1 << 16,
+    SK_KEY_PEEKS = 2 << 16,    /* whether it is there, what type, how large */
+    SK_KEY_UPDATES = 3 << 16,
+    SK_KEY_ADDS = 4 << 16,
+    SK_KEY_DELETES = 5 << 16,  /* some of its content */
+    SK_KEY_RENEWS = 6 << 16,   /* reads and updates */
+    SK_KEY_TAKES = 7 << 16,    /* reads and deletes */
+    SK_KEY_REPLACES = 8 << 16, /* whatever was there */
+    SK_KEY_CREATES = 9 << 16,
+    SK_KEY_REMOVES = 10 << 16,
+#define SK_KEY_THEN(use) ((use) << 4) /* with the keys behind the first, where that is something else */
 };
 
 struct sk_command {

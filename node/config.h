@@ -70,6 +70,7 @@ typedef struct {
         sk_durability durability;
         uint64_t interval_ms;
         uint64_t cache;        /* bytes */
+        uint64_t row_cache;    /* bytes */
         uint64_t write_buffer; /* bytes */
         uint64_t min_free;     /* bytes */
     } storage;

@@ -1,5 +1,6 @@
 #include "node/config_field.h"
 
+#include "gossip/engine.h"
 #include "node/utf8.h"
 
 #include <arpa/inet.h>
@@ -91,9 +92,16 @@ const sk_config_field sk_config_fields[] = {
     {"storage.interval_ms", SK_CONFIG_DURATION, AT(storage.interval_ms), .initial = "1000", .min = 10, .max = MINUTE,
      .about = "How often is synced when durability is interval."},
     {"storage.cache", SK_CONFIG_SIZE, AT(storage.cache), .initial = "256mb", .min = MB, .max = 1024 * GB,
-     .about = "Memory for blocks read from disk."},
-    {"storage.write_buffer", SK_CONFIG_SIZE, AT(storage.write_buffer), .initial = "64mb", .min = MB, .max = 4 * GB,
-     .about = "Memory for writes before they become a sorted file."},
+     .about =
+         "Memory for blocks of files read from disk. The memory of a node is the sum of cache, row_cache, write_buffer,\n"
+         "replication.ring_max, replication.transfer_window for each peer, 64mb if there is a password, 64mb for the\n"
+         "process itself, and the buffers of its clients; INFO memory shows it (memory_max_configured)."},
+    {"storage.row_cache", SK_CONFIG_SIZE, AT(storage.row_cache), .initial = "192mb", .min = MB, .max = 1024 * GB,
+     .about = "Memory for single rows that were read or written lately. A row found here costs a tenth of one in a block."},
+    {"storage.write_buffer", SK_CONFIG_SIZE, AT(storage.write_buffer), .initial = "128mb", .min = MB, .max = 4 * GB,
+     .about =
+         "Memory for writes on their way to files. A quarter of it is gathered and sorted at a time: more of it\n"
+         "makes larger files and less work. Writes wait when it is full."},
     {"storage.min_free", SK_CONFIG_SIZE, AT(storage.min_free), .initial = "64mb", .max = 1024 * GB,
      .about = "Writes are refused while the disk has less space than this; reads go on."},
 
@@ -104,8 +112,8 @@ const sk_config_field sk_config_fields[] = {
     {"log.file", SK_CONFIG_PATH, AT(log.file), .max = 4000, .sample = "/var/log/skerry/skerryd.log",
      .about = "The file to append to, opened again on SIGHUP. When it is not set, events go to standard error."},
 
-    {"limits.transaction_max", SK_CONFIG_SIZE, AT(limits.transaction_max), .initial = "64mb", .min = 64 * KB, .max = GB,
-     .about = "Bytes that one transaction (a command, or MULTI to EXEC) may write."},
+    {"limits.transaction_max", SK_CONFIG_SIZE, AT(limits.transaction_max), .initial = "64mb", .min = 64 * KB,
+     .max = SK_TRANSACTION_MAX, .about = "Bytes that one transaction (a command, or MULTI to EXEC) may write."},
 };
 
 _Static_assert(sizeof sk_config_fields / sizeof *sk_config_fields <= SK_CONFIG_FIELDS_MAX, "room for every field");

@@ -1,5 +1,6 @@
 #include "node/connection.h"
 
+#include "node/budget.h"
 #include "node/command.h"
 #include "node/log.h"
 
@@ -22,9 +23,17 @@ static void on_closed(uv_handle_t *handle)
     free(connection);
 }
 
+/* Nobody waits for its password any more. */
+static void leave_check(sk_connection *connection)
+{
+    sk_list_remove(&connection->unchecked);
+    if (connection->server->check.connection == connection) connection->server->check.connection = NULL;
+}
+
 void sk_connection_close(sk_connection *connection)
 {
     if (connection->closing) return;
+    leave_check(connection);
     connection->closing = true;
     connection->server->stats.connections--;
     connection->server->stats.unsent_bytes -= connection->out.bytes;
@@ -40,6 +49,7 @@ void sk_connection_finish(sk_connection *connection)
 {
     connection->finishing = true;
     connection->pending = false;
+    leave_check(connection);
     sk_buf_free(&connection->in);
     sk_list_remove(&connection->ready);
     if (connection->out.bytes == 0)
@@ -160,7 +170,7 @@ void sk_connection_flush(sk_connection *connection)
 static bool store_is_busy(const sk_server *server)
 {
     sk_store *store = server->replica->store;
-    return sk_store_pending_bytes(store) + sk_store_open_bytes(store) > SK_SERVER_PENDING_HIGH;
+    return sk_store_pending_bytes(store) + sk_store_open_bytes(store) > sk_budget_pending(server->config);
 }
 
 static bool may_execute(const sk_connection *connection)
@@ -201,6 +211,11 @@ static bool execute_one(sk_connection *connection, const sk_bytes *argv, size_t 
     return may_execute(connection);
 }
 
+static bool waits_for_check(const sk_connection *connection)
+{
+    return connection->client && connection->client->block == SK_BLOCK_PASSWORD;
+}
+
 /* Requests from the input, in order, while they may be executed. Returns the bytes used. */
 static size_t execute(sk_connection *connection, sk_bytes input)
 {
@@ -216,7 +231,7 @@ static size_t execute(sk_connection *connection, sk_bytes input)
                                           connection->client->authenticated};
         int status = sk_resp_parse(parser, input.data + used, input.len - used, &step, &argv, &argc);
         bool more = status == SK_OK && execute_one(connection, argv, argc);
-        used += step;
+        if (!waits_for_check(connection)) used += step;
         if (status == SK_OK && more) continue;
         if (status == SK_E_PARTIAL) connection->pending = false;
         if (status == SK_E_MALFORMED) {
@@ -306,9 +321,10 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 
 static void on_end(sk_connection *connection, int status)
 {
-    bool blocked = connection->client->block != SK_BLOCK_NONE;
+    sk_block_kind block = connection->client->block;
+    bool blocked = block != SK_BLOCK_NONE && block != SK_BLOCK_PASSWORD;
     connection->finished = true;
-    /* A client that is only done with sending still gets its replies; one that waits is taken to be gone. */
+    /* A client that is only done with sending still gets its replies; one that waits for others is taken to be gone. */
     if (status != UV_EOF || blocked || is_done(connection))
         sk_connection_close(connection);
     else
@@ -364,6 +380,11 @@ void sk_connection_update(sk_connection *connection)
         sk_list_append(&connection->server->ready, &connection->ready);
 }
 
+static void on_password(void *owner, sk_bytes password)
+{
+    sk_server_check_password(owner, password);
+}
+
 /* -- the beginning ------------------------------------------------------------------------------------------------ */
 
 static void refuse(sk_connection *connection)
@@ -384,6 +405,7 @@ void sk_connection_accept(sk_server *server)
     sk_list_init(&connection->all);
     sk_list_init(&connection->ready);
     sk_list_init(&connection->unsent);
+    sk_list_init(&connection->unchecked);
     sk_resp_init(&connection->parser);
     connection->out.pool = &server->pool;
     uv_tcp_init(server->loop, &connection->tcp);
@@ -405,6 +427,7 @@ void sk_connection_accept(sk_server *server)
     sk_address_text(&connection->tcp, false, connection->client->local_address);
     connection->client->owner = connection;
     connection->client->unblocked = on_unblocked;
+    connection->client->check_password = on_password;
     connection->active_ms = server->replica->now_ms;
     sk_list_append(&server->all, &connection->all);
     sk_connection_update(connection);

@@ -5,12 +5,15 @@
  *                                 | not now: pending
  *                                 '-> ready, for the next turn
  *
+ * A request whose password is being checked stays at the beginning of `in` until that is done.
+ *
  * States: serving -> finishing (no more requests; closes when its output is out) -> closing (handle being closed) */
 #ifndef SK_NODE_CONNECTION_H
 #define SK_NODE_CONNECTION_H
 
 #include "node/list.h"
 #include "node/output.h"
+#include "node/password.h"
 #include "node/server.h"
 
 typedef struct {
@@ -18,7 +21,7 @@ typedef struct {
     uv_write_t write;
     sk_server *server; /* borrowed */
     sk_client *client; /* owned */
-    sk_list all, ready, unsent;
+    sk_list all, ready, unsent, unchecked;
     sk_resp_parser parser;
     sk_buf in; /* received and not yet used; without memory when empty */
     sk_output out;
@@ -32,6 +35,17 @@ typedef struct {
     bool finishing, closing;
 } sk_connection;
 
+/* The password that is being checked. */
+typedef struct {
+    uv_work_t work;
+    sk_server *server; /* borrowed */
+    bool busy;
+    sk_connection *connection; /* borrowed; NULL when it is gone */
+    char hash[SK_PASSWORD_HASH_MAX];
+    sk_buf password; /* owned; wiped before it is given back */
+    bool fits;
+} sk_password_check_job;
+
 struct sk_server {
     uv_loop_t *loop;
     sk_replica *replica;
@@ -42,6 +56,8 @@ struct sk_server {
     uv_timer_t watch; /* looks for idle clients */
     uv_idle_t again;  /* keeps the loop from sleeping while `ready` has members */
     sk_list all, ready, unsent;
+    sk_list unchecked;        /* connections that wait for their turn at `check` */
+    sk_password_check_job check;
     uint64_t turn;
     bool paused, stopping, closed;
     sk_output_pool pool;
@@ -51,6 +67,8 @@ struct sk_server {
 
 /** Takes over a connection that waits at the listener. */
 void sk_connection_accept(sk_server *server);
+/** Has a password checked; the connection's client is blocked. Its request is executed again then. */
+void sk_server_check_password(sk_connection *connection, sk_bytes password);
 /** Executes what waits in `in`, then arranges for what comes next. */
 void sk_connection_continue(sk_connection *connection);
 /** Writes what may go; closes a finishing connection that has nothing left. */

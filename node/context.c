@@ -7,7 +7,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { CONTEXT_VERSION = 1, SUM_BYTES = 4, VARIANT = sodium_base64_VARIANT_URLSAFE_NO_PADDING };
+enum { CONTEXT_VERSION = 2, SUM_BYTES = 4, VARIANT = sodium_base64_VARIANT_URLSAFE_NO_PADDING };
 
 static void pack_origin(sk_buf *buf, const sk_db *db, uint32_t origin)
 {
@@ -30,7 +30,18 @@ static bool sum_fits(sk_bytes bytes)
     return true;
 }
 
-sk_bytes sk_context_text(const sk_db *db, const sk_vv *vv, const sk_row *row, sk_arena *arena)
+static uint64_t hash_row(sk_bytes raw)
+{
+    uint64_t hash = XXH3_64bits(raw.data, raw.len);
+    return hash ? hash : 1;
+}
+
+bool sk_context_is_of(const sk_context *context, sk_bytes raw)
+{
+    return context->row_hash == hash_row(raw);
+}
+
+sk_bytes sk_context_text(const sk_db *db, const sk_vv *vv, sk_bytes raw, const sk_row *row, sk_arena *arena)
 {
     sk_buf packed = {0};
     uint32_t origins = 0, counts = 0;
@@ -38,6 +49,7 @@ sk_bytes sk_context_text(const sk_db *db, const sk_vv *vv, const sk_row *row, sk
     for (uint32_t i = 0; row && i < row->count; i++)
         counts += row->entries[i].kind == SK_ENTRY_COUNT && sk_entry_live(&row->entries[i]);
     sk_pack_uint(&packed, CONTEXT_VERSION);
+    sk_pack_uint(&packed, row ? hash_row(raw) : 0);
     sk_pack_array(&packed, origins);
     for (uint32_t o = 0; o < vv->count; o++) {
         if (vv->seq[o] == 0) continue;
@@ -73,6 +85,7 @@ static uint32_t read_origin(sk_reader *reader, const sk_db *db)
 static void read_packed(sk_reader *reader, const sk_db *db, sk_arena *arena, sk_context *context)
 {
     if (sk_read_uint(reader) != CONTEXT_VERSION) reader->bad = true;
+    context->row_hash = sk_read_uint(reader);
     uint32_t origins = sk_read_array(reader);
     for (uint32_t i = 0; i < origins && !reader->bad; i++) {
         uint32_t origin = read_origin(reader, db);

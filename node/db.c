@@ -329,6 +329,7 @@ static void index_conflict(sk_db *db, const sk_row_name *name, const sk_row *old
 
 static int resize_key(sk_db *db, const sk_row_name *member, int by)
 {
+    db->txn.resized = true;
     sk_arena arena = {0};
     sk_row_name name = sk_row_name_of(&arena, SK_TABLE_KEY, member->key.key, SK_BYTES_NONE);
     sk_row old;
@@ -349,7 +350,6 @@ static int resize_key(sk_db *db, const sk_row_name *member, int by)
 int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new)
 {
     db->dirty = true;
-    if (db->on_change) db->on_change(db->self, name->key.key);
     db->digest += sk_row_digest(&db->origins, name->raw, new) - sk_row_digest(&db->origins, name->raw, old);
     sk_buf_reset(&db->pack);
     sk_row_pack(&db->pack, new, true);
@@ -357,6 +357,7 @@ int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const s
         sk_store_remove(db->store, SK_CF_ROW, name->raw);
     else
         sk_store_put(db->store, SK_CF_ROW, name->raw, sk_buf_view(&db->pack));
+    if (db->on_change) db->on_change(db->self, name->key.key);
     index_conflict(db, name, old, new);
     switch (name->key.table) {
     case SK_TABLE_KEY: {

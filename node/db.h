@@ -48,7 +48,9 @@ typedef struct {
     uint32_t count, room;
     uint32_t *index; /* owned; open addressing over touched, used when there are many */
     uint32_t index_size;
-    size_t bytes; /* packed size of its operations, about */
+    size_t bytes;  /* packed size of its operations, at most */
+    bool refused;  /* it has become larger than a transaction may: abort it */
+    bool resized;  /* it added or removed members: the sizes in rows that it touched before are old */
     sk_arena arena;
 } sk_open_txn;
 
@@ -68,6 +70,7 @@ struct sk_db {
     sk_policy_rule *rules; /* owned */
     uint32_t rule_count;
     sk_open_txn txn;
+    size_t transaction_max; /* bytes of a local transaction, packed; 0: no limit. Set by the owner */
     struct sk_fold *fold;  /* owned; NULL while no transfer is staged or being folded in */
     sk_vv scan_until;      /* history up to here may hold flags that this process has not counted */
     uint64_t dead_flags;   /* history entries flagged as leaving dead counts, counted since the start */
@@ -122,13 +125,19 @@ static inline bool sk_key_row_exists(const sk_row *row)
 /** Opens a transaction; until commit every change belongs to it. */
 void sk_db_begin(sk_db *db);
 /** Applies one operation to a row; op->key is set from `name`. The operation was made from the row as it stands now.
- *  The bytes it borrows are copied. Errors leave `failed` set: the batch must not be sealed. */
+ *  The bytes it borrows are copied. SK_E_LIMIT: with it the transaction would be larger than `transaction_max` (or the
+ *  rows that it touches than a small multiple of that in memory); it must be aborted, and every further change answers
+ *  the same. Other errors leave `failed` set: the batch must not be sealed. */
 int sk_db_change(sk_db *db, const sk_row_name *name, const sk_op *op);
 /** The dot that the open transaction will have. */
 static inline sk_dot sk_db_next_dot(const sk_db *db)
 {
     return (sk_dot){db->own, sk_vv_get(&db->vv, db->own) + 1};
 }
+/** Could the open transaction take operations of so many packed bytes more? */
+bool sk_db_has_room(const sk_db *db, size_t bytes);
+/** Closes it: every row is again as it was before sk_db_begin. */
+void sk_db_abort(sk_db *db);
 /** Closes it. Returns its seq, or 0 if it changed nothing. */
 uint64_t sk_db_commit(sk_db *db);
 

@@ -138,8 +138,9 @@ static bool sweep(sk_ctx *ctx, sk_key *key)
 {
     bool orphan = types_of(key) == 0 && sk_row_live(&key->row, SK_CLASS_DEADLINE);
     if (!orphan && !expired(ctx, key)) return true;
-    if (!orphan) ctx->replica->stat_expired++;
-    return sk_key_remove(ctx, key, false);
+    if (!sk_key_remove(ctx, key, false)) return false;
+    ctx->replica->stat_expired += !orphan;
+    return true;
 }
 
 bool sk_key_write(sk_ctx *ctx, sk_bytes name, sk_type want, sk_key *key)
@@ -173,18 +174,40 @@ static bool change(sk_ctx *ctx, const sk_row_name *name, const sk_op *op)
     return status == 0;
 }
 
-static bool remove_members(sk_ctx *ctx, sk_table table, sk_bytes key)
+typedef struct {
+    sk_ctx *ctx;
+    sk_table table;
+    sk_bytes key;
+    bool in_parts; /* stop when the transaction has no more room */
+    bool stopped, failed;
+} removal;
+
+static int remove_member(void *self, sk_bytes member, const sk_row *row)
 {
-    sk_bytes *members;
-    size_t count;
-    if (!sk_members_list(ctx, table, key, &members, &count)) return false;
-    for (size_t i = 0; i < count; i++) {
-        sk_row_name name;
-        sk_row row;
-        if (!sk_member_row(ctx, table, key, members[i], &name, &row)) return false;
-        if (!sk_member_remove(ctx, &name, &row)) return false;
+    removal *of = self;
+    sk_ctx *ctx = of->ctx;
+    sk_row_name name = sk_row_name_of(ctx->arena, of->table, of->key, member);
+    if (!name.raw.data) {
+        sk_reply_failure(ctx, SK_E_MEMORY);
+        of->failed = true;
+        return 1;
     }
-    return true;
+    of->stopped = of->in_parts && !sk_db_has_room(ctx->db, sk_op_removal_size(name.raw, row));
+    if (!of->stopped) of->failed = !sk_member_remove(ctx, &name, row);
+    return of->stopped || of->failed;
+}
+
+/* False after replying with a failure. A hash or set whose keys alone would not fit is refused before it is gone through. */
+static bool remove_members(sk_ctx *ctx, sk_table table, sk_bytes key, uint64_t count)
+{
+    removal of = {ctx, table, key, false, false, false};
+    if (count == 0) return true;
+    if (!sk_db_has_room(ctx->db, count * (key.len + SK_OP_BYTES_LEAST))) {
+        ctx->db->txn.refused = true;
+        sk_reply_failure(ctx, SK_E_LIMIT);
+        return false;
+    }
+    return sk_members_each(ctx, table, key, SK_BYTES_NONE, remove_member, &of) && !of.failed;
 }
 
 /* Its own row again, after changes. */
@@ -197,8 +220,8 @@ static bool reread(sk_ctx *ctx, sk_key *key)
 
 bool sk_key_remove(sk_ctx *ctx, sk_key *key, bool keep_deadlines)
 {
-    if (key->row.fields && !remove_members(ctx, SK_TABLE_HASH, key->key)) return false;
-    if (key->row.members && !remove_members(ctx, SK_TABLE_SET, key->key)) return false;
+    if (!remove_members(ctx, SK_TABLE_HASH, key->key, key->row.fields)) return false;
+    if (!remove_members(ctx, SK_TABLE_SET, key->key, key->row.members)) return false;
     if (key->row.count) {
         sk_op op = {0};
         if (sk_register_remove(&op, &key->row, ctx->db->own, !keep_deadlines, ctx->arena)) {
@@ -212,10 +235,27 @@ bool sk_key_remove(sk_ctx *ctx, sk_key *key, bool keep_deadlines)
     return reread(ctx, key);
 }
 
+bool sk_key_expire(sk_ctx *ctx, sk_bytes name)
+{
+    sk_key key;
+    if (!load(ctx, name, &key)) return false;
+    bool orphan = types_of(&key) == 0 && sk_row_live(&key.row, SK_CLASS_DEADLINE);
+    if (!orphan && !expired(ctx, &key)) return true;
+    for (int i = 0; i < 2; i++) {
+        removal of = {ctx, i ? SK_TABLE_SET : SK_TABLE_HASH, name, true, false, false};
+        if ((i ? key.row.members : key.row.fields) == 0) continue;
+        if (!sk_members_each(ctx, of.table, name, SK_BYTES_NONE, remove_member, &of) || of.failed) return false;
+        if (of.stopped) return true;
+    }
+    if (!sk_db_has_room(ctx->db, sk_op_removal_size(key.name.raw, &key.row))) return true;
+    ctx->replica->stat_expired += !orphan;
+    return reread(ctx, &key) && sk_key_remove(ctx, &key, false);
+}
+
 bool sk_key_set_string(sk_ctx *ctx, sk_key *key, sk_bytes value, uint64_t deadline_ms, bool keep_deadline)
 {
-    if (key->row.fields && !remove_members(ctx, SK_TABLE_HASH, key->key)) return false;
-    if (key->row.members && !remove_members(ctx, SK_TABLE_SET, key->key)) return false;
+    if (!remove_members(ctx, SK_TABLE_HASH, key->key, key->row.fields)) return false;
+    if (!remove_members(ctx, SK_TABLE_SET, key->key, key->row.members)) return false;
     sk_op op = {.forgets_deadlines = !keep_deadline};
     if (sk_register_write(&op, &key->row, ctx->db->own, value, ctx->arena)) {
         sk_reply_failure(ctx, SK_E_MEMORY);

@@ -24,6 +24,12 @@ typedef struct {
 
 const char *sk_type_name(sk_type type);
 
+/** Is there a key, as a reader sees it now? */
+static inline bool sk_key_row_visible(const sk_row *row, uint64_t wall_ms)
+{
+    return sk_key_row_exists(row) && sk_row_deadline(row) > wall_ms;
+}
+
 /** Looks a key up for reading. False after replying with an error: -WRONGTYPE if it is there with another type than
  *  `want` (NONE: any will do), -CONFLICT if it has several types, or a failure. */
 bool sk_key_read(sk_ctx *ctx, sk_bytes key, sk_type want, sk_key *out);
@@ -40,6 +46,9 @@ int sk_key_exists(sk_ctx *ctx, sk_bytes key);
 /** Removes everything of the key, in the open transaction: content of every type, and deadlines (kept with
  *  `keep_deadlines`). False after replying with a failure. key->row is as it stands afterwards. */
 bool sk_key_remove(sk_ctx *ctx, sk_key *key, bool keep_deadlines);
+/** Removes what is left of an expired key, or as much of it as the open transaction has room for: nobody sees the rest,
+ *  and it goes with the next ones. Does nothing to any other key. False after replying with a failure. */
+bool sk_key_expire(sk_ctx *ctx, sk_bytes key);
 /** Replaces the key, of whatever type, by a string. `deadline_ms` NEVER clears an older deadline, unless keep. */
 bool sk_key_set_string(sk_ctx *ctx, sk_key *key, sk_bytes value, uint64_t deadline_ms, bool keep_deadline);
 /** Sets the deadline; SK_DEADLINE_NEVER is PERSIST. */

@@ -1,5 +1,6 @@
 #include "node/node.h"
 
+#include "node/budget.h"
 #include "node/key.h"
 #include "node/life.h"
 #include "node/link.h"
@@ -141,9 +142,9 @@ static void turn(node *n)
         if (n->replica->db.dirty && !n->replica->store_error) n->busy = true;
         if (n->phase != RUNNING) step_down(n);
     }
-    size_t waiting = sk_store_pending_bytes(n->store);
-    if (waiting > SK_SERVER_PENDING_HIGH || (n->paused && waiting <= SK_SERVER_PENDING_LOW)) {
-        n->paused = waiting > SK_SERVER_PENDING_HIGH;
+    uint64_t waiting = sk_store_pending_bytes(n->store), most = sk_budget_pending(n->config);
+    if (waiting > most || (n->paused && waiting <= most / 2)) {
+        n->paused = waiting > most;
         sk_links_pause(n->links, n->paused);
     }
     note_store(n);
@@ -262,6 +263,7 @@ static void host_info(void *self, const char *section, sk_buf *text)
     } else if (strcmp(section, "memory") == 0) {
         sk_buf_printf(text, "used_memory_rss:%" PRIu64 "\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n",
                       resident_bytes());
+        sk_budget_info(n->config, text);
     } else if (strcmp(section, "stats") == 0) {
         sk_buf_printf(text,
                       "total_connections_received:%" PRIu64 "\r\nrejected_connections:%" PRIu64
@@ -286,6 +288,7 @@ static int open_store(node *n)
         .durability = config->storage.durability,
         .interval_ms = (uint32_t)config->storage.interval_ms,
         .cache_bytes = config->storage.cache,
+        .row_cache_bytes = config->storage.row_cache,
         .write_buffer_bytes = config->storage.write_buffer,
         .min_free_bytes = config->storage.min_free,
         .wake = wake_up,
@@ -332,8 +335,7 @@ static int open_replica(node *n)
         .limits = engine_limits(config),
         .password_hash = config->listen.password_hash,
         .foreign_expiry_ms = FOREIGN_EXPIRY_MS,
-        .transaction_bytes_max =
-            config->limits.transaction_max < SK_TRANSACTION_MAX ? config->limits.transaction_max : SK_TRANSACTION_MAX,
+        .transaction_bytes_max = config->limits.transaction_max,
         .seed = seed,
     };
     sk_replica_host host = {
@@ -492,6 +494,7 @@ static int finish(node *n, int code)
 int sk_node_run(sk_config *config)
 {
     if (sodium_init() < 0) return SK_EXIT_RUNTIME;
+    sk_budget_set_malloc();
     signal(SIGPIPE, SIG_IGN);
     if (sk_log_open(config->log.file, config->log.level, config->log.format) != 0) {
         fprintf(stderr, "skerryd: log.file %s cannot be opened: %s\n", config->log.file, strerror(errno));

@@ -24,16 +24,30 @@ static void mark(const char *hash, sk_bytes password, uint8_t out[crypto_generic
     sodium_memzero(&state, sizeof state);
 }
 
-bool sk_password_check(const char *hash, sk_bytes password)
+bool sk_password_known(const char *hash, sk_bytes password)
 {
     uint8_t now[crypto_generichash_BYTES];
     mark(hash, password, now);
-    if (cache.filled && sodium_memcmp(now, cache.last, sizeof now) == 0) return true;
-    const char *text = password.len ? (const char *)password.data : "";
-    if (crypto_pwhash_str_verify(hash, text, password.len) != 0) return false;
-    memcpy(cache.last, now, sizeof now);
+    return cache.filled && sodium_memcmp(now, cache.last, sizeof now) == 0;
+}
+
+bool sk_password_fits(const char *hash, sk_bytes password)
+{
+    return crypto_pwhash_str_verify(hash, password.len ? (const char *)password.data : "", password.len) == 0;
+}
+
+void sk_password_remember(const char *hash, sk_bytes password)
+{
+    mark(hash, password, cache.last);
     cache.filled = true;
-    return true;
+}
+
+bool sk_password_check(const char *hash, sk_bytes password)
+{
+    if (sk_password_known(hash, password)) return true;
+    bool fits = sk_password_fits(hash, password);
+    if (fits) sk_password_remember(hash, password);
+    return fits;
 }
 
 bool sk_password_hash(sk_bytes password, char hash[SK_PASSWORD_HASH_MAX])

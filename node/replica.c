@@ -124,13 +124,28 @@ static void on_local(void *self, const sk_txn *txn)
     if (replica->host.audit) replica->host.audit(replica->host.self, txn);
 }
 
+/* Is there a key, for readers? When that cannot be read, there may be one. */
+static bool is_visible(sk_replica *replica, sk_bytes key)
+{
+    sk_arena arena = {0};
+    sk_row row;
+    sk_row_name name = sk_row_name_of(&arena, SK_TABLE_KEY, key, SK_BYTES_NONE);
+    bool failed = sk_db_row(&replica->db, name.raw, &arena, &row) != 0;
+    bool visible = failed || sk_key_row_visible(&row, replica->wall_ms);
+    sk_arena_free(&arena);
+    return visible;
+}
+
 static void on_change(void *self, sk_bytes key)
 {
     sk_replica *replica = self;
     if (replica->watched_keys == 0) return;
     for (sk_client *client = replica->clients; client; client = client->next)
-        for (size_t i = 0; i < client->watched_count; i++)
-            if (sk_bytes_equal(client->watched[i], key)) client->watch_broken = true;
+        for (size_t i = 0; i < client->watched_count && !client->watch_broken; i++) {
+            const sk_watched *watched = &client->watched[i];
+            if (!sk_bytes_equal(watched->key, key)) continue;
+            client->watch_broken = !watched->absent || is_visible(replica, key);
+        }
 }
 
 /* -- opening and closing --------------------------------------------------------------------------------------------------------- */
@@ -202,6 +217,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     sk_cursors_init(&replica->cursors, sk_replica_random(replica));
     strcpy(replica->region, options->region);
     replica->db.wall_ms = wall_ms;
+    replica->db.transaction_max = options->transaction_bytes_max;
     replica->db.on_local = on_local;
     replica->db.on_change = on_change;
     replica->db.self = replica;
@@ -323,13 +339,15 @@ static void expire_key(sk_replica *replica, sk_bytes key)
     sk_reply reply = {&out, 2};
     sk_ctx ctx = {.replica = replica, .db = &replica->db, .reply = &reply, .arena = &replica->arena};
     sk_row_name name = sk_row_name_of(&replica->arena, SK_TABLE_KEY, key, SK_BYTES_NONE);
-    sk_key found;
     sk_row row;
     if (sk_db_touch(&replica->db, key) == 0 && sk_db_row(&replica->db, name.raw, &replica->arena, &row) == 0 &&
         ours_to_expire(replica, &row)) {
         sk_db_begin(&replica->db);
-        (void)sk_key_overwrite(&ctx, key, &found); /* removes what has expired, and nothing else */
-        sk_db_commit(&replica->db);
+        (void)sk_key_expire(&ctx, key);
+        if (replica->db.txn.refused)
+            sk_db_abort(&replica->db);
+        else
+            sk_db_commit(&replica->db);
     }
     sk_arena_reset(&replica->arena);
     sk_buf_free(&out);
@@ -339,6 +357,7 @@ static void expire(sk_replica *replica)
 {
     if (replica->now_ms < replica->expire_at_ms || replica->store_error || replica->db.failed) return;
     replica->expire_at_ms = replica->now_ms + EXPIRE_EVERY_MS;
+    if (sk_engine_must_not_write(replica->engine)) return;
     due_keys due = {.replica = replica};
     uint8_t index = SK_INDEX_DEADLINE;
     int status = sk_db_each_derived(&replica->db, sk_bytes_of(&index, 1), SK_BYTES_NONE, collect_due, &due);

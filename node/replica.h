@@ -30,7 +30,7 @@ typedef struct {
     sk_engine_limits limits;
     const char *password_hash;      /* argon2id string; NULL: no password. Borrowed */
     uint64_t foreign_expiry_ms;     /* how long after a deadline another region's key is left to that region */
-    size_t transaction_bytes_max;   /* of one transaction's arguments */
+    size_t transaction_bytes_max;   /* of one local transaction, and of the arguments that it is made of */
     uint64_t seed;                  /* random bits: incarnations, SPOP, RANDOMKEY */
 } sk_replica_options;
 

@@ -385,6 +385,14 @@ void sk_reply_null(const sk_reply *reply)
     }
 }
 
+void sk_reply_value(const sk_reply *reply, sk_bytes bytes, bool found)
+{
+    if (found)
+        sk_reply_bulk(reply, bytes);
+    else
+        sk_reply_null(reply);
+}
+
 void sk_reply_null_array(const sk_reply *reply)
 {
     if (reply->proto >= 3) {
@@ -413,6 +421,12 @@ void sk_reply_set(const sk_reply *reply, size_t count)
 void sk_reply_push(const sk_reply *reply, size_t count)
 {
     put_header(reply, reply->proto >= 3 ? '>' : '*', (int64_t)count);
+}
+
+void sk_reply_lines(const sk_reply *reply, const char *const *lines, size_t count)
+{
+    sk_reply_array(reply, count);
+    for (size_t i = 0; i < count; i++) sk_reply_simple(reply, lines[i]);
 }
 
 void sk_reply_double(const sk_reply *reply, double value)

@@ -115,6 +115,8 @@ void sk_reply_bulk(const sk_reply *reply, sk_bytes bytes);
 void sk_reply_bulk_str(const sk_reply *reply, const char *text);
 /** No value: "$-1", RESP3 "_". */
 void sk_reply_null(const sk_reply *reply);
+/** The bytes, or without a value what sk_reply_null says. */
+void sk_reply_value(const sk_reply *reply, sk_bytes bytes, bool found);
 /** No array: "*-1", RESP3 "_". */
 void sk_reply_null_array(const sk_reply *reply);
 /** Headers; the elements follow: `count` of them, for a map `count` pairs of key and value (RESP2: an array). */
@@ -122,6 +124,8 @@ void sk_reply_array(const sk_reply *reply, size_t count);
 void sk_reply_map(const sk_reply *reply, size_t count);
 void sk_reply_set(const sk_reply *reply, size_t count);
 void sk_reply_push(const sk_reply *reply, size_t count);
+/** An array of simple strings, as HELP gives it. */
+void sk_reply_lines(const sk_reply *reply, const char *const *lines, size_t count);
 /** ",3.1400000000000001"; RESP2 the same digits as a bulk. */
 void sk_reply_double(const sk_reply *reply, double value);
 /** "#t" or "#f"; RESP2 1 or 0. */

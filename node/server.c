@@ -1,8 +1,10 @@
 #include "node/server.h"
 
+#include "node/budget.h"
 #include "node/connection.h"
 #include "node/log.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -73,6 +75,54 @@ static void on_watch(uv_timer_t *timer)
     }
 }
 
+/* -- passwords ---------------------------------------------------------------------------------------------------- */
+
+static void check_password(uv_work_t *work)
+{
+    sk_password_check_job *job = work->data;
+    job->fits = sk_password_fits(job->hash, sk_buf_view(&job->password));
+}
+
+/* The next in the queue begins before the one that was answered goes on: it may have another password to give. */
+static void on_checked(uv_work_t *work, int status)
+{
+    sk_password_check_job *job = work->data;
+    sk_server *server = job->server;
+    sk_connection *answered = job->connection;
+    bool fits = status == 0 && job->fits;
+    if (fits) sk_password_remember(job->hash, sk_buf_view(&job->password));
+    sodium_memzero(job->password.data, job->password.len);
+    sk_buf_free(&job->password);
+    job->connection = NULL;
+    job->busy = false;
+    if (server->closed) return;
+    server->event(server->self);
+    if (answered) sk_client_password_checked(answered->client, fits);
+    while (!job->busy && !sk_list_empty(&server->unchecked)) {
+        sk_connection *next = SK_LIST_OWNER(server->unchecked.next, sk_connection, unchecked);
+        sk_list_remove(&next->unchecked);
+        sk_client_password_checked(next->client, true); /* no verdict yet: it asks again, now that it is its turn */
+        sk_connection_continue(next);
+    }
+    if (answered) sk_connection_continue(answered);
+}
+
+void sk_server_check_password(sk_connection *connection, sk_bytes password)
+{
+    sk_server *server = connection->server;
+    sk_password_check_job *job = &server->check;
+    if (job->busy) {
+        sk_list_append(&server->unchecked, &connection->unchecked);
+        return;
+    }
+    *job = (sk_password_check_job){.server = server, .busy = true, .connection = connection};
+    snprintf(job->hash, sizeof job->hash, "%s", server->replica->options.password_hash);
+    sk_buf_bytes(&job->password, password);
+    job->work.data = job;
+    int status = uv_queue_work(server->loop, &job->work, check_password, on_checked);
+    sk_assert(status == 0); /* it refuses only what is no function */
+}
+
 /* -- life --------------------------------------------------------------------------------------------------------- */
 
 sk_server *sk_server_new(uv_loop_t *loop, sk_replica *replica, const sk_config *config, void (*event)(void *self),
@@ -87,6 +137,7 @@ sk_server *sk_server_new(uv_loop_t *loop, sk_replica *replica, const sk_config *
     sk_list_init(&server->all);
     sk_list_init(&server->ready);
     sk_list_init(&server->unsent);
+    sk_list_init(&server->unchecked);
     uv_tcp_init(loop, &server->listener);
     uv_timer_init(loop, &server->watch);
     uv_idle_init(loop, &server->again);
@@ -110,7 +161,7 @@ int sk_server_listen(sk_server *server)
 static void resume(sk_server *server)
 {
     sk_store *store = server->replica->store;
-    if (sk_store_pending_bytes(store) + sk_store_open_bytes(store) > SK_SERVER_PENDING_LOW) return;
+    if (sk_store_pending_bytes(store) + sk_store_open_bytes(store) > sk_budget_pending(server->config) / 2) return;
     server->paused = false;
     for (sk_list *at = server->all.next; at != &server->all; at = at->next)
         sk_connection_update(SK_LIST_OWNER(at, sk_connection, all));

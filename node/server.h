@@ -8,8 +8,10 @@
  *  - One connection has at most SK_SERVER_VISIT_COMMANDS commands executed, then the others have their turn.
  *  - A client that leaves more than half of listen.output_buffer_max unread is not read from until it has caught up; a
  *    reply that would take it beyond the whole of it closes the connection.
- *  - While the store has more than SK_SERVER_PENDING_HIGH bytes to commit, no client is read from.
+ *  - While the store has more than sk_budget_pending bytes to commit, no client is read from.
  *  - While a command blocks (WAIT, SESSION AFTER), what follows it waits, and is read only up to 64 KiB.
+ *  - A password is checked on a thread of libuv's pool, one at a time however many are given: each takes 64 MiB and 50 ms.
+ *    Its client waits as with a blocking command; the others go on, and those whose turn it is not yet wait in a queue.
  *
  * Invariants:
  *  1. No reply leaves before its hold is durable (promise 1).
@@ -29,8 +31,6 @@ enum {
     SK_SERVER_VISIT_COMMANDS = 1024,
     SK_SERVER_READ_BYTES = 64 * 1024,           /* of one read */
     SK_SERVER_TURN_BYTES = 256 * 1024,          /* read of one connection in a turn */
-    SK_SERVER_PENDING_HIGH = 64 * 1024 * 1024,  /* bytes in the store's batches: stop reading */
-    SK_SERVER_PENDING_LOW = 32 * 1024 * 1024,   /* go on */
 };
 
 typedef struct sk_server sk_server;

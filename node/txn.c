@@ -12,8 +12,13 @@ struct sk_touched {
     sk_row before;    /* as it stood before the transaction; in its arena */
     sk_row now;       /* as it stands; in its arena */
     sk_op op;         /* all that the transaction did to it, as one operation; in its arena */
+    size_t size;      /* of `op` packed, at most */
     bool left_dead;
 };
+
+/* Memory of a transaction over its largest packed size: the rows that it touches are held as they were and as they
+ * become, and a value that it changes again and again in each of its states. */
+enum { MEMORY_FACTOR = 16, MEMORY_LEAST = 1024 * 1024 };
 
 enum { INDEX_FROM = 16 }; /* below this many touched rows a look at each is cheaper than an index */
 
@@ -82,6 +87,7 @@ void sk_db_begin(sk_db *db)
     txn->dot = sk_db_next_dot(db);
     txn->count = 0;
     txn->bytes = 0;
+    txn->refused = txn->resized = false;
     if (txn->index_size) {
         free(txn->index);
         txn->index = NULL;
@@ -131,24 +137,51 @@ static void combine(sk_open_txn *txn, sk_touched *touched, const sk_op *next)
     }
 }
 
+bool sk_db_has_room(const sk_db *db, size_t bytes)
+{
+    const sk_open_txn *txn = &db->txn;
+    size_t most = db->transaction_max;
+    if (most == 0) return true;
+    size_t memory = txn->arena.used + txn->count * sizeof *txn->touched;
+    return bytes <= most && txn->bytes <= most - bytes && memory <= MEMORY_FACTOR * most + MEMORY_LEAST;
+}
+
+/* Adds an operation to what the transaction did to a row. SK_E_LIMIT: it must be aborted. */
+static int take_op(sk_db *db, sk_touched *touched, const sk_op *op)
+{
+    sk_open_txn *txn = &db->txn;
+    touched->op.key = touched->name.raw;
+    txn->bytes -= touched->size;
+    combine(txn, touched, op);
+    touched->size = sk_op_size(&touched->op);
+    txn->bytes += touched->size;
+    bool listable = touched->op.reset_count <= SK_ROW_ENTRIES_MAX && touched->op.removed_count <= SK_ROW_ENTRIES_MAX;
+    return listable && sk_db_has_room(db, 0) ? 0 : SK_E_LIMIT;
+}
+
 int sk_db_change(sk_db *db, const sk_row_name *name, const sk_op *op)
 {
     sk_open_txn *txn = &db->txn;
     sk_assert(txn->active);
     sk_touched *touched;
     sk_row after;
+    if (txn->refused) return SK_E_LIMIT;
     int status = db->failed ? db->failed : touch(db, name, &touched);
+    if (!status) status = take_op(db, touched, op);
+    if (status == SK_E_LIMIT) {
+        txn->refused = true;
+        return status;
+    }
     if (!status) {
-        combine(txn, touched, op);
         touched->left_dead = false;
         status = sk_op_apply(&touched->op, txn->dot, txn->hlc, &txn->seen, &touched->before, &txn->arena, &after,
                              &touched->left_dead);
     }
-    if (!status) {
+    if (!status && txn->resized && touched->name.key.table == SK_TABLE_KEY) {
         /* The sizes may have moved since: they are derived, and stand in the row as it is now. */
         sk_row now;
-        status = touched->name.key.table == SK_TABLE_KEY ? sk_db_row(db, touched->name.raw, &txn->arena, &now) : 0;
-        if (!status && touched->name.key.table == SK_TABLE_KEY) {
+        status = sk_db_row(db, touched->name.raw, &txn->arena, &now);
+        if (!status) {
             touched->now.fields = after.fields = now.fields;
             touched->now.members = after.members = now.members;
         }
@@ -168,6 +201,7 @@ uint64_t sk_db_commit(sk_db *db)
 {
     sk_open_txn *txn = &db->txn;
     sk_assert(txn->active);
+    sk_assert(!txn->refused);
     txn->active = false;
     if (db->failed) return 0;
     sk_buf ops = {0};
@@ -175,7 +209,6 @@ uint64_t sk_db_commit(sk_db *db)
     for (uint32_t i = 0; i < txn->count; i++) {
         sk_touched *touched = &txn->touched[i];
         if (without_effect(touched)) continue;
-        touched->op.key = touched->name.raw;
         sk_op_pack(&ops, &touched->op);
         unsigned flags = sk_op_only_removes(&touched->op) ? SK_HISTORY_REMOVES : 0;
         if (touched->left_dead) flags |= SK_HISTORY_DEAD;
@@ -189,6 +222,25 @@ uint64_t sk_db_commit(sk_db *db)
     }
     sk_buf_free(&ops);
     return count ? txn->dot.seq : 0;
+}
+
+/* Each touched row is put back. A key's own row keeps the sizes that it has at that moment: they are derived, and follow
+ * as the rows of its members are put back. */
+void sk_db_abort(sk_db *db)
+{
+    sk_open_txn *txn = &db->txn;
+    sk_assert(txn->active);
+    txn->active = false;
+    for (uint32_t i = txn->count; i-- > 0 && !db->failed;) {
+        sk_touched *touched = &txn->touched[i];
+        sk_row now = touched->now;
+        if (touched->name.key.table == SK_TABLE_KEY) {
+            db->failed = sk_db_row(db, touched->name.raw, &txn->arena, &now);
+            touched->before.fields = now.fields;
+            touched->before.members = now.members;
+        }
+        if (!db->failed) db->failed = sk_db_row_put(db, &touched->name, &now, &touched->before);
+    }
 }
 
 /* -- remote transactions ---------------------------------------------------------------------------------------------------- */
@@ -213,30 +265,40 @@ static int compare_keys(const void *a, const void *b)
     return sk_bytes_compare(*(const sk_bytes *)a, *(const sk_bytes *)b);
 }
 
-/* A row would get two entries of one dot. */
-static bool repeats_a_row(const sk_op *ops, uint32_t count, sk_arena *arena)
-{
-    sk_bytes *keys = sk_arena_take(arena, count * sizeof *keys + 1);
-    sk_assert(keys != NULL);
-    for (uint32_t i = 0; i < count; i++) keys[i] = ops[i].key;
-    if (count > 1) qsort(keys, count, sizeof *keys, compare_keys);
-    for (uint32_t i = 1; i < count; i++)
-        if (sk_bytes_equal(keys[i], keys[i - 1])) return true;
-    return false;
-}
-
-/* Reads every operation before the first is applied: damaged bytes change nothing. */
-static int read_ops(sk_db *db, const sk_txn *txn, sk_op *ops)
+/* Looks through every operation before the first is applied: damaged bytes change nothing. They are read again then, one
+ * at a time: an operation as it is in memory takes a hundred times the bytes of a short one. */
+static int check_ops(const sk_txn *txn, sk_arena *arena)
 {
     sk_reader reader = sk_reader_of(txn->ops);
-    for (uint32_t i = 0; i < txn->op_count; i++) {
+    sk_bytes *keys = malloc(txn->op_count * sizeof *keys + 1);
+    int status = keys ? 0 : SK_E_MEMORY;
+    for (uint32_t i = 0; i < txn->op_count && !status; i++) {
         sk_rowkey key;
-        int status = sk_op_read(&reader, NULL, txn->dot, txn->hlc, &db->scratch, &ops[i]);
-        if (!status) status = sk_rowkey_parse(ops[i].key, &db->scratch, &key);
-        if (status) return status;
+        sk_op op;
+        sk_arena_reset(arena);
+        status = sk_op_read(&reader, NULL, txn->dot, txn->hlc, arena, &op);
+        if (!status) status = sk_rowkey_parse(op.key, arena, &key);
+        keys[i] = op.key;
     }
-    if (!sk_reader_done(&reader)) return SK_E_MALFORMED;
-    return repeats_a_row(ops, txn->op_count, &db->scratch) ? SK_E_MALFORMED : 0;
+    if (!status && !sk_reader_done(&reader)) status = SK_E_MALFORMED;
+    if (!status && txn->op_count > 1) qsort(keys, txn->op_count, sizeof *keys, compare_keys);
+    for (uint32_t i = 1; i < txn->op_count && !status; i++) /* a row would get two entries of one dot */
+        if (sk_bytes_equal(keys[i], keys[i - 1])) status = SK_E_MALFORMED;
+    free(keys);
+    return status;
+}
+
+/* The operation's row as it stands, or will once a transfer is folded in, then with the operation. */
+static int apply_next(sk_db *db, const sk_txn *txn, sk_reader *reader, sk_arena *arena)
+{
+    sk_op op;
+    sk_rowkey key;
+    sk_arena_reset(arena);
+    sk_arena_reset(&db->scratch);
+    int status = sk_op_read(reader, NULL, txn->dot, txn->hlc, arena, &op);
+    if (!status) status = sk_rowkey_parse(op.key, arena, &key);
+    if (!status) status = sk_db_touch_row(db, &key);
+    return status ? status : apply_op(db, txn, &op);
 }
 
 int sk_db_apply(sk_db *db, const sk_txn *txn)
@@ -244,20 +306,12 @@ int sk_db_apply(sk_db *db, const sk_txn *txn)
     sk_assert(!db->txn.active);
     sk_assert(txn->dot.seq == sk_vv_get(&db->vv, txn->dot.origin) + 1);
     if (db->failed) return db->failed;
-    if (txn->op_count > txn->ops.len) return SK_E_MALFORMED;
-    sk_arena ops_arena = {0};
-    sk_arena_reset(&db->scratch);
-    sk_op *ops = sk_arena_take(&ops_arena, txn->op_count * sizeof *ops + 1);
-    int status = ops ? read_ops(db, txn, ops) : SK_E_MEMORY;
-    if (!status)
-        for (uint32_t i = 0; i < txn->op_count && !db->failed; i++) {
-            sk_rowkey key;
-            (void)sk_rowkey_parse(ops[i].key, &ops_arena, &key);
-            db->failed = sk_db_touch_row(db, &key);
-            if (!db->failed) db->failed = apply_op(db, txn, &ops[i]);
-        }
-    if (!status) status = db->failed;
-    sk_arena_free(&ops_arena);
+    if (txn->op_count > txn->ops.len / SK_OP_BYTES_LEAST) return SK_E_MALFORMED;
+    sk_arena arena = {0};
+    int status = check_ops(txn, &arena);
+    sk_reader reader = sk_reader_of(txn->ops);
+    for (uint32_t i = 0; i < txn->op_count && !status; i++) status = db->failed = apply_next(db, txn, &reader, &arena);
+    sk_arena_free(&arena);
     if (status) return status;
     sk_vv_set(&db->vv, txn->dot.origin, txn->dot.seq);
     sk_hlc_observe(&db->clock, txn->hlc, db->wall_ms);

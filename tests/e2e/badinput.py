@@ -5,6 +5,7 @@ import glob
 import hashlib
 import os
 import re
+import select
 import shutil
 import socket
 import struct
@@ -337,6 +338,39 @@ def test_no_password_configured(cluster):
     assert got.startswith(b"-ERR AUTH <password> called without any password configured") and b"+PONG" in got, got
 
 
+def memory_peak_mb(node):
+    with open(f"/proc/{node.process.pid}/status", encoding="ascii") as status:
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read())[1]) // 1024
+
+
+def guesses(node):
+    """Many wrong passwords at once: who is logged in is served, one check's memory is taken and not many, what a guess
+    is followed by waits its turn, and a guesser that leaves is not missed."""
+    before = memory_peak_mb(node)
+    guessers = [connect(node.port) for _ in range(24)]
+    for guesser in guessers:
+        guesser.sendall(b"AUTH guess\r\nPING\r\nAUTH default guess\r\nECHO x\r\n")
+    assert answers(node.port, b"AUTH right\r\nSET c d\r\nGET c\r\n") == b"+OK\r\n+OK\r\n$1\r\nd\r\n"
+    left, kept = guessers[:8], guessers[8:]
+    assert len(select.select(kept, [], [], 0)[0]) < len(kept), "every guess was answered before others were served"
+    for guesser in left:  # a reset, not an end of what is sent: one of them while its password is being checked
+        guesser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        guesser.close()
+    wrong = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+    first = b"-NOAUTH Authentication required.\r\n"
+    for guesser in kept:
+        guesser.shutdown(socket.SHUT_WR)
+        got = b"".join(iter(lambda s=guesser: s.recv(65536), b""))
+        assert got == 2 * (wrong + first), got
+        guesser.close()
+    assert memory_peak_mb(node) - before < 24 * 64 // 2, "the checks ran side by side"
+    both = b"HELLO 3 AUTH default right AUTH default guess\r\n"
+    assert answers(node.port, both) == wrong
+    queued = b"AUTH right\r\nMULTI\r\nAUTH guess\r\nAUTH right\r\nEXEC\r\n"
+    got = answers(node.port, queued)
+    assert got.endswith(b"*2\r\n-ERR a password that is not known yet cannot be checked inside MULTI\r\n+OK\r\n"), got
+
+
 def test_passwords(cluster):
     made = subprocess.run([cluster.skerryd, "--hash-password"], input="right\n", capture_output=True, text=True)
     assert made.returncode == 0 and made.stdout.startswith("$argon2id$"), made
@@ -359,6 +393,7 @@ def test_passwords(cluster):
         refused(port, b"*11\r\n", b"-ERR Protocol error: unauthenticated multibulk length")
         refused(port, b"*2\r\n$4\r\nAUTH\r\n$16385\r\n", b"-ERR Protocol error: unauthenticated bulk length")
         assert solo.client(password="right").get("a") == b"b"
+        guesses(solo)
         for options in ({}, {"password": "wrong"}):
             try:
                 solo.client(**options).get("a")

@@ -69,6 +69,8 @@ def free_port():
 
 
 class Node:
+    host = link_host = "127.0.0.1"  # where clients and the other regions find it
+
     def __init__(self, cluster, region):
         self.cluster, self.region = cluster, region
         self.folder = os.path.join(cluster.folder, region)
@@ -98,7 +100,7 @@ class Node:
         if peers:
             lines.append("peers:")
         for peer in peers:
-            lines.append(f'  - {{region: "{peer.region}", address: "127.0.0.1:{peer.link_port}", '
+            lines.append(f'  - {{region: "{peer.region}", address: "{peer.link_host}:{peer.link_port}", '
                          f'public_key: "{peer.public.hex()}"}}')
         for name, fields in sections.items():
             lines.append(f"{name}:")
@@ -107,12 +109,14 @@ class Node:
         with open(self.config_path, "w") as f:
             f.write("\n".join(lines) + "\n")
 
+    def command(self):
+        return [self.cluster.skerryd, "--config", self.config_path]
+
     def spawn(self):
         """Starts the process and waits for nothing."""
         assert self.process is None or self.process.poll() is not None
         with open(self.log_path, "ab") as log:
-            arguments = [self.cluster.skerryd, "--config", self.config_path]
-            self.process = subprocess.Popen(arguments, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
 
     def start(self):
         self.spawn()
@@ -130,7 +134,7 @@ class Node:
             return False
 
     def client(self, **options):
-        return redis.Redis(port=self.port, socket_timeout=WAIT_S, **options)
+        return redis.Redis(host=self.host, port=self.port, socket_timeout=WAIT_S, **options)
 
     def info(self, section="everything"):
         return self.client().info(section)
@@ -165,7 +169,7 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, regions, skerryd=None, name="test", **settings):
+    def __init__(self, regions, skerryd=None, name="test", node_type=Node, **settings):
         self.skerryd = skerryd or os.environ.get("SKERRYD") or "build/skerryd"
         if not os.access(self.skerryd, os.X_OK):
             sys.exit(f"{self.skerryd} is not there: build it, or say where it is in SKERRYD")
@@ -173,7 +177,7 @@ class Cluster:
         self.folder = tempfile.mkdtemp(prefix="skerry-e2e-")
         self.nodes = {}
         for region in regions:
-            self.nodes[region] = Node(self, region)
+            self.nodes[region] = node_type(self, region)
         for node in self.nodes.values():
             node.write_config(**settings)
 

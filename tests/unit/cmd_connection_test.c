@@ -127,12 +127,64 @@ static void client_says_who(void **state)
     expect_begins(eu, "CLIENT LIST", "=");
 }
 
+/* -- passwords that are checked elsewhere ------------------------------------------------------------------------- */
+
+static char given[64]; /* to be checked; empty: nothing was asked */
+
+static void check_elsewhere(void *owner, sk_bytes password)
+{
+    assert_ptr_equal(owner, given);
+    snprintf(given, sizeof given, "%.*s", (int)password.len, (const char *)password.data);
+}
+
+/* The request waits for the check of this password, and then is made again. */
+static void waits_for(region *eu, const char *request, const char *password, bool fits)
+{
+    expect(eu, request, "");
+    assert_string_equal(given, password);
+    assert_int_equal(eu->client->block, SK_BLOCK_PASSWORD);
+    region_turn(eu, 10); /* nobody else answers it */
+    assert_int_equal(eu->client->block, SK_BLOCK_PASSWORD);
+    given[0] = 0;
+    if (fits) sk_password_remember(eu->replica->options.password_hash, sk_bytes_str(password));
+    sk_client_password_checked(eu->client, fits);
+    assert_int_equal(eu->replica->blocked_count, 0);
+}
+
+static void a_check_may_take_its_time(void **state)
+{
+    (void)state;
+    static const char wrong[] = "-WRONGPASS invalid username-password pair or user is disabled.";
+    char hash[SK_PASSWORD_HASH_MAX];
+    region eu;
+    assert_true(sk_password_hash(sk_bytes_str("later"), hash));
+    region_open(&eu, "eu", NULL, hash);
+    eu.client->check_password = check_elsewhere;
+    eu.client->owner = given;
+    waits_for(&eu, "AUTH bad", "bad", false);
+    expect(&eu, "AUTH bad", wrong);
+    expect(&eu, "AUTH other bad", wrong); /* no check is needed for that */
+    expect(&eu, "GET a", "-NOAUTH Authentication required.");
+    waits_for(&eu, "AUTH bad", "bad", false); /* a verdict is used once */
+    expect(&eu, "AUTH bad", wrong);
+    waits_for(&eu, "HELLO 3 AUTH default later AUTH default bad", "later", true);
+    waits_for(&eu, "HELLO 3 AUTH default later AUTH default bad", "bad", false);
+    expect(&eu, "HELLO 3 AUTH default later AUTH default bad", wrong);
+    expect_begins(&eu, "HELLO 3 AUTH default later", "%7");
+    expect(&eu, "MULTI", "+OK");
+    expect(&eu, "AUTH bad", "+QUEUED");
+    expect(&eu, "AUTH later", "+QUEUED");
+    expect(&eu, "EXEC", "*2 -ERR a password that is not known yet cannot be checked inside MULTI +OK");
+    expect(&eu, "AUTH bad", ""); /* and it leaves meanwhile */
+    region_close(&eu);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
         ONE(small_ones), ONE(hello_switches), ONE(auth_without_a_password), cmocka_unit_test(auth_with_a_password),
-        ONE(client_says_who),
+        ONE(client_says_who), cmocka_unit_test(a_check_may_take_its_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* Commands of hashes and sets over a replica in memory: replies byte for byte, and what Redis has no word for:
- * siblings, additions that win, scans and random members over an ordered store. (tests/e2e/hash_set_diff.py compares
+ * siblings, additions that win, scans and random members over an ordered store. (tests/diff compares
  * with Redis.) */
 #include "node/collection.h"
 #include "node/replica.h"

@@ -224,7 +224,10 @@ static void too_large_is_refused_whole(void **state)
     expect(eu, "EXISTS b", ":0");
     expect(eu, "MULTI", "+OK");
     expect(eu, "FLUSHALL", "+QUEUED");
-    expect_begins(eu, "EXEC", "*1 -ERR this would be");
+    expect_begins(eu, "EXEC", "-EXECABORT Transaction discarded because of: this would be");
+    expect_begins(eu, "SET big 1", "-ERR this would be");
+    expect_begins(eu, "SINTERSTORE big none", "-ERR this would be");
+    expect(eu, "SCARD big", ":40");
     expect(eu, "FLUSHALL", "+OK");
     expect(eu, "DBSIZE", ":0");
     expect(eu, "SCARD big", ":0");

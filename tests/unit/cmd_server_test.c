@@ -159,14 +159,22 @@ static void command_describes(void **state)
     expect(eu, "COMMAND INFO time foo",
            "*2 *10 $4 time :1 ~3 +loading +stale +fast :0 :0 :0 ~1 +@fast ~0 ~0 ~0 _");
     expect(eu, "COMMAND INFO del",
-           "*1 *10 $3 del :-2 ~1 +write :1 :-1 :1 ~3 +@keyspace +@write +@slow ~0 ~1 %3 $5 flags ~1 +RW $12 "
+           "*1 *10 $3 del :-2 ~1 +write :1 :-1 :1 ~3 +@keyspace +@write +@slow ~0 ~1 %3 $5 flags ~2 +RM +delete $12 "
            "begin_search %2 $4 type $5 index $4 spec %1 $5 index :1 $9 find_keys %2 $4 type $5 range $4 spec %3 $7 "
            "lastkey :-1 $7 keystep :1 $5 limit :0 ~0");
     expect(eu, "COMMAND INFO exec",
-           "*1 *10 $4 exec :1 ~2 +loading +stale :0 :0 :0 ~2 +@transaction +@slow ~0 ~0 ~0");
+           "*1 *10 $4 exec :1 ~3 +noscript +loading +stale :0 :0 :0 ~2 +@transaction +@slow ~0 ~0 ~0");
     expect(eu, "COMMAND INFO CLIENT|Id",
-           "*1 *10 $9 client|id :2 ~2 +loading +stale :0 :0 :0 ~2 +@connection +@slow ~0 ~0 ~0");
+           "*1 *10 $9 client|id :2 ~3 +noscript +loading +stale :0 :0 :0 ~2 +@connection +@slow ~0 ~0 ~0");
     expect(eu, "COMMAND INFO client|none none|id", "*2 _ _");
+    /* what is done with the first key, and with those behind it; keys that are counted */
+    const char *two = ask(eu, "COMMAND INFO sdiffstore");
+    assert_non_null(strstr(two, " ~2 %3 $5 flags ~2 +OW +update $12 begin_search %2 $4 type $5 index $4 spec %1 $5 index "
+                                ":1 $9 find_keys %2 $4 type $5 range $4 spec %3 $7 lastkey :0 "));
+    assert_non_null(strstr(two, " %3 $5 flags ~2 +RO +access $12 begin_search %2 $4 type $5 index $4 spec %1 $5 index :2 $9 "
+                                "find_keys %2 $4 type $5 range $4 spec %3 $7 lastkey :-1 "));
+    assert_non_null(strstr(ask(eu, "COMMAND INFO sintercard"),
+                           " $6 keynum $4 spec %3 $9 keynumidx :0 $8 firstkey :1 $7 keystep :1 "));
     expect_begins(eu, "COMMAND INFO config", "*1 *10 $6 config :-2 ~0 :0 :0 :0 ~1 +@slow ~0 ~0 *4 *10 $10 config|get");
     expect(eu, "COMMAND DOCS time none",
            "%1 $4 time %3 $7 summary $30 Return the current server time $5 since $5 2.6.0 $5 group $6 server");
@@ -180,6 +188,47 @@ static void command_describes(void **state)
     assert_int_equal(listed, count);
     assert_int_equal(sscanf(ask(eu, "COMMAND DOCS"), "%%%d", &listed), 1);
     assert_int_equal(listed, count);
+}
+
+/* As Redis has them, but for the names of choices. */
+static void command_knows_arguments(void **state)
+{
+    region *eu = *state;
+    expect_begins(eu, "HELLO 3", "%7");
+    static const struct {
+        const char *command, *arguments;
+    } all[] = {
+        {"strlen", "*1 %3 $4 name $3 key $4 type $3 key $14 key_spec_index :0"},
+        {"mget", "*1 %4 $4 name $3 key $4 type $3 key $14 key_spec_index :0 $5 flags ~1 +multiple"},
+        {"hset", "*2 %3 $4 name $3 key $4 type $3 key $14 key_spec_index :0 %4 $4 name $11 field_value $4 type $5 block $5 "
+                 "flags ~1 +multiple $9 arguments *2 %2 $4 name $5 field $4 type $6 string %2 $4 name $5 value $4 type $6 "
+                 "string"},
+        {"rename", "*2 %3 $4 name $3 key $4 type $3 key $14 key_spec_index :0 %3 $4 name $6 newkey $4 type $3 key $14 "
+                   "key_spec_index :1"},
+        {"getex", "*2 %3 $4 name $3 key $4 type $3 key $14 key_spec_index :0 %4 $4 name $6 option $4 type $5 oneof $5 flags "
+                  "~1 +optional $9 arguments *5 %3 $4 name $7 seconds $4 type $7 integer $5 token $2 EX %3 $4 name $12 "
+                  "milliseconds $4 type $7 integer $5 token $2 PX %3 $4 name $17 unix-time-seconds $4 type $9 unix-time $5 "
+                  "token $4 EXAT %3 $4 name $22 unix-time-milliseconds $4 type $9 unix-time $5 token $4 PXAT %3 $4 name $7 "
+                  "persist $4 type $10 pure-token $5 token $7 PERSIST"},
+        {"incrbyfloat", "*2 %3 $4 name $3 key $4 type $3 key $14 key_spec_index :0 %2 $4 name $9 increment $4 type $6 "
+                        "double"},
+        {"auth", "*2 %3 $4 name $8 username $4 type $6 string $5 flags ~1 +optional %2 $4 name $8 password $4 type $6 "
+                 "string"},
+        {"command|list", "*1 %5 $4 name $8 filterby $4 type $5 oneof $5 token $8 FILTERBY $5 flags ~1 +optional $9 arguments "
+                         "*3 %3 $4 name $11 module-name $4 type $6 string $5 token $6 MODULE %3 $4 name $8 category $4 type "
+                         "$6 string $5 token $6 ACLCAT %3 $4 name $7 pattern $4 type $7 pattern $5 token $7 PATTERN"},
+        {"policy|set", "*2 %2 $4 name $6 prefix $4 type $6 string %3 $4 name $6 option $4 type $5 oneof $9 arguments *2 %3 "
+                       "$4 name $8 siblings $4 type $10 pure-token $5 token $8 siblings %3 $4 name $6 newest $4 type $10 "
+                       "pure-token $5 token $6 newest"},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char request[64];
+        snprintf(request, sizeof request, "COMMAND DOCS %s", all[i].command);
+        const char *at = strstr(ask(eu, request), "$9 arguments ");
+        if (!at) fail_msg("%s has no arguments", all[i].command);
+        assert_string_equal(at + strlen("$9 arguments "), all[i].arguments);
+    }
+    assert_null(strstr(ask(eu, "COMMAND DOCS time"), "arguments"));
 }
 
 static void command_lists(void **state)
@@ -206,7 +255,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
         ONE(time_is_the_wall_clock), ONE(flush_removes_all), cmocka_unit_test(flush_in_parts), ONE(info_has_sections),
-        cmocka_unit_test(info_shows_regions), ONE(config_gets_and_sets), ONE(command_describes), ONE(command_lists),
+        cmocka_unit_test(info_shows_regions), ONE(config_gets_and_sets), ONE(command_describes),
+        ONE(command_knows_arguments), ONE(command_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,6 +120,113 @@ static void watch_sees_deadlines(void **state)
     expect(eu, "EXEC", "*0");
 }
 
+/* A key that had expired before it was watched, and is removed then, here or elsewhere, is none before and after. */
+static void watch_of_an_expired_key(void **state)
+{
+    (void)state;
+    region eu, us;
+    regions_open(&eu, &us);
+    sk_client *second = sk_client_new(eu.replica);
+    expect(&eu, "PSETEX a 1000 v", "+OK");
+    expect(&eu, "HSET h f v", ":1");
+    expect(&eu, "PEXPIRE h 1000", ":1");
+    regions_meet(&eu, &us);
+    uint64_t later_ms = eu.replica->wall_ms + 900; /* too early for the other region to remove them itself */
+    for (int i = 0; i < 2; i++) {
+        region *at = i ? &eu : &us;
+        sk_replica_time(at->replica, at->replica->now_ms, later_ms);
+        assert_int_equal(at->replica->db.keys, 2);
+        expect(at, "EXISTS a h", ":0");
+        expect(at, "WATCH a h none", "+OK");
+    }
+    for (int i = 0; i < 5; i++) region_turn(&eu, 100);
+    assert_int_equal(eu.replica->db.keys, 0);
+    regions_meet(&eu, &us);
+    assert_int_equal(us.replica->db.keys, 0);
+    for (int i = 0; i < 2; i++) {
+        expect(i ? &eu : &us, "MULTI", "+OK");
+        expect(i ? &eu : &us, "EXEC", "*0");
+    }
+    /* that it comes back is a change, even if it goes again; so is that it expires when it had not */
+    expect(&eu, "WATCH a", "+OK");
+    assert_string_equal(ask_as(&eu, second, "SET a 1"), "+OK");
+    assert_string_equal(ask_as(&eu, second, "DEL a"), ":1");
+    expect(&eu, "MULTI", "+OK");
+    expect(&eu, "EXEC", "*-1");
+    expect(&eu, "PSETEX a 50 v", "+OK");
+    expect(&eu, "WATCH a", "+OK");
+    for (int i = 0; i < 3; i++) region_turn(&eu, 100);
+    assert_int_equal(eu.replica->db.keys, 0);
+    expect(&eu, "MULTI", "+OK");
+    expect(&eu, "EXEC", "*-1");
+    region_close(&eu);
+    region_close(&us);
+}
+
+/* Each of these fits, all of them do not: whatever it grows by, nothing of it stays. */
+static void exec_too_large_is_undone(void **state)
+{
+    region *eu = *state;
+    static const char *const growing[] = {"COPY a %d", "APPEND b%d 1", "SETRANGE n%d 1400 x", "RENAME r%d s%d"};
+    char request[64];
+    expect(eu, "SETRANGE a 1499 x", ":1500");
+    expect(eu, "SET b 1", "+OK");
+    for (int i = 0; i < 4; i++) {
+        snprintf(request, sizeof request, "COPY a r%d", i);
+        expect(eu, request, ":1");
+        snprintf(request, sizeof request, "COPY a b%d", i);
+        expect(eu, request, ":1");
+    }
+    uint64_t before = transactions(eu);
+    sk_digest digest = eu->replica->db.digest;
+    for (size_t g = 0; g < sizeof growing / sizeof *growing; g++) {
+        expect(eu, "MULTI", "+OK");
+        expect(eu, "SET b 2", "+QUEUED");
+        expect(eu, "SADD s x", "+QUEUED");
+        for (int i = 0; i < 4; i++) {
+            snprintf(request, sizeof request, growing[g], i, i);
+            expect(eu, request, "+QUEUED");
+        }
+        expect(eu, "EXEC", "-EXECABORT Transaction discarded because of: this would be a transaction larger than "
+                           "limits.transaction_max");
+        assert_true(eu->replica->db.digest == digest);
+        assert_int_equal(transactions(eu), before);
+    }
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "COPY a c", "+QUEUED");
+    expect(eu, "COPY a d", "+QUEUED");
+    expect(eu, "EXEC", "*2 :1 :1");
+    expect(eu, "DBSIZE", ":12");
+}
+
+/* A key too large for one transaction goes in several when it has expired; a write to it must wait for that. */
+static void a_large_key_expires_in_parts(void **state)
+{
+    region *eu = *state;
+    char request[300];
+    for (int i = 0; i < 100; i++) {
+        snprintf(request, sizeof request, "HSET h %0100d 1", i);
+        expect(eu, request, ":1");
+        snprintf(request, sizeof request, "SADD h2 %0100d", i);
+        expect(eu, request, ":1");
+    }
+    expect(eu, "PEXPIRE h 50", ":1");
+    expect(eu, "PEXPIRE h2 50", ":1");
+    uint64_t before = transactions(eu);
+    sk_replica_time(eu->replica, eu->replica->now_ms + 60, eu->replica->wall_ms + 60);
+    expect_begins(eu, "SET h 1", "-ERR this would be a transaction larger");
+    expect(eu, "EXISTS h", ":0");
+    for (int i = 0; i < 20 && eu->replica->db.keys; i++) {
+        region_turn(eu, 100);
+        sk_db_check(&eu->replica->db);
+        expect(eu, "EXISTS h h2", ":0");
+    }
+    assert_in_range(transactions(eu) - before, 6, 12);
+    assert_true(eu->replica->db.digest == 0);
+    assert_int_equal(eu->replica->stat_expired, 2);
+    expect(eu, "SET h 1", "+OK");
+}
+
 static void watch_sees_other_regions(void **state)
 {
     (void)state;
@@ -145,6 +252,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
         ONE(exec_is_one_transaction), ONE(the_queue_has_rules), ONE(watch_sees_changes), ONE(watch_sees_deadlines),
+        ONE(exec_too_large_is_undone), ONE(a_large_key_expires_in_parts), cmocka_unit_test(watch_of_an_expired_key),
         cmocka_unit_test(watch_sees_other_regions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

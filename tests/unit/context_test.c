@@ -3,6 +3,7 @@
 #include "tests/unit/db_harness.h"
 
 static database a, b;
+#define RAW sk_bytes_str("kcity")
 
 static int start(void **state)
 {
@@ -29,7 +30,7 @@ static void it_means_the_same_in_every_region(void **state)
     (void)state;
     sk_vv vv = vv_of(7, 9, 0);
     sk_row row = ROW_OF(count_entry(0, 7, 3, 12), count_since(count_entry(1, 9, 9, 1), 9, 1), value_of(1, 8, "v"));
-    sk_bytes text = sk_context_text(&a.db, &vv, &row, &a.arena);
+    sk_bytes text = sk_context_text(&a.db, &vv, RAW, &row, &a.arena);
     for (size_t i = 0; i < text.len; i++)
         assert_true((text.data[i] >= '0' && text.data[i] <= 'z') || text.data[i] == '-');
     sk_context here, there;
@@ -42,6 +43,9 @@ static void it_means_the_same_in_every_region(void **state)
     assert_int_equal(here.resets[0].epoch, 3);
     assert_int_equal(here.resets[0].total.whole, 12);
     assert_int_equal(sk_context_parse(&b.db, text, &b.arena, &there), 0);
+    assert_true(sk_context_is_of(&here, RAW));
+    assert_true(sk_context_is_of(&there, RAW));
+    assert_false(sk_context_is_of(&there, sk_bytes_str("kcitz")));
     assert_int_equal(sk_vv_get(&there.vv, 0), 9);
     assert_int_equal(sk_vv_get(&there.vv, 1), 7);
     assert_int_equal(there.resets[0].dot.origin, 1);
@@ -56,7 +60,7 @@ static void an_origin_that_we_do_not_know_is_told(void **state)
     sk_vv vv = vv_of(7, 0, 5);
     sk_row row = ROW_OF(count_entry(2, 5, 5, 1));
     sk_context there;
-    sk_bytes text = sk_context_text(&a.db, &vv, &row, &a.arena);
+    sk_bytes text = sk_context_text(&a.db, &vv, RAW, &row, &a.arena);
     assert_int_equal(sk_context_parse(&b.db, text, &b.arena, &there), 0);
     assert_true(there.unknown);
     assert_int_equal(sk_vv_get(&there.vv, 1), 7);
@@ -70,7 +74,7 @@ static void one_that_was_cut_or_mistyped_is_refused(void **state)
     (void)state;
     sk_vv vv = vv_of(7, 9, 1);
     sk_context context;
-    sk_bytes text = sk_context_text(&a.db, &vv, NULL, &a.arena);
+    sk_bytes text = sk_context_text(&a.db, &vv, SK_BYTES_NONE, NULL, &a.arena);
     uint8_t *copy = malloc(text.len);
     for (size_t i = 0; i < text.len; i++) {
         assert_int_equal(sk_context_parse(&a.db, sk_bytes_of(text.data, i), &a.arena, &context), SK_E_MALFORMED);
@@ -95,9 +99,10 @@ static void without_room_there_is_no_text(void **state)
     sk_vv vv = vv_of(7, 9, 1);
     sk_arena small = {.max = 16};
     sk_context context;
-    assert_null(sk_context_text(&a.db, &vv, NULL, &small).data);
-    sk_bytes text = sk_context_text(&a.db, &vv, NULL, &a.arena);
+    assert_null(sk_context_text(&a.db, &vv, SK_BYTES_NONE, NULL, &small).data);
+    sk_bytes text = sk_context_text(&a.db, &vv, SK_BYTES_NONE, NULL, &a.arena);
     assert_int_equal(sk_context_parse(&a.db, text, &small, &context), SK_E_MEMORY);
+    assert_false(sk_context_is_of(&context, SK_BYTES_NONE));
     sk_vv_free(&context.vv);
     sk_vv_free(&vv);
     sk_arena_free(&small);

@@ -170,7 +170,7 @@ static void keys_vectors_and_contexts(void **state)
     for (int i = 0; i < 2; i++)
         assert_int_equal(sk_db_intern(&with.db, sk_bytes_str(i ? "us" : "ap"), UINT64_MAX, &number), 0);
     sk_row row = ROW_OF(count_entry(0, 7, 3, 12));
-    sk_buf_bytes(&made, sk_context_text(&with.db, &vv, &row, &with.arena));
+    sk_buf_bytes(&made, sk_context_text(&with.db, &vv, sk_bytes_str("kcity"), &row, &with.arena));
     golden("context", &made);
     sk_vv_free(&vv);
     database_end(&with);

@@ -201,6 +201,92 @@ static void origins_go_through_the_map(void **state)
     sk_origin_map_free(&map);
 }
 
+static size_t packed_size(const sk_op *op)
+{
+    sk_buf packed = {0};
+    sk_op_pack(&packed, op);
+    size_t size = packed.len;
+    sk_buf_free(&packed);
+    return size;
+}
+
+/* What a transaction is limited by is never less than what it becomes. */
+static void the_size_is_not_underestimated(void **state)
+{
+    (void)state;
+    sk_number longest = sk_number_real(1.5L);
+    sk_op op = full_op(), small = {.key = sk_bytes_str("k"), .has_content = true, .content = value_of(0, 0, "v")};
+    assert_in_range(packed_size(&small), SK_OP_BYTES_LEAST, sk_op_size(&small));
+    assert_in_range(sk_op_size(&small), packed_size(&small), packed_size(&small) + 16);
+    assert_in_range(packed_size(&op), 1, sk_op_size(&op));
+    sk_reset resets[] = {{{SK_ORIGINS_MAX - 1, UINT64_MAX}, UINT64_MAX, longest}, {{1, UINT64_MAX}, 1, longest}};
+    sk_removed removed[] = {{{SK_ORIGINS_MAX - 1, UINT64_MAX}, SK_CLASS_DEADLINE}};
+    op.content.count = (sk_count){UINT64_MAX, longest, UINT64_MAX, longest, {0}};
+    sk_op counted = {.key = sk_bytes_str("k"), .has_content = true, .content = op.content};
+    assert_in_range(packed_size(&counted), 1, sk_op_size(&counted));
+    op.deadline.deadline_ms = UINT64_MAX;
+    op.resets = resets;
+    op.reset_count = 2;
+    op.removed = removed;
+    op.removed_count = 1;
+    assert_in_range(packed_size(&op), 1, sk_op_size(&op));
+    sk_row counts = ROW_OF(count_entry(1, UINT64_MAX, 1, INT64_MIN), count_entry(2, UINT64_MAX, 1, INT64_MIN));
+    sk_op removal = {.key = sk_bytes_str("k"), .forgets_content = true, .forgets_deadlines = true};
+    assert_int_equal(sk_op_list_resets(&removal, &counts, 0, &arena), 0);
+    assert_in_range(packed_size(&removal), 1, sk_op_removal_size(removal.key, &counts));
+}
+
+/* No list that a peer sends takes more memory than its bytes warrant, or more than so much. */
+static void lists_have_a_limit(void **state)
+{
+    (void)state;
+    static sk_removed removed[SK_ROW_ENTRIES_MAX + 1];
+    static sk_reset resets[SK_ROW_ENTRIES_MAX + 1];
+    for (uint32_t i = 0; i <= SK_ROW_ENTRIES_MAX; i++) {
+        removed[i] = (sk_removed){{1, i + 1}, SK_CLASS_CONTENT};
+        resets[i] = (sk_reset){{i % SK_ORIGINS_MAX, 1}, 1, sk_number_whole(1)};
+    }
+    sk_op op = {.key = sk_bytes_str("k"), .removed = removed, .removed_count = SK_ROW_ENTRIES_MAX, .resets = resets,
+                .reset_count = SK_ROW_ENTRIES_MAX}, back;
+    assert_int_equal(read_again(&op, NULL, 7, &back), 0);
+    op.removed_count++;
+    assert_int_equal(read_again(&op, NULL, 7, &back), SK_E_TOO_LARGE);
+    op.removed_count = 0;
+    op.reset_count++;
+    assert_int_equal(read_again(&op, NULL, 7, &back), SK_E_TOO_LARGE);
+}
+
+/* The same of a long row as of a short one: every third entry is named, every second count reset. */
+static void long_lists_are_found_in_long_rows(void **state)
+{
+    (void)state;
+    enum { ORIGINS = 300 };
+    static sk_entry entries[3 * ORIGINS];
+    static sk_removed removed[ORIGINS];
+    static sk_reset resets[ORIGINS];
+    sk_row row = {.entries = entries}, out;
+    sk_vv seen = {0};
+    for (uint32_t o = 0; o < ORIGINS; o++) {
+        entries[row.count++] = value_of(o, 1, "a");
+        entries[row.count++] = count_entry(o, 2, 2, 5);
+        entries[row.count++] = value_of(o, 3, "b");
+        removed[ORIGINS - 1 - o] = (sk_removed){{o, o % 2 ? 1 : 3}, SK_CLASS_CONTENT};
+        resets[o] = (sk_reset){{(o * 7) % ORIGINS, 2}, 2, sk_number_whole(5)};
+    }
+    sk_row_check(&row);
+    sk_op op = {.removed = removed, .removed_count = ORIGINS, .resets = resets, .reset_count = ORIGINS / 2};
+    assert_int_equal(sk_op_apply(&op, (sk_dot){ORIGINS, 1}, 1, &seen, &row, &arena, &out, NULL), 0);
+    sk_row_check(&out);
+    assert_int_equal(out.count, 2 * ORIGINS);
+    uint32_t reset = 0;
+    for (uint32_t i = 0; i < out.count; i++) {
+        const sk_entry *entry = &out.entries[i];
+        reset += !sk_entry_live(entry);
+        if (entry->kind == SK_ENTRY_VALUE) assert_int_equal(entry->dot.seq, entry->dot.origin % 2 ? 3 : 1);
+    }
+    assert_int_equal(reset, ORIGINS / 2);
+}
+
 static void damaged_operations_are_refused(void **state)
 {
     (void)state;
@@ -256,6 +342,9 @@ int main(void)
         cmocka_unit_test(resets_are_listed_of_the_others),
         cmocka_unit_test(every_operation_comes_back),
         cmocka_unit_test(origins_go_through_the_map),
+        cmocka_unit_test(the_size_is_not_underestimated),
+        cmocka_unit_test(lists_have_a_limit),
+        cmocka_unit_test(long_lists_are_found_in_long_rows),
         cmocka_unit_test(damaged_operations_are_refused),
         cmocka_unit_test(a_full_arena_is_an_error),
     };

@@ -93,6 +93,39 @@ static void damaged_rows_are_refused(void **state)
         assert_int_equal(sk_row_read(sk_bytes_of(raw[i], lens[i]), NULL, &arena, &back), SK_E_MALFORMED);
 }
 
+/* A row of so many entries as a peer may send, in the worst order: read, in order, in memory that its bytes warrant. */
+static void a_long_row_of_a_peer_has_a_limit(void **state)
+{
+    (void)state;
+    static sk_entry entries[SK_ROW_ENTRIES_MAX + 1];
+    sk_row row = {.entries = entries}, back, merged;
+    sk_origin_map map = {0};
+    sk_buf packed = {0};
+    sk_vv none = {0};
+    for (uint32_t o = 0; o < 4; o++) assert_int_equal(sk_origin_map_set(&map, o, o), 0);
+    for (row.count = 0; row.count < SK_ROW_ENTRIES_MAX; row.count++) /* descending, then with every fourth moved */
+        entries[row.count] = member_of(row.count * 7 % 4, SK_ROW_ENTRIES_MAX - row.count);
+    sk_row_pack(&packed, &row, false);
+    sk_arena_free(&arena);
+    assert_int_equal(sk_row_read(sk_buf_view(&packed), &map, &arena, &back), 0);
+    assert_int_equal(back.count, SK_ROW_ENTRIES_MAX);
+    sk_row_check(&back);
+    assert_in_range(arena.used, 0, 2 * (SK_ROW_ENTRIES_MAX + 64) * sizeof(sk_entry));
+    assert_int_equal(sk_row_merge(&back, &none, &back, &none, &arena, &merged), 0);
+    assert_int_equal(merged.count, SK_ROW_ENTRIES_MAX);
+    sk_row_check(&merged);
+    assert_int_equal(sk_row_read(sk_buf_view(&packed), NULL, &arena, &back), SK_E_MALFORMED); /* ours are in order */
+    entries[row.count++] = member_of(0, SK_ROW_ENTRIES_MAX + 1);
+    sk_row_sort(&row);
+    sk_row_check(&row);
+    sk_buf_reset(&packed);
+    sk_row_pack(&packed, &row, false);
+    assert_int_equal(sk_row_read(sk_buf_view(&packed), &map, &arena, &back), SK_E_TOO_LARGE);
+    assert_int_equal(sk_row_read(sk_buf_view(&packed), NULL, &arena, &back), 0); /* what stands here stays readable */
+    sk_origin_map_free(&map);
+    sk_buf_free(&packed);
+}
+
 static void reading_through_a_map_sorts(void **state)
 {
     (void)state;
@@ -278,6 +311,7 @@ int main(void)
         cmocka_unit_test(every_kind_comes_back),
         cmocka_unit_test(every_cut_is_refused_or_a_shorter_row),
         cmocka_unit_test(damaged_rows_are_refused),
+        cmocka_unit_test(a_long_row_of_a_peer_has_a_limit),
         cmocka_unit_test(reading_through_a_map_sorts),
         cmocka_unit_test(a_full_arena_is_an_error),
         cmocka_unit_test(what_lives_is_told_by_class),

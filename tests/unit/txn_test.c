@@ -236,6 +236,82 @@ static void a_large_transaction_is_applied(void **state)
     sk_buf_free(&ops);
 }
 
+/* -- limits -------------------------------------------------------------------------------------------------------- */
+
+static int try_change(database *with, sk_table table, const char *key, const char *member, const char *value)
+{
+    sk_row_name name = row_name(with, table, key, member);
+    sk_op op = {.forgets_content = true, .has_content = value != NULL};
+    if (value) op.content = value_of(0, 0, value);
+    return sk_db_change(&with->db, &name, &op);
+}
+
+static void one_too_large_is_undone(void **state)
+{
+    (void)state;
+    char field[8];
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    txn(&a, (put(&a, SK_TABLE_HASH, "h", "f", "1"), put(&a, SK_TABLE_HASH, "h", "g", "1")));
+    commit(&a);
+    sk_digest digest = a.db.digest;
+    uint64_t keys = a.db.keys;
+    size_t rows = pairs_in(&a, SK_CF_ROW), history = pairs_in(&a, SK_CF_HISTORY);
+    a.db.transaction_max = 300;
+    sk_db_begin(&a.db);
+    assert_int_equal(try_change(&a, SK_TABLE_KEY, "x", NULL, "2"), 0);
+    assert_int_equal(try_change(&a, SK_TABLE_KEY, "new", NULL, "2"), 0);
+    assert_int_equal(try_change(&a, SK_TABLE_HASH, "h", "f", NULL), 0);
+    assert_true(sk_db_has_room(&a.db, 100));
+    assert_false(sk_db_has_room(&a.db, 300));
+    int status = 0;
+    for (int i = 0; i < 100 && !status; i++) {
+        snprintf(field, sizeof field, "f%d", i);
+        status = try_change(&a, SK_TABLE_HASH, i % 2 ? "h" : "i", field, "value");
+    }
+    assert_int_equal(status, SK_E_LIMIT);
+    assert_int_equal(try_change(&a, SK_TABLE_KEY, "x", NULL, "3"), SK_E_LIMIT); /* from then on */
+    assert_true(a.db.txn.refused);
+    sk_db_abort(&a.db);
+    assert_int_equal(a.db.failed, 0);
+    commit(&a); /* checks that all that is derived fits */
+    assert_true(a.db.digest == digest);
+    assert_int_equal(a.db.keys, keys);
+    assert_int_equal(pairs_in(&a, SK_CF_ROW), rows);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), history);
+    assert_int_equal(a.local, 2);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "x", NULL), "0:1 v 1");
+    assert_string_equal(text_of_row(&a, SK_TABLE_HASH, "h", "f"), "0:2 v 1");
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "h", NULL).fields, 2);
+    assert_int_equal(txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "4")), 3); /* its dot was not used */
+}
+
+/* What counts is what the transaction comes to, not how often it changed its mind. */
+static void the_size_is_that_of_the_outcome(void **state)
+{
+    (void)state;
+    a.db.transaction_max = 100;
+    sk_db_begin(&a.db);
+    for (int i = 0; i < 1000; i++) assert_int_equal(try_change(&a, SK_TABLE_KEY, "x", NULL, i % 2 ? "one" : "two"), 0);
+    assert_int_equal(sk_db_commit(&a.db), 1);
+    assert_in_range(a.sent.len, 1, 100);
+}
+
+/* But each of its states is held until it commits: that has a limit as well. */
+static void memory_of_a_transaction_has_a_limit(void **state)
+{
+    (void)state;
+    static char value[60001];
+    memset(value, 'v', sizeof value - 1);
+    a.db.transaction_max = 64 * 1024;
+    sk_db_begin(&a.db);
+    int status = 0, rounds = 0;
+    while (!status && rounds < 1000) status = try_change(&a, SK_TABLE_KEY, "x", NULL, value), rounds++;
+    assert_int_equal(status, SK_E_LIMIT);
+    assert_in_range(rounds, 4, 100);
+    sk_db_abort(&a.db);
+    assert_int_equal(pairs_in(&a, SK_CF_ROW), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
@@ -252,6 +328,9 @@ int main(void)
         TEST(a_damaged_transaction_changes_nothing),
         TEST(a_row_that_comes_twice_is_refused),
         TEST(a_large_transaction_is_applied),
+        TEST(one_too_large_is_undone),
+        TEST(the_size_is_that_of_the_outcome),
+        TEST(memory_of_a_transaction_has_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,36 @@
+/* What memory the configuration allows, and how it is kept to.
+ *
+ *   part             bounded by
+ *   block cache      storage.cache: blocks, indexes and filters of tables (storage/database.c)
+ *   row cache        storage.row_cache (storage/rowcache.h)
+ *   writes           storage.write_buffer: an eighth of it waits to be committed, as sk_store_pending_bytes counts (the
+ *                    structures around it take as much again); half is committed and not placed
+ *                    (storage/placing.h); a quarter is memtables
+ *   ring             replication.ring_max
+ *   transfers        replication.transfer_window, for each peer
+ *   password         what one check of a password takes, if there is one; they come one at a time
+ *   process          SK_BUDGET_PROCESS: code, threads, buffers, tables in the making, and what malloc cannot give back
+ *
+ * On top of the sum come the clients: each has at most listen.query_buffer_max of a request and listen.output_buffer_max
+ * of replies, and one that is idle nothing; and one transaction of up to limits.transaction_max, while it is made. */
+#ifndef SK_NODE_BUDGET_H
+#define SK_NODE_BUDGET_H
+
+#include "node/config.h"
+
+#define SK_BUDGET_PROCESS ((uint64_t)64 << 20)
+
+typedef struct {
+    uint64_t block_cache, row_cache, write_buffer, ring, transfers, password, process;
+} sk_budget;
+
+sk_budget sk_budget_of(const sk_config *config);
+uint64_t sk_budget_sum(const sk_budget *budget);
+/** Bytes that may wait to be committed before nobody is read from; half of it is when reading goes on. */
+uint64_t sk_budget_pending(const sk_config *config);
+/** Has malloc give back what is freed. To be called before the first thread is made. */
+void sk_budget_set_malloc(void);
+/** Appends the lines of INFO memory. */
+void sk_budget_info(const sk_config *config, sk_buf *text);
+
+#endif

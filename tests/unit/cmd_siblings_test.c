@@ -1,0 +1,97 @@
+/* Conflicts, seen and resolved (node/cmd_siblings.c): what a context may be used for, and how many siblings there may be. */
+#include "tests/unit/replica_harness.h"
+
+/* The context that SIBLINGS GET gives for the key (or "key FIELD field"). Borrowed from a static. */
+static const char *context_of(region *at, const char *what)
+{
+    static char request[256], context[4][1024];
+    static int next;
+    char *out = context[next++ % 4];
+    snprintf(request, sizeof request, "SIBLINGS GET %s", what);
+    assert_int_equal(sscanf(ask(at, request), "*4 $7 context $%*d %1023s", out), 1);
+    return out;
+}
+
+/* What RESOLVE answers, with a context in place of the %s. */
+static const char *resolve(region *at, const char *format, const char *context)
+{
+    static char request[2048];
+    snprintf(request, sizeof request, format, context);
+    return ask(at, request);
+}
+
+static const char WRONG[] = "-ERR this context is of another key or field: take one from SIBLINGS GET of this one";
+
+static void a_context_is_of_one_key(void **state)
+{
+    (void)state;
+    region eu, us;
+    regions_open(&eu, &us);
+    for (int i = 0; i < 2; i++) {
+        region *at = i ? &us : &eu;
+        expect(at, i ? "SET a 1" : "SET a 2", "+OK");
+        expect(at, i ? "SET b 1" : "SET b 2", "+OK");
+        expect(at, i ? "HSET h f 1 g 1" : "HSET h f 2 g 2", ":2");
+    }
+    regions_meet(&eu, &us);
+    expect(&eu, "SIBLINGS COUNT", ":4");
+    const char *a = context_of(&eu, "a"), *f = context_of(&eu, "h FIELD f");
+    assert_string_equal(resolve(&eu, "SIBLINGS RESOLVE b %s x", a), WRONG);
+    assert_string_equal(resolve(&eu, "SIBLINGS RESOLVE h %s x FIELD f", a), WRONG);
+    assert_string_equal(resolve(&eu, "SIBLINGS RESOLVE h %s x FIELD g", f), WRONG);
+    assert_string_equal(resolve(&eu, "SIBLINGS RESOLVE h %s KEEP hash", f), WRONG);
+    char token[1024];
+    assert_int_equal(sscanf(ask(&eu, "SESSION TOKEN"), "$%*d %1023s", token), 1);
+    assert_string_equal(resolve(&eu, "SIBLINGS RESOLVE a %s x", token), WRONG);
+    expect(&eu, "SIBLINGS COUNT", ":4");
+    assert_string_equal(resolve(&us, "SIBLINGS RESOLVE a %s x", a), ":1"); /* in any region */
+    assert_string_equal(resolve(&eu, "SIBLINGS RESOLVE h %s x FIELD f", f), ":1");
+    expect(&eu, "HGET h f", "$1 x");
+    expect(&us, "GET a", "$1 x");
+    region_close(&eu);
+    region_close(&us);
+}
+
+static void siblings_have_a_limit_where_they_are_made(void **state)
+{
+    (void)state;
+    region eu, us;
+    char old[1024], format[64], wanted[16];
+    regions_open(&eu, &us);
+    for (int r = 0; r < 2; r++) {
+        region *at = r ? &us : &eu;
+        strcpy(old, context_of(at, "k"));
+        for (int i = 1; i <= SK_SIBLINGS_MAX; i++) {
+            snprintf(format, sizeof format, "SIBLINGS RESOLVE k %%s %s%d", r ? "us" : "eu", i);
+            snprintf(wanted, sizeof wanted, ":%d", i);
+            assert_string_equal(resolve(at, format, old), wanted);
+        }
+        assert_string_equal(resolve(at, "SIBLINGS RESOLVE k %s more", old),
+                            "-ERR there are 64 siblings, as many as there may be, and this context covers none of them: "
+                            "take a new one from SIBLINGS GET");
+    }
+    uint64_t before = sk_vv_get(&eu.replica->db.vv, eu.replica->db.own);
+    regions_meet(&eu, &us); /* what is there merges, whatever it comes to */
+    const char *siblings = strstr(ask(&eu, "SIBLINGS GET k"), " siblings ");
+    assert_int_equal(strncmp(siblings, " siblings *128 ", 15), 0);
+    assert_int_equal(strncmp(resolve(&eu, "SIBLINGS RESOLVE k %s more", old), "-ERR there are 64", 17), 0);
+    assert_int_equal(sk_vv_get(&eu.replica->db.vv, eu.replica->db.own), before);
+    const char *now = context_of(&eu, "k");
+    assert_string_equal(resolve(&eu, "SIBLINGS RESOLVE k %s one", now), ":1");
+    assert_string_equal(resolve(&eu, "SIBLINGS RESOLVE k %s two", now), ":2");
+    regions_meet(&eu, &us);
+    expect_begins(&us, "GET k", "-CONFLICT");
+    expect(&us, "SET k v", "+OK");
+    expect(&us, "GET k", "$1 v");
+    region_close(&eu);
+    region_close(&us);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_context_is_of_one_key),
+        cmocka_unit_test(siblings_have_a_limit_where_they_are_made),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,70 @@
+/* What a command in one region owes to what another has done: each a mistake that was planted and that nothing else saw. */
+#include "tests/unit/replica_harness.h"
+
+static void an_old_context_leaves_what_it_has_not_seen(void **state)
+{
+    (void)state;
+    region eu, us;
+    char context[1024], request[2048];
+    regions_open(&eu, &us);
+    expect(&eu, "SET k a", "+OK");
+    expect(&us, "SET k b", "+OK");
+    expect(&eu, "HSET h f a", ":1");
+    regions_meet(&eu, &us);
+    assert_int_equal(sscanf(ask(&eu, "SIBLINGS GET k"), "*4 $7 context $%*d %1023s", context), 1);
+    expect(&us, "SET k c", "+OK"); /* in the place of both, and unseen by the context */
+    regions_meet(&eu, &us);
+    expect(&eu, "GET k", "$1 c");
+    snprintf(request, sizeof request, "SIBLINGS RESOLVE k %s x", context);
+    expect(&eu, request, ":2");
+    expect_begins(&eu, "GET k", "-CONFLICT");
+    regions_meet(&eu, &us);
+    expect_begins(&us, "GET k", "-CONFLICT");
+    region_close(&eu);
+    region_close(&us);
+}
+
+static void a_clock_far_ahead_drags_nobody_along(void **state)
+{
+    (void)state;
+    region eu, us;
+    regions_open(&eu, &us);
+    sk_replica_time(us.replica, us.replica->now_ms, us.replica->wall_ms + 3600 * 1000);
+    expect(&us, "SET k ahead", "+OK");
+    regions_meet(&eu, &us);
+    expect(&eu, "GET k", "$5 ahead"); /* it is taken as it came */
+    assert_true(sk_hlc_ms(eu.replica->db.clock) <= eu.replica->wall_ms + SK_HLC_AHEAD_MS_MAX);
+    expect(&eu, "SET k later", "+OK"); /* and does not win over what saw it */
+    regions_meet(&eu, &us);
+    expect(&us, "GET k", "$5 later");
+    region_close(&eu);
+    region_close(&us);
+}
+
+static void watch_sees_a_change_within_a_member(void **state)
+{
+    (void)state;
+    region eu, us;
+    regions_open(&eu, &us);
+    expect(&eu, "HSET h f 1", ":1");
+    regions_meet(&eu, &us);
+    for (int from_elsewhere = 0; from_elsewhere < 2; from_elsewhere++) {
+        expect(&eu, "WATCH h", "+OK");
+        expect(from_elsewhere ? &us : &eu, "HSET h f 2", ":0"); /* the hash keeps its size */
+        regions_meet(&eu, &us);
+        expect(&eu, "MULTI", "+OK");
+        expect(&eu, "EXEC", "*-1");
+    }
+    region_close(&eu);
+    region_close(&us);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_old_context_leaves_what_it_has_not_seen),
+        cmocka_unit_test(a_clock_far_ahead_drags_nobody_along),
+        cmocka_unit_test(watch_sees_a_change_within_a_member),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
