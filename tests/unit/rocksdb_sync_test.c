@@ -1,0 +1,72 @@
+/* Durability as the kernel sees it: this program's own fdatasync and fsync stand before the C library's and count, so that
+ * a commit that says it is on disk without having asked for it is seen without a power loss. */
+#include "tests/unit/store_harness.h"
+
+#include <stdatomic.h>
+#include <sys/syscall.h>
+
+static atomic_uint syncs;
+
+int fdatasync(int fd)
+{
+    atomic_fetch_add(&syncs, 1);
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd)
+{
+    atomic_fetch_add(&syncs, 1);
+    return (int)syscall(SYS_fsync, fd);
+}
+
+/* How many of ten commits, one after the other, were synced before they counted as durable. */
+static unsigned synced_commits(sk_durability durability)
+{
+    harness with;
+    unsigned synced = 0;
+    harness_start(&with, true, durability);
+    for (int i = 0; i < 10; i++) {
+        unsigned before = atomic_load(&syncs);
+        put(with.store, SK_CF_ROW, "key", "value");
+        assert_int_equal(harness_seal_commit(&with), SK_OK);
+        synced += atomic_load(&syncs) != before;
+    }
+    harness_end(&with);
+    return synced;
+}
+
+static void always_is_synced_each_time(void **state)
+{
+    (void)state;
+    assert_int_equal(synced_commits(SK_DURABILITY_ALWAYS), 10);
+}
+
+/* Also shows that the count above is not of something else that goes on. */
+static void os_leaves_it_to_the_system(void **state)
+{
+    (void)state;
+    assert_true(synced_commits(SK_DURABILITY_OS) < 10);
+}
+
+static void a_flush_is_synced_whatever_is_configured(void **state)
+{
+    (void)state;
+    harness with;
+    harness_start(&with, true, SK_DURABILITY_OS);
+    put(with.store, SK_CF_ROW, "key", "value");
+    assert_int_equal(harness_seal_commit(&with), SK_OK);
+    unsigned before = atomic_load(&syncs);
+    assert_int_equal(sk_store_flush(with.store), SK_OK);
+    assert_true(atomic_load(&syncs) > before);
+    harness_end(&with);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(always_is_synced_each_time),
+        cmocka_unit_test(os_leaves_it_to_the_system),
+        cmocka_unit_test(a_flush_is_synced_whatever_is_configured),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
