@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <malloc.h>
 #include <sodium.h>
+#include <stdio.h>
+#include <unistd.h>
 
 enum {
     PENDING_PART = 8, /* of the write buffer */
@@ -44,6 +46,22 @@ void sk_budget_set_malloc(void)
      * the buffers of a run stay in the heap as holes. */
     mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
     mallopt(M_TRIM_THRESHOLD, MAPPED_BYTES * 4);
+}
+
+uint64_t sk_budget_resident(void)
+{
+    unsigned long long size, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file) return 0;
+    if (fscanf(file, "%llu %llu", &size, &resident) != 2) resident = 0;
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+bool sk_budget_is_tight(const sk_config *config, uint64_t resident, uint64_t after)
+{
+    sk_budget budget = sk_budget_of(config);
+    return resident > sk_budget_sum(&budget) - budget.process && resident > after + budget.process / 8;
 }
 
 static void line(sk_buf *text, const char *name, uint64_t bytes)

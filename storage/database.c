@@ -11,6 +11,7 @@ static const char *const names[SK_CF_COUNT] = {
 };
 
 enum {
+    MEMTABLE_PART = 4, /* of the write buffer: most of what is placed goes past the memtables, as tables */
     BLOCK_BYTES = 8 * 1024,
     BACKGROUND_JOBS = 2, /* a flush and a compaction */
     BLOOM_BITS = 10,     /* a key: one in a hundred misses goes to the block */
@@ -41,7 +42,8 @@ static rocksdb_options_t *family_options(const sk_rocksdb_options *options, rock
 {
     rocksdb_options_t *made = rocksdb_options_create();
     bool points = cf == SK_CF_ROW || cf == SK_CF_STAGED;
-    size_t share = cf == SK_CF_ROW ? options->write_buffer_bytes / 2 : options->write_buffer_bytes / 8;
+    size_t memtables = options->write_buffer_bytes / MEMTABLE_PART;
+    size_t share = cf == SK_CF_ROW ? memtables / 2 : memtables / 8;
     rocksdb_options_set_write_buffer_size(made, share);
     rocksdb_options_set_max_write_buffer_number(made, 3);
     rocksdb_options_set_compression(made, rocksdb_lz4_compression);
@@ -67,10 +69,10 @@ static void set_options(rocksdb_options_t *made, const sk_rocksdb_options *optio
     rocksdb_options_set_stats_dump_period_sec(made, 0);
     rocksdb_options_set_stats_persist_period_sec(made, 0);
     rocksdb_options_set_max_open_files(made, options->max_open_files);
-    rocksdb_options_set_db_write_buffer_size(made, options->write_buffer_bytes);
+    rocksdb_options_set_db_write_buffer_size(made, options->write_buffer_bytes / MEMTABLE_PART);
     rocksdb_options_set_max_background_jobs(made, BACKGROUND_JOBS);
     /* A family that is seldom written would hold every log since; this flushes it. It bounds a restart, too. */
-    rocksdb_options_set_max_total_wal_size(made, options->write_buffer_bytes * 2);
+    rocksdb_options_set_max_total_wal_size(made, options->write_buffer_bytes);
     rocksdb_options_set_max_manifest_file_size(made, 16 << 20);
     rocksdb_options_set_bytes_per_sync(made, 1 << 20);
     /* A torn tail is what a power loss leaves; what comes before it is a prefix of the batches. The strict modes would

@@ -46,20 +46,25 @@ static char *path_of(const sk_journal *journal, uint64_t number)
     return path;
 }
 
-static int sync_folder(const sk_journal *journal, char *error)
+static int sync_path(const char *folder)
 {
-    int fd = open(journal->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int result = fd >= 0 && fsync(fd) == 0 ? 0 : say(error, "sync its folder", errno);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int result = fd >= 0 ? fsync(fd) : -1;
     if (fd >= 0) close(fd);
     return result;
 }
 
-void sk_journal_init(sk_journal *journal, const sk_folder *folder, size_t segment_bytes)
+static int sync_folder(const sk_journal *journal, char *error)
+{
+    return sync_path(journal->path) == 0 ? 0 : say(error, "sync its folder", errno);
+}
+
+void sk_journal_init(sk_journal *journal, const char *parent, size_t segment_bytes)
 {
     *journal = (sk_journal){.fd = -1, .segment_bytes = segment_bytes};
-    size_t room = strlen(folder->path) + sizeof "/log";
+    size_t room = strlen(parent) + sizeof "/log";
     journal->path = sk_alloc(room);
-    snprintf(journal->path, room, "%s/log", folder->path);
+    snprintf(journal->path, room, "%s/log", parent);
     sk_assert(pthread_mutex_init(&journal->lock, NULL) == 0);
 }
 
@@ -105,9 +110,9 @@ static int list_segments(sk_journal *journal, char *error)
     if (!list) return errno == ENOENT ? 0 : say(error, "list its folder", errno);
     errno = 0;
     for (struct dirent *entry; (entry = readdir(list)); errno = 0) {
-        char *end;
-        unsigned long long number = strtoull(entry->d_name, &end, 16);
-        if (strlen(entry->d_name) == NAME_DIGITS && *end == '\0' && number) add_segment(journal, (sk_segment){number, 0});
+        if (strspn(entry->d_name, "0123456789abcdef") != NAME_DIGITS || entry->d_name[NAME_DIGITS]) continue;
+        uint64_t number = strtoull(entry->d_name, NULL, 16);
+        if (number) add_segment(journal, (sk_segment){number, 0});
     }
     int result = errno ? say(error, "list its folder", errno) : 0;
     closedir(list);
@@ -140,6 +145,7 @@ typedef struct {
 
 static sk_bytes view(const segment_reader *reader)
 {
+    if (reader->at == reader->ahead.len) return SK_BYTES_NONE;
     return sk_bytes_of(reader->ahead.data + reader->at, reader->ahead.len - reader->at);
 }
 
@@ -186,8 +192,8 @@ static int next_record(segment_reader *reader, uint64_t segment, size_t left, ui
     return get_number(record, 8) == checksum(segment, record, *bytes);
 }
 
-/* A segment that a crash left without a whole header of its own has no records: none was acknowledged. `full` gets how
- * long it had to become before the next one began. */
+/* Whether the header is not whole, or another segment's: then no record may follow, since it is synced before the first
+ * one. `full` gets how long the segment had to become before the next one began. */
 static int read_header(segment_reader *reader, uint64_t segment, bool *empty, size_t *full, char *error)
 {
     int failed = read_ahead(reader, HEADER_BYTES);
@@ -195,16 +201,23 @@ static int read_header(segment_reader *reader, uint64_t segment, bool *empty, si
     sk_bytes header = view(reader);
     *empty = true;
     if (header.len < HEADER_BYTES) return 0;
+    reader->at += HEADER_BYTES;
     if (memcmp(header.data, MAGIC, MAGIC_BYTES) == 0) {
         *empty = get_number(header.data + MAGIC_BYTES, 8) != segment;
         *full = (size_t)get_number(header.data + MAGIC_BYTES + 8, 4);
-        reader->at += HEADER_BYTES;
         return 0;
     }
     if (memcmp(header.data, MAGIC, MAGIC_BYTES - 2) != 0) return 0;
     snprintf(error, SK_FOLDER_ERROR, "the commit log: segment %016llx is of another version of skerry",
              (unsigned long long)segment);
     return SK_E_FORMAT;
+}
+
+static int say_damaged(char *error, const sk_segment *segment, const char *what)
+{
+    snprintf(error, SK_FOLDER_ERROR, "the commit log: %s of segment %016llx is damaged", what,
+             (unsigned long long)segment->number);
+    return SK_E_CORRUPT;
 }
 
 static int read_segment(const sk_journal *journal, sk_segment *segment, bool last, sk_journal_visit *visit, void *self,
@@ -219,24 +232,25 @@ static int read_segment(const sk_journal *journal, sk_segment *segment, bool las
     free(path);
     size_t full = 0;
     if (!result) result = read_header(&reader, segment->number, &empty, &full, error);
-    size_t left = result || empty ? 0 : (size_t)status.st_size - HEADER_BYTES;
+    size_t left = !result && status.st_size > HEADER_BYTES ? (size_t)status.st_size - HEADER_BYTES : 0;
     int some = 0;
-    while (!result && !empty && left >= RECORD_BYTES) {
+    while (!result && left >= RECORD_BYTES) {
         uint64_t number = 0;
         sk_bytes bytes = {0};
         some = next_record(&reader, segment->number, left - RECORD_BYTES, &number, &bytes);
         if (some <= 0) break;
+        if (empty) {
+            result = say_damaged(error, segment, "the header");
+            break;
+        }
         result = visit(self, number, bytes);
         segment->last = number;
         left -= RECORD_BYTES + bytes.len;
         reader.at += RECORD_BYTES + bytes.len;
     }
     if (some < 0) result = say(error, "read a segment", -some);
-    if (!result && !last && (empty || (size_t)status.st_size - left < full)) { /* it is left only when it is full */
-        snprintf(error, SK_FOLDER_ERROR, "the commit log: a record of segment %016llx is damaged",
-                 (unsigned long long)segment->number);
-        result = SK_E_CORRUPT;
-    }
+    if (!result && !last && (empty || (size_t)status.st_size - left < full)) /* it is left only when it is full */
+        result = say_damaged(error, segment, "a record");
     if (reader.fd >= 0) close(reader.fd);
     sk_buf_free(&reader.ahead);
     return result;
@@ -282,6 +296,15 @@ static int allocate(int fd, size_t bytes)
     return failed == EOPNOTSUPP || failed == ENOSYS || failed == EINVAL ? 0 : failed;
 }
 
+/* A record that was far larger than a segment is not kept room for, again and again. */
+static int shorten(int fd, size_t bytes)
+{
+    struct stat status;
+    if (fstat(fd, &status) < 0) return errno;
+    if ((uint64_t)status.st_size <= 2 * (uint64_t)bytes) return 0;
+    return ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
+}
+
 /* Opens the segment with this number, made anew or out of the spare one, and makes it the current one. */
 static int begin_segment(sk_journal *journal, uint64_t number, uint64_t spare, char *error)
 {
@@ -290,17 +313,18 @@ static int begin_segment(sk_journal *journal, uint64_t number, uint64_t spare, c
     bool good = !spare || rename(old, path) == 0;
     int fd = good ? open(path, spare ? flags : flags | O_TRUNC, 0600) : -1;
     int failed = fd < 0 ? errno : 0;
-    free(path);
-    free(old);
+    /* The name first: under the spare's old one the new header would be damage in the midst of the log. */
+    if (!failed && sync_folder(journal, error)) failed = EIO;
     uint8_t header[HEADER_BYTES];
     memcpy(header, MAGIC, MAGIC_BYTES);
     put_number(header + MAGIC_BYTES, number, 8);
     put_number(header + MAGIC_BYTES + 8, journal->segment_bytes, 4);
     struct iovec part = {header, sizeof header};
-    if (!failed && !spare) failed = allocate(fd, journal->segment_bytes);
+    if (!failed) failed = spare ? shorten(fd, journal->segment_bytes) : allocate(fd, journal->segment_bytes);
     if (!failed) failed = write_whole(fd, &part, 1);
     if (!failed && fdatasync(fd) < 0) failed = errno;
-    if (!failed && sync_folder(journal, error)) failed = EIO;
+    free(path);
+    free(old);
     if (failed) {
         if (fd >= 0) close(fd);
         return say(error, "begin a segment", failed);
@@ -315,16 +339,31 @@ static int begin_segment(sk_journal *journal, uint64_t number, uint64_t spare, c
     return 0;
 }
 
+/* It and its parent, and that its name outlives a power loss. 0, or -1 and errno. */
+static int make_folder(const sk_journal *journal)
+{
+    char *parent = strdup(journal->path);
+    sk_assert(parent != NULL);
+    *strrchr(parent, '/') = '\0';
+    bool made = mkdir(parent, 0700) == 0 || errno == EEXIST;
+    bool is_new = made && mkdir(journal->path, 0700) == 0;
+    made = is_new ? sync_path(parent) == 0 : made && errno == EEXIST;
+    free(parent);
+    return made ? 0 : -1;
+}
+
 int sk_journal_restart(sk_journal *journal, char *error)
 {
     uint64_t number = 1;
     sk_journal_close(journal);
-    if (mkdir(journal->path, 0700) < 0 && errno != EEXIST) return say(error, "make its folder", errno);
+    if (make_folder(journal)) return say(error, "make its folder", errno);
     int result = list_segments(journal, error);
     for (size_t i = 0; i < journal->count && !result; i++) {
         char *path = path_of(journal, journal->segments[i].number);
         number = journal->segments[i].number + 1;
-        if (unlink(path) < 0) result = say(error, "remove a segment", errno);
+        /* Never older ones without the newest: they would be replayed over what came after them. */
+        if (i > 0 && i + 1 == journal->count) result = sync_folder(journal, error);
+        if (!result && unlink(path) < 0) result = say(error, "remove a segment", errno);
         free(path);
     }
     journal->count = 0;

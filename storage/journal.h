@@ -1,10 +1,12 @@
 /* The commit log's files: records appended one after the other, synced when asked, read back at a start.
  *
- *   log/0000000000000007   a segment: its header, then records; the next ones have the numbers that follow
+ *   db/log/0000000000000007   a segment: its header, then records; the next ones have the numbers that follow
  *
  *   header   "skerrylog 1\n", the segment's number, how long it must be before the next begins
  *   record   checksum (XXH3 of the bytes, seeded with that of length and number, seeded with the segment's number), length,
  *            number, bytes
+ *
+ * Within db/, since the one is worth nothing without the other: whoever copies or brings back db/ has both.
  *
  * Numbers are eight bytes, big-endian, lengths four. A segment that is no longer needed becomes the next one: blocks
  * that were written before are synced without a change of the file's metadata, which takes about half the time. What is
@@ -14,7 +16,10 @@
  *  1. A record is there whole or not at all; what is there after a crash is a prefix of what was appended, and everything
  *     that was synced.
  *  2. Segments are removed oldest first; a gap in their numbers says that what lies before it was removed.
- *  3. A segment is synced before the next one begins. So only the last may end early; damage in another one is corruption.
+ *  3. A segment is synced before the next one begins, and its header before its first record. So only the last may end early;
+ *     damage in another one, or a header that is damaged before a record, is corruption.
+ *  4. A segment has its new name, durably, before its new header; the newest goes last when all are removed. So whatever a
+ *     power loss keeps of this is read as what was there before it or after it.
  *
  * Threads: appending is one thread's; syncing and removing may be another's. */
 #ifndef SK_STORAGE_JOURNAL_H
@@ -41,8 +46,8 @@ typedef struct {
     uint64_t spare; /* the number of a segment to use again; 0: none */
 } sk_journal;
 
-/** `folder` is borrowed for the call. Nothing is read or written yet. */
-void sk_journal_init(sk_journal *journal, const sk_folder *folder, size_t segment_bytes);
+/** The folder log/ within `parent` (a path, copied). Nothing is read or written yet. */
+void sk_journal_init(sk_journal *journal, const char *parent, size_t segment_bytes);
 void sk_journal_free(sk_journal *journal);
 
 /** Called with each record, in order; bytes borrowed. Other than 0 ends the reading. */

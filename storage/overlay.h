@@ -73,11 +73,13 @@ static inline sk_bytes sk_change_value(const sk_change *change)
 
 /** Appends a change to a batch, key and value copied into its arena. */
 sk_change *sk_batch_record(sk_batch *batch, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value);
-/** What a batch takes in memory, about. */
+/** What a batch takes in memory, about: its arena, of which the last block is half empty, and for each change its places
+ *  in index, ordered list and run. */
 static inline size_t sk_batch_memory(const sk_batch *batch)
 {
-    enum { REST = 4 << 10 }; /* what even the smallest one's arena holds */
-    return batch->arena.used + REST;
+    enum { LEAST = 4 << 10, LAST = 64 << 10, AROUND = 64 };
+    size_t last = batch->arena.used < LAST ? batch->arena.used : LAST;
+    return batch->arena.used + last / 2 + LEAST + batch->count * AROUND;
 }
 
 /** `first` is the number of the first batch. */

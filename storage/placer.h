@@ -25,7 +25,7 @@
 #include "storage/run.h"
 
 enum {
-    SK_PLACER_SLICE = 256 << 10, /* bytes, about, of one write: how long a commit may have to wait */
+    SK_PLACER_SLICE = 256 << 10, /* bytes, about, of one write of what becomes no table */
     SK_PLACER_TABLE = 1 << 20,   /* from so many bytes on a family's part of a run becomes a table */
 };
 

@@ -8,7 +8,7 @@
 enum {
     PLACE_IDLE_MS = 50,       /* nothing came for so long: what is committed goes to its place */
     IDLE_MS = 1000,           /* between looks at anything while nothing is */
-    BEHIND = 3,               /* commits wait when so many times place_bytes are not in their place */
+    BEHIND = 2,               /* commits wait when so many times place_bytes are not in their place */
     RECLAIM_CHUNK = 64 << 10, /* bytes of a bound that are kept; longer ones are cut */
 };
 
@@ -97,8 +97,10 @@ static void run_once(sk_placing *placing)
 static bool is_due(const sk_placing *placing, bool idle)
 {
     if (!placing->count || sk_failure_code(placing->failure) || (placing->stopping && placing->abandon)) return false;
-    if (placing->stopping || placing->wanted > atomic_load(&placing->placed)) return true;
-    return !placing->holds && (idle || placing->incoming_bytes >= placing->options.place_bytes);
+    if (placing->stopping) return true;
+    if (placing->holds) return false;
+    if (placing->wanted > atomic_load(&placing->placed)) return true;
+    return !placing->asking && (idle || placing->incoming_bytes >= placing->options.place_bytes);
 }
 
 /* With the lock. True if nothing came for as long as there was to wait. */
@@ -138,6 +140,7 @@ static void *run(void *argument)
     for (;;) {
         if (!is_due(placing, idle)) {
             if (placing->stopping) break;
+            if (sk_failure_code(placing->failure)) pthread_cond_broadcast(&placing->done); /* it may be a commit's */
             if (idle && !placing->count) reclaim_sometimes(placing);
             idle = wait_for_work(placing);
             continue;
@@ -194,7 +197,10 @@ void sk_placing_stop(sk_placing *placing, bool abandon)
     pthread_cond_signal(&placing->work);
     pthread_mutex_unlock(&placing->lock);
     pthread_join(placing->thread, NULL);
+    pthread_mutex_lock(&placing->lock);
     placing->running = false;
+    pthread_cond_broadcast(&placing->done);
+    pthread_mutex_unlock(&placing->lock);
 }
 
 void sk_placing_free(sk_placing *placing)
@@ -260,14 +266,15 @@ int sk_placing_hold(sk_placing *placing)
     pthread_mutex_lock(&placing->lock);
     uint64_t upto = placing->added;
     if (placing->wanted < upto) placing->wanted = upto;
-    placing->holds++;
+    placing->asking++;
     pthread_cond_signal(&placing->work);
     while (placing->running && !sk_failure_code(placing->failure) &&
            (atomic_load(&placing->placed) < upto || placing->active))
         pthread_cond_wait(&placing->done, &placing->lock);
     int failure = sk_failure_code(placing->failure);
     if (!failure && !placing->running) failure = SK_E_IO;
-    if (failure) placing->holds--;
+    placing->asking--;
+    if (!failure) placing->holds++;
     pthread_mutex_unlock(&placing->lock);
     return failure;
 }

@@ -29,7 +29,7 @@ typedef struct {
     size_t count, cap, incoming_bytes;
     uint64_t added;   /* the number of the last batch added */
     uint64_t wanted;  /* all up to here is to be placed without waiting for more */
-    unsigned holds;
+    unsigned asking, holds; /* for a moment between runs; that have it */
     bool active, stopping, abandon;
 
     _Atomic uint64_t placed;

@@ -11,9 +11,9 @@ enum {
     INTERVAL_MS = 1000,      /* the defaults */
     RECLAIM_MS = 60000,
     MAX_OPEN_FILES = 512,
+    PLACE_PART = 4,          /* of the write buffer; placing holds twice that, memtables have as much again */
     REAP_CHANGES = 4096,     /* placed changes that one reap takes out of the overlay */
 };
-#define PLACE_BYTES ((size_t)32 << 20)
 #define SEGMENT_BYTES ((size_t)8 << 20)
 #define CACHE_BYTES ((size_t)128 << 20)
 #define WRITE_BUFFER_BYTES ((size_t)128 << 20)
@@ -484,7 +484,7 @@ static sk_rocksdb_options with_defaults(const sk_rocksdb_options *given)
     if (!options.cache_bytes) options.cache_bytes = CACHE_BYTES;
     if (!options.row_cache_bytes) options.row_cache_bytes = ROW_CACHE_BYTES;
     if (!options.write_buffer_bytes) options.write_buffer_bytes = WRITE_BUFFER_BYTES;
-    if (!options.place_bytes) options.place_bytes = PLACE_BYTES;
+    if (!options.place_bytes) options.place_bytes = options.write_buffer_bytes / PLACE_PART;
     if (!options.segment_bytes) options.segment_bytes = SEGMENT_BYTES;
     if (!options.max_open_files) options.max_open_files = MAX_OPEN_FILES;
     return options;
@@ -506,7 +506,7 @@ int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *err
     sk_rowcache_init(&self->cache, options.row_cache_bytes);
     sk_database_init(&self->database, &options);
     sk_failure_init(&self->failure);
-    sk_journal_init(&self->journal, &self->folder, options.segment_bytes);
+    sk_journal_init(&self->journal, self->folder.db_path, options.segment_bytes);
     sk_placing_init(&self->placing, &self->database, &self->journal, &self->failure, &options);
     sk_committer_init(&self->committer, &self->journal, &self->folder, &self->placing, &self->failure, &options);
     sk_database_thread_begin();

@@ -1,6 +1,6 @@
-/* The store on disk: RocksDB, with group commit off the thread that uses it.
+/* The store on disk: RocksDB, with group commit and placing off the thread that uses it.
  *
- *   the loop's thread                                the commit thread
+ *   the loop's thread                                the commit thread, the placing thread
  *   put  -> the open batch, in the overlay
  *   seal -> the batch waits              ------>     every batch that waits becomes one append to the log and one
  *   reap <- durable                      <------     sync; the durable number goes up; wake() is called
@@ -29,8 +29,8 @@ typedef struct {
     uint32_t interval_ms;       /* between syncs under `interval`; 0: 1000 */
     size_t cache_bytes;         /* block cache, index and filter blocks included; 0: 128 MiB */
     size_t row_cache_bytes;     /* committed rows, found without asking RocksDB; 0: 192 MiB */
-    size_t write_buffer_bytes;  /* all memtables together; 0: 128 MiB */
-    size_t place_bytes;         /* committed changes kept in memory before they are placed; 0: 32 MiB */
+    size_t write_buffer_bytes;  /* changes on their way to tables: gathered, being placed, in memtables; 0: 128 MiB */
+    size_t place_bytes;         /* of memory: committed changes that make a run; 0: a quarter of write_buffer_bytes */
     size_t segment_bytes;       /* of the commit log; below 4 GiB; 0: 8 MiB */
     int max_open_files;         /* tables; 0: 512 */
     uint64_t min_free_bytes;    /* sk_rocksdb_space_low below this; 0: never */

@@ -3,28 +3,31 @@
 #include <stdlib.h>
 
 enum {
-    MALLOC_BYTES = 16, /* what malloc takes for itself, about */
-    LARGE_PART = 64,   /* an entry over this part of the budget is not kept */
+    ALIGN = 8,
+    INDEX_PART = 4,     /* of the budget, for the index; the ring has the rest */
+    LARGE_PART = 64,    /* an entry over this part of the budget is not kept */
+    SECOND_CHANCES = 8, /* while room is made for one entry: nobody waits for a walk over all of the ring */
 };
 
-struct sk_rowcache_entry {
-    sk_rowcache_entry *before, *after; /* in the ring */
+typedef struct {
     uint64_t hash;
-    uint32_t key_len, value_len, room; /* room: bytes of data[] */
-    uint32_t epoch;                    /* of the cache when it was told this */
-    bool present, asked;               /* asked for since the hand passed */
-    uint8_t data[];                    /* key, value */
-};
+    uint32_t size; /* in the ring, all of it */
+    uint32_t key_len, value_len;
+    uint32_t epoch; /* of the cache when it was told this */
+    bool live;      /* not overwritten by an entry elsewhere */
+    bool present, asked; /* asked for since it was put where it is */
+    uint8_t data[]; /* key, value */
+} entry;
 
-static size_t size_of(const sk_rowcache_entry *entry)
+static entry *entry_at(const sk_rowcache *cache, size_t at)
 {
-    return sizeof *entry + MALLOC_BYTES + SK_INDEX_SLOTS_AN_ITEM * sizeof(sk_index_slot) + entry->room;
+    return (entry *)(void *)(cache->ring + at);
 }
 
 static bool is_key(const void *item, const void *wanted)
 {
-    const sk_rowcache_entry *entry = item;
-    return sk_bytes_equal(sk_bytes_of(entry->data, entry->key_len), *(const sk_bytes *)wanted);
+    const entry *some = item;
+    return sk_bytes_equal(sk_bytes_of(some->data, some->key_len), *(const sk_bytes *)wanted);
 }
 
 static bool is_entry(const void *item, const void *wanted)
@@ -32,29 +35,17 @@ static bool is_entry(const void *item, const void *wanted)
     return item == wanted;
 }
 
-static void drop(sk_rowcache *cache, sk_index_slot *slot)
+static void count_bytes(sk_rowcache *cache)
 {
-    sk_rowcache_entry *entry = slot->item;
-    sk_index_remove(&cache->index, slot);
-    entry->before->after = entry->after;
-    entry->after->before = entry->before;
-    if (cache->hand == entry) cache->hand = entry->after == entry ? NULL : entry->after;
-    cache->bytes -= size_of(entry);
-    free(entry);
-}
-
-static void evict(sk_rowcache *cache)
-{
-    while (cache->hand->asked) {
-        cache->hand->asked = false;
-        cache->hand = cache->hand->after;
-    }
-    drop(cache, sk_index_find(&cache->index, cache->hand->hash, is_entry, cache->hand));
+    cache->bytes = cache->reached + cache->index.room * sizeof(sk_index_slot);
 }
 
 void sk_rowcache_init(sk_rowcache *cache, size_t max)
 {
-    *cache = (sk_rowcache){.max = max};
+    size_t slots = SK_INDEX_FIRST_SLOTS;
+    while (slots * 2 * sizeof(sk_index_slot) <= max / INDEX_PART) slots *= 2;
+    *cache = (sk_rowcache){.max = max, .most_entries = slots / SK_INDEX_SLOTS_AN_ITEM};
+    cache->room = (max - max / INDEX_PART) / ALIGN * ALIGN;
 }
 
 void sk_rowcache_clear(sk_rowcache *cache)
@@ -64,7 +55,7 @@ void sk_rowcache_clear(sk_rowcache *cache)
 
 void sk_rowcache_free(sk_rowcache *cache)
 {
-    for (size_t i = 0; i < cache->index.room; i++) free(cache->index.slots[i].item);
+    free(cache->ring);
     sk_index_free(&cache->index);
     *cache = (sk_rowcache){0};
 }
@@ -72,68 +63,137 @@ void sk_rowcache_free(sk_rowcache *cache)
 int sk_rowcache_get(sk_rowcache *cache, uint64_t hash, sk_bytes key, sk_bytes *value)
 {
     sk_index_slot *slot = sk_index_find(&cache->index, hash, is_key, &key);
-    sk_rowcache_entry *entry = slot ? slot->item : NULL;
-    if (!entry || entry->epoch != cache->epoch) {
+    entry *found = slot ? slot->item : NULL;
+    if (!found || found->epoch != cache->epoch) {
         cache->misses++;
         return -1;
     }
     cache->hits++;
-    entry->asked = true;
-    *value = sk_bytes_of(entry->data + entry->key_len, entry->value_len);
-    return entry->present;
+    found->asked = true;
+    *value = sk_bytes_of(found->data + found->key_len, found->value_len);
+    return found->present;
 }
 
-static sk_rowcache_entry *insert(sk_rowcache *cache, uint64_t hash, sk_bytes key, size_t room)
+/* -- the ring ----------------------------------------------------------------------------------------------------- */
+
+static void advance(sk_rowcache *cache, size_t size)
 {
-    sk_rowcache_entry *entry = sk_realloc(NULL, sizeof *entry + room);
-    *entry = (sk_rowcache_entry){.hash = hash, .key_len = (uint32_t)key.len, .room = (uint32_t)room};
-    if (key.len) memcpy(entry->data, key.data, key.len);
-    sk_index_add(&cache->index, hash, entry);
-    if (cache->hand) { /* behind the hand: it comes to this one last */
-        entry->after = cache->hand;
-        entry->before = cache->hand->before;
-        entry->before->after = entry->after->before = entry;
-    } else {
-        cache->hand = entry->before = entry->after = entry;
+    cache->head += size;
+    if (cache->head > cache->reached) cache->reached = cache->head;
+}
+
+/* The tail goes on past its entry, to the ring's beginning if that was the last one there. */
+static void pass(sk_rowcache *cache, size_t size)
+{
+    cache->tail += size;
+    if (!cache->wrapped || cache->tail != cache->end) return;
+    cache->tail = 0;
+    cache->wrapped = false;
+}
+
+/* The oldest entry goes, or with a chance left moves to the front: into what it leaves and the free part before it. */
+static void drop_oldest(sk_rowcache *cache, int *chances)
+{
+    entry *old = entry_at(cache, cache->tail);
+    uint32_t size = old->size;
+    sk_index_slot *slot = old->live ? sk_index_find(&cache->index, old->hash, is_entry, old) : NULL;
+    pass(cache, size);
+    size_t free_bytes = (cache->wrapped ? cache->tail : cache->room) - cache->head;
+    bool stays = slot && old->asked && old->epoch == cache->epoch && free_bytes >= size && *chances > 0;
+    if (!stays) {
+        if (slot) sk_index_remove(&cache->index, slot);
+        return;
     }
-    cache->bytes += size_of(entry);
-    return entry;
+    --*chances;
+    entry *moved = entry_at(cache, cache->head);
+    memmove(moved, old, size);
+    moved->asked = false;
+    slot->item = moved;
+    advance(cache, size);
+}
+
+/* At `head` are `size` bytes free. */
+static void make_room(sk_rowcache *cache, size_t size, int *chances)
+{
+    for (;;) {
+        if (cache->wrapped) {
+            if (cache->tail - cache->head >= size) return;
+            drop_oldest(cache, chances);
+            continue;
+        }
+        if (cache->room - cache->head >= size) return;
+        bool empty = cache->head == cache->tail;
+        cache->end = cache->head;
+        cache->head = 0;
+        if (empty) cache->tail = 0;
+        cache->wrapped = !empty;
+    }
+}
+
+static void forget(sk_rowcache *cache, sk_index_slot *slot)
+{
+    ((entry *)slot->item)->live = false;
+    sk_index_remove(&cache->index, slot);
+}
+
+static entry *insert(sk_rowcache *cache, uint64_t hash, sk_bytes key, size_t size)
+{
+    if (!cache->ring) cache->ring = sk_alloc(cache->room);
+    int chances = SECOND_CHANCES;
+    while (cache->index.count >= cache->most_entries) drop_oldest(cache, &chances);
+    make_room(cache, size, &chances);
+    entry *made = entry_at(cache, cache->head);
+    *made = (entry){.hash = hash, .size = (uint32_t)size, .key_len = (uint32_t)key.len, .live = true};
+    if (key.len) memcpy(made->data, key.data, key.len);
+    sk_index_add(&cache->index, hash, made);
+    advance(cache, size);
+    count_bytes(cache);
+    return made;
 }
 
 void sk_rowcache_put(sk_rowcache *cache, uint64_t hash, sk_bytes key, const sk_bytes *value)
 {
     size_t value_len = value ? value->len : 0, limit = cache->max / LARGE_PART;
     sk_index_slot *slot = sk_index_find(&cache->index, hash, is_key, &key);
-    bool large = key.len > limit || value_len > limit - key.len;
-    size_t wanted = key.len + value_len;
-    sk_rowcache_entry *entry = slot ? slot->item : NULL;
-    if (entry && (large || entry->room < wanted || entry->room / 2 > wanted + 64)) {
-        drop(cache, slot);
-        entry = NULL;
+    bool large = limit < sizeof(entry) + ALIGN || key.len > limit - sizeof(entry) - ALIGN ||
+                 value_len > limit - sizeof(entry) - ALIGN - key.len;
+    size_t wanted = sizeof(entry) + key.len + value_len;
+    entry *some = slot ? slot->item : NULL;
+    if (some && (large || some->size < wanted || some->size / 2 > wanted)) {
+        forget(cache, slot);
+        some = NULL;
     }
     if (large) return;
-    if (!entry) entry = insert(cache, hash, key, (wanted + 15) / 16 * 16);
-    entry->present = value != NULL;
-    entry->epoch = cache->epoch;
-    entry->value_len = (uint32_t)value_len;
-    if (value_len) memcpy(entry->data + key.len, value->data, value_len);
-    while (cache->bytes > cache->max) evict(cache);
+    if (!some) some = insert(cache, hash, key, (wanted + ALIGN - 1) / ALIGN * ALIGN);
+    some->present = value != NULL;
+    some->epoch = cache->epoch;
+    some->value_len = (uint32_t)value_len;
+    if (value_len) memcpy(some->data + key.len, value->data, value_len);
+}
+
+/* Entries from one place to another; returns how many are live. */
+static size_t check_part(const sk_rowcache *cache, size_t from, size_t to)
+{
+    size_t live = 0;
+    while (from < to) {
+        entry *some = entry_at(cache, from);
+        sk_assert(some->size >= sizeof *some);
+        sk_assert(some->size <= to - from);
+        sk_assert(sizeof *some + some->key_len + some->value_len <= some->size);
+        if (some->live) sk_assert(sk_index_find(&cache->index, some->hash, is_entry, some) != NULL);
+        live += some->live;
+        from += some->size;
+    }
+    return live;
 }
 
 void sk_rowcache_check(const sk_rowcache *cache)
 {
-    size_t count = 0, bytes = 0;
-    for (size_t i = 0; i < cache->index.room; i++) {
-        const sk_rowcache_entry *entry = cache->index.slots[i].item;
-        if (!entry) continue;
-        sk_assert(cache->index.slots[i].hash == entry->hash);
-        sk_assert(entry->after->before == entry);
-        sk_assert((size_t)entry->key_len + entry->value_len <= entry->room);
-        count++;
-        bytes += size_of(entry);
-    }
-    sk_assert(count == cache->index.count);
-    sk_assert(bytes == cache->bytes);
-    sk_assert(bytes <= cache->max);
-    sk_assert((cache->hand == NULL) == (count == 0));
+    sk_assert(!cache->wrapped || cache->head <= cache->tail);
+    sk_assert(cache->wrapped || cache->tail <= cache->head);
+    size_t live = cache->wrapped ? check_part(cache, cache->tail, cache->end) + check_part(cache, 0, cache->head)
+                                 : check_part(cache, cache->tail, cache->head);
+    sk_assert(live == cache->index.count);
+    sk_assert(cache->index.count <= cache->most_entries);
+    sk_assert(cache->reached <= cache->room);
 }

@@ -1,31 +1,41 @@
-/* Committed rows in memory, before RocksDB: a hash table with a budget of bytes.
+/* Committed rows in memory, before RocksDB: a hash table over a ring of bytes, within a budget.
  *
  * A get that RocksDB answers costs some microseconds, one that this answers a tenth of that; a write reads its row
- * first. It also remembers that a key is not there. Eviction is CLOCK (Corbató, "A Paging Experiment", 1968): what was
- * asked for since the hand last passed gets a second chance.
+ * first. It also remembers that a key is not there.
+ *
+ * Entries stand in the ring in the order in which they came. Room for a new one is made at the other end: what was asked
+ * for since it came there moves to the front, once, and the rest goes (CLOCK: Corbató, "A Paging Experiment", 1968). With a
+ * piece of malloc's for each entry, small ones that make way for large ones would leave holes: up to half of the budget
+ * again.
+ *
+ *   tail                  head                                    head          tail               end
+ *    |  entries, old to new |   free   |            or             |    free     |  older entries    | unused |
  *
  * Invariants:
  *  1. An entry says what is in place for its key, unless the overlay has a newer word, which hides it. Its owner tells it
  *     of the last change of a key to leave the overlay, and clears it when it cannot (a range removal, a reopen).
- *  2. `bytes` is the sum of what the entries take, and at most `max` between calls. */
+ *  2. `bytes` is all that it takes, and at most `max`, but for a minimum of a few kilobytes and while the index grows.
+ *  3. An entry is in the index exactly while it is live. */
 #ifndef SK_STORAGE_ROWCACHE_H
 #define SK_STORAGE_ROWCACHE_H
 
 #include "storage/index.h"
 
-typedef struct sk_rowcache_entry sk_rowcache_entry;
-
 typedef struct {
-    sk_index index;          /* owns the entries */
-    sk_rowcache_entry *hand; /* in a ring of all entries */
-    size_t bytes, max;
+    sk_index index; /* of the live entries, which lie in the ring */
+    uint8_t *ring;  /* owned; NULL until the first entry */
+    size_t room;    /* of the ring */
+    size_t head, tail, end;
+    bool wrapped;   /* the older entries are behind the free part */
+    size_t reached; /* the ring was never written beyond this */
+    size_t bytes, max, most_entries;
     uint32_t epoch; /* what was told in an earlier one no longer holds */
     uint64_t hits, misses;
 } sk_rowcache;
 
 void sk_rowcache_init(sk_rowcache *cache, size_t max);
 void sk_rowcache_free(sk_rowcache *cache);
-/** Nothing that it was told holds any more. Takes no time: the entries go as they are met, or as room is needed. */
+/** Nothing that it was told holds any more. Takes no time: the entries go as room is needed. */
 void sk_rowcache_clear(sk_rowcache *cache);
 
 /** 1 and the value (borrowed until the next call), 0: known not to be there, -1: not known. */

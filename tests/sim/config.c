@@ -69,6 +69,8 @@ void sim_config_draw(sim_config *config, sim_random *random)
     config->durability =
         sim_random_chance(random, 700) ? SK_DURABILITY_ALWAYS : (sk_durability)sim_random_between(random, 1, 2);
     draw_limits(&config->limits, random);
+    bool slow = config->limits.chunk_bytes * config->limits.transfer_window <= 60;
+    config->heal_ms = slow ? SIM_HEAL_SLOW_MS : SIM_HEAL_MS;
     config->foreign_expiry_ms = sim_random_of(random, 0, 500, 5000);
     draw_faults(config, random);
     config->chaos_us = sim_random_between(random, 6, 40) * 1000000;

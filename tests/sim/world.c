@@ -71,9 +71,9 @@ static void look(sim_world *world)
             check_end(world);
             return;
         }
-        if (since > SIM_HEAL_MS * 1000u) sim_check_leftovers(world);
-        if (since > SIM_HEAL_MS * 1000u)
-            sim_fail(world, "%u s after everything was healed: %s", SIM_HEAL_MS / 1000, missing);
+        if (since > world->config.heal_ms * 1000) sim_check_leftovers(world);
+        if (since > world->config.heal_ms * 1000)
+            sim_fail(world, "%u s after everything was healed: %s", (unsigned)(world->config.heal_ms / 1000), missing);
     }
     sim_event_push(world, world->now_us + LOOK_EVERY_US, SIM_EVENT_LOOK, 0, 0, 0);
 }

@@ -30,7 +30,8 @@ enum {
     SIM_TRACE_LINES = 40,
     SIM_TRACE_CHARS = 320,
     SIM_EVENTS_MAX = 3000000, /* a run that needs more does not come to rest */
-    SIM_HEAL_MS = 120 * 1000, /* after healing, everything must agree within this time */
+    SIM_HEAL_MS = 120 * 1000, /* after healing, everything must agree within this time… */
+    SIM_HEAL_SLOW_MS = 600 * 1000, /* …or this, where a transfer brings one row in a round trip */
 };
 
 #define SIM_WALL_MS 1700000000000u /* the true time at the beginning of every run */
@@ -101,7 +102,7 @@ typedef struct {
     uint64_t foreign_expiry_ms;
     uint32_t faults; /* bit per sim_fault */
     uint64_t fault_mean_us[SIM_FAULT_COUNT];
-    uint64_t chaos_us;
+    uint64_t chaos_us, heal_ms;
     uint64_t delay_us, delay_tail_us;   /* of a message: base, and at most so much more */
     uint64_t turn_us, disk_us, sync_us; /* means */
     uint32_t clients, keys;

@@ -592,6 +592,14 @@ static inline sk_peer_status status_of(const world *w, uint32_t at, uint32_t of)
     return sk_engine_peer_status(w->nodes[at].engine, peer_of(at, of));
 }
 
+/* What node `n` has of the origin that `of` writes under, or wrote under when `incarnation` was its. */
+static inline uint64_t has_of(const world *w, const sk_vv *vv, uint32_t n, uint32_t of, uint64_t incarnation)
+{
+    uint32_t origin;
+    sk_bytes region = sk_bytes_str(w->nodes[of].region);
+    return sk_origins_find(&w->nodes[n].now.origins, region, incarnation, &origin) ? sk_vv_get(vv, origin) : 0;
+}
+
 /* -- lives --------------------------------------------------------------------------------------------------------- */
 
 static inline void copy_disk(const world_disk *from, world_disk *to)

@@ -56,6 +56,7 @@ static int play(uint64_t seed, size_t max, uint64_t hashes)
             memset(facts, 0, sizeof facts);
         }
         if (step % 50 == 0) sk_rowcache_check(&cache);
+        if (max >= 1 << 16) assert_true(cache.bytes <= max);
     }
     sk_rowcache_free(&cache);
     return answers;
@@ -89,6 +90,28 @@ static void what_is_asked_for_stays_longer(void **state)
     sk_rowcache_free(&cache);
 }
 
+/* Few of one size that make way for many of another, and the other way round: it takes no more for that. */
+static void any_mixture_of_sizes_stays_within_the_budget(void **state)
+{
+    (void)state;
+    enum { MAX = 1 << 20 };
+    static uint8_t bytes[12000];
+    sk_rowcache cache;
+    uint64_t seed = 3, asked = 0;
+    sk_bytes found;
+    sk_rowcache_init(&cache, MAX);
+    for (uint32_t i = 0; i < 200000; i++) {
+        size_t len = i / 20000 % 2 ? roll(&seed, sizeof bytes) : roll(&seed, 60);
+        uint32_t other = i - roll(&seed, 50);
+        sk_rowcache_put(&cache, i * 7919u, sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, len});
+        asked += sk_rowcache_get(&cache, other * 7919u, sk_bytes_of(&other, sizeof other), &found) == 1;
+        assert_true(cache.bytes <= MAX);
+        if (i % 1000 == 0) sk_rowcache_check(&cache);
+    }
+    assert_true(asked > 190000); /* the latest are there */
+    sk_rowcache_free(&cache);
+}
+
 static void grows_its_table(void **state)
 {
     (void)state;
@@ -113,6 +136,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_only_what_it_was_told_last),
         cmocka_unit_test(what_is_asked_for_stays_longer),
+        cmocka_unit_test(any_mixture_of_sizes_stays_within_the_budget),
         cmocka_unit_test(grows_its_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,6 +67,75 @@ static void check_scan(const sk_skiplist *list, item *const *model, size_t count
     assert_null(node);
 }
 
+typedef struct {
+    item **model;
+    size_t expected; /* the universe's next one to hear of */
+    size_t to;
+} cutting;
+
+/* Each that was there is told of once, in order. */
+static void cut_out(void *self, void *out)
+{
+    cutting *of = self;
+    while (of->expected < of->to && !of->model[of->expected]) of->expected++;
+    assert_true(of->expected < of->to);
+    assert_ptr_equal(out, of->model[of->expected]);
+    of->model[of->expected] = NULL;
+}
+
+static void check_cut(sk_skiplist *list, item **model, size_t count, size_t from, size_t to)
+{
+    cutting of = {model, from, to < count ? to : count};
+    sk_bytes end = to < count ? key_of(universe[to]) : SK_BYTES_NONE;
+    sk_skiplist_cut(list, key_of(universe[from]), end, cut_out, &of);
+    for (size_t i = from; i < of.to; i++) assert_null(model[i]);
+    sk_skiplist_check(list);
+    check_scan(list, model, count, 0);
+}
+
+/* Ascending keys go behind the last one without a search; whatever comes between must not lead them astray. */
+static void ascending_keys_with_anything_between(void **state)
+{
+    (void)state;
+    size_t count = build_universe();
+    static item *model[UNIVERSE];
+    for (uint64_t run = 1; run <= 300; run++) {
+        uint64_t seed = run;
+        sk_skiplist list = {0};
+        memset(model, 0, sizeof model);
+        for (int round = 0; round < 12; round++) {
+            size_t at = roll(&seed, (uint32_t)count);
+            for (uint32_t i = roll(&seed, 40); i > 0 && at < count; i--, at += 1 + roll(&seed, 3)) {
+                item *some = &universe[at][roll(&seed, 2)];
+                assert_ptr_equal(sk_skiplist_put(&list, key_of(some), some), model[at]);
+                model[at] = some;
+                size_t other = roll(&seed, (uint32_t)count);
+                switch (roll(&seed, 12)) {
+                case 0:
+                    assert_ptr_equal(sk_skiplist_remove(&list, key_of(universe[other])), model[other]);
+                    model[other] = NULL;
+                    break;
+                case 1: /* the one that was put last */
+                    assert_ptr_equal(sk_skiplist_remove(&list, key_of(some)), some);
+                    model[at] = NULL;
+                    break;
+                case 2:
+                    assert_ptr_equal(sk_skiplist_put(&list, key_of(universe[other]), universe[other]), model[other]);
+                    model[other] = universe[other];
+                    break;
+                case 3: check_cut(&list, model, count, other, other + roll(&seed, 30)); break;
+                case 4: check_cut(&list, model, count, at, at + roll(&seed, 3)); break;
+                default: assert_ptr_equal(sk_skiplist_get(&list, key_of(some)), some);
+                }
+            }
+            if (roll(&seed, 8) == 0) check_cut(&list, model, count, roll(&seed, (uint32_t)count), count);
+            sk_skiplist_check(&list);
+            check_scan(&list, model, count, 0);
+        }
+        sk_skiplist_free(&list);
+    }
+}
+
 static void agrees_with_a_plain_table(void **state)
 {
     (void)state;
@@ -91,6 +160,7 @@ static void agrees_with_a_plain_table(void **state)
             case 5: check_scan(&list, model, count, at); break;
             case 6: assert_ptr_equal(sk_skiplist_get(&list, key_of(some)), model[at]); break;
             default:
+                if (roll(&seed, 8) == 0) check_cut(&list, model, count, at, at + roll(&seed, 12));
                 if (roll(&seed, 200) == 0) {
                     sk_skiplist_clear(&list);
                     memset(model, 0, sizeof model);
@@ -141,6 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_a_plain_table),
+        cmocka_unit_test(ascending_keys_with_anything_between),
         cmocka_unit_test(uses_nodes_again),
         cmocka_unit_test(the_same_calls_build_the_same_list),
     };
