@@ -3,6 +3,7 @@
 #include "storage/committer.h"
 #include "storage/rowcache.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -331,6 +332,17 @@ static int worth_trying(rocks *self)
     return sk_folder_probe(&self->folder, PROBE_BYTES);
 }
 
+/* On a full disk Debian's RocksDB aborts while it opens, since it cannot write the head of its own log. */
+static int room_to_start(const rocks *self, char *error)
+{
+    uint64_t space = sk_folder_space(&self->folder);
+    int result = space < REOPEN_SPARE ? SK_E_DISK_FULL : sk_folder_probe(&self->folder, PROBE_BYTES);
+    if (result != SK_OK)
+        snprintf(error, SK_ROCKSDB_ERROR, "%s: the disk is full or cannot be written: %llu bytes are free, a start takes %d",
+                 self->folder.path, (unsigned long long)space, REOPEN_SPARE);
+    return result;
+}
+
 /* Opens the database, places what the log still holds, and begins it anew. */
 static int open_and_replay(rocks *self, char *error)
 {
@@ -510,7 +522,8 @@ int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *err
     sk_placing_init(&self->placing, &self->database, &self->journal, &self->failure, &options);
     sk_committer_init(&self->committer, &self->journal, &self->folder, &self->placing, &self->failure, &options);
     sk_database_thread_begin();
-    result = open_and_replay(self, error);
+    result = room_to_start(self, error);
+    if (result == SK_OK) result = open_and_replay(self, error);
     if (result == SK_OK) result = start_threads(self);
     if (result != SK_OK) {
         sk_placing_stop(&self->placing, true);

@@ -459,6 +459,13 @@ def full_disk(own, data):
                 lost = writer.missing(node.client())
                 assert not lost, f"{node.region} lost {len(lost)} acknowledged writes: {lost[:3]}"
     eu.kill()
+    with open(ballast, "wb") as f:  # now there is nothing at all to start with
+        space = os.statvfs(data)
+        f.write(b"\0" * (space.f_bavail * space.f_frsize - (1 << 20)))
+    eu.spawn()
+    assert eu.process.wait(timeout=30) == 4, eu.log_tail()
+    assert "the disk is full" in eu.log_tail(), eu.log_tail()
+    os.unlink(ballast)
     eu.start()
     assert not [lost for w in writers for lost in w.missing(eu.client())]
     eu.write_config(storage={"min_free": "1gb"})
