@@ -58,12 +58,6 @@ uint64_t sk_budget_resident(void)
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-bool sk_budget_is_tight(const sk_config *config, uint64_t resident, uint64_t after)
-{
-    sk_budget budget = sk_budget_of(config);
-    return resident > sk_budget_sum(&budget) - budget.process && resident > after + budget.process / 8;
-}
-
 static void line(sk_buf *text, const char *name, uint64_t bytes)
 {
     sk_buf_printf(text, "memory_max_%s:%" PRIu64 "\r\n", name, bytes);

@@ -32,10 +32,6 @@ uint64_t sk_budget_pending(const sk_config *config);
 void sk_budget_set_malloc(void);
 /** Bytes of the process that are in memory just now; 0: the system does not tell. */
 uint64_t sk_budget_resident(void);
-/** Whether it is time for malloc_trim: small pieces that made way for large ones in a cache leave pages that are empty and
- *  of no use to the large ones. `after`: what was resident after the last time, 0 if there was none; it must have grown
- *  since, or a node whose memory is all in use would try for ever. */
-bool sk_budget_is_tight(const sk_config *config, uint64_t resident, uint64_t after);
 /** Appends the lines of INFO memory. */
 void sk_budget_info(const sk_config *config, sk_buf *text);
 

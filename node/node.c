@@ -12,7 +12,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -28,7 +27,6 @@ enum {
     SILENCE_HEARTBEATS = 10,
     SILENCE_MS_MIN = 5000,
     CLOSE_MS = 1000,
-    MEMORY_MS = 100,           /* between looks at what is resident */
 };
 
 typedef enum { RUNNING, DRAINING, LEAVING, STOPPED } phase;
@@ -48,10 +46,6 @@ typedef struct {
     uv_check_t check;
     uv_timer_t timer;
     uv_signal_t term, interrupt, hangup;
-    uv_timer_t memory;
-    uv_work_t trim;
-    bool trimming;
-    uint64_t trimmed_to; /* bytes that were resident after the last one */
     uint64_t timer_at_ms, stop_at_ms;
     phase phase;
     int logged_store_error;
@@ -177,29 +171,6 @@ static void on_wake(uv_async_t *wake)
 
 /* From the commit thread. */
 static void wake_up(void *context) { uv_async_send(&((node *)context)->wake); }
-
-/* -- memory -------------------------------------------------------------------------------------------------------- */
-
-static void trim(uv_work_t *work)
-{
-    (void)work;
-    malloc_trim(0);
-}
-
-static void on_trimmed(uv_work_t *work, int status)
-{
-    node *n = work->data;
-    n->trimming = false;
-    n->trimmed_to = sk_budget_resident();
-    if (status == 0) sk_log(SK_LOG_DEBUG, "memory.trimmed", sk_log_uint("resident", n->trimmed_to));
-}
-
-static void on_memory(uv_timer_t *timer)
-{
-    node *n = timer->data;
-    if (n->trimming || !sk_budget_is_tight(n->config, sk_budget_resident(), n->trimmed_to)) return;
-    n->trimming = uv_queue_work(&n->loop, &n->trim, trim, on_trimmed) == 0;
-}
 
 /* -- signals ------------------------------------------------------------------------------------------------------- */
 
@@ -408,8 +379,6 @@ static void init_loop(node *n)
     uv_prepare_init(&n->loop, &n->prepare);
     uv_check_init(&n->loop, &n->check);
     uv_timer_init(&n->loop, &n->timer);
-    uv_timer_init(&n->loop, &n->memory);
-    n->memory.data = n->trim.data = n;
     uv_signal_init(&n->loop, &n->term);
     uv_signal_init(&n->loop, &n->interrupt);
     uv_signal_init(&n->loop, &n->hangup);
@@ -451,7 +420,6 @@ static int start(node *n)
         return SK_EXIT_RUNTIME;
     uv_prepare_start(&n->prepare, on_prepare);
     uv_check_start(&n->check, on_check);
-    uv_timer_start(&n->memory, on_memory, MEMORY_MS, MEMORY_MS);
     uv_signal_start(&n->term, on_stop, SIGTERM);
     uv_signal_start(&n->interrupt, on_stop, SIGINT);
     uv_signal_start(&n->hangup, on_hangup, SIGHUP);
@@ -477,7 +445,7 @@ static bool run_out(node *n)
 static bool close_handles(node *n)
 {
     uv_handle_t *handles[] = {
-        (uv_handle_t *)&n->prepare, (uv_handle_t *)&n->check,     (uv_handle_t *)&n->timer, (uv_handle_t *)&n->memory,
+        (uv_handle_t *)&n->prepare, (uv_handle_t *)&n->check,     (uv_handle_t *)&n->timer,
         (uv_handle_t *)&n->term,    (uv_handle_t *)&n->interrupt, (uv_handle_t *)&n->hangup,
     };
     for (size_t i = 0; i < sizeof handles / sizeof *handles; i++) uv_close(handles[i], NULL);

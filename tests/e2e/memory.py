@@ -70,6 +70,8 @@ def main():
                   "f", "x" * VALUE_BYTES)
         assert sum(1 for _ in node.client().scan_iter(count=1000)) == node.client().dbsize()
         check(node, "hashes and a scan")
+        benchmark(node, "-n", count // 60, "-r", KEYS, "-d", 16000, "-P", 4, "-c", 20, "-t", "set")
+        check(node, "large values in the place of small ones")
         node.kill()
         node.start()
         check(node, "a replay")

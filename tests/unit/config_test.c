@@ -98,6 +98,8 @@ static void defaults_fill_what_is_not_said(void **state)
     assert_int_equal(config.storage.durability, SK_DURABILITY_ALWAYS);
     assert_int_equal(config.storage.interval_ms, 1000);
     assert_int_equal(config.storage.cache, 256 << 20);
+    assert_int_equal(config.storage.row_cache, 192 << 20);
+    assert_int_equal(config.storage.write_buffer, 128 << 20);
     assert_int_equal(config.log.level, SK_LOG_INFO);
     assert_int_equal(config.log.format, SK_LOG_AS_TEXT);
     assert_null(config.log.file);
@@ -113,7 +115,7 @@ static void every_field_is_read(void **state)
                       "listen:\n  address: '::'\n  port: 7000\n  password_hash: '%s'\n  idle_timeout: 5m\n"
                       "  max_clients: 7\n  output_buffer_max: 1MB\n  bulk_max: 1024\n  max_args: 20\n"
                       "replication: {address: 0.0.0.0, key_file: /key, flush_ms: 0, heartbeat_ms: 2s, ring_max: 2gb}\n"
-                      "storage: {durability: os, interval_ms: 20, cache: 1024kb, min_free: 0}\n"
+                      "storage: {durability: os, interval_ms: 20, cache: 1024kb, row_cache: 3mb, min_free: 0}\n"
                       "log:\n  level: debug\n  format: json\n  file: /log\n"
                       "limits:\n"
                       "peers:\n- {region: us, address: 'us.example.net:7201', public_key: " KEY_US "}\n"
@@ -132,6 +134,7 @@ static void every_field_is_read(void **state)
     assert_int_equal(config.replication.ring_max, 2ull << 30);
     assert_int_equal(config.storage.durability, SK_DURABILITY_OS);
     assert_int_equal(config.storage.cache, 1 << 20);
+    assert_int_equal(config.storage.row_cache, 3 << 20);
     assert_int_equal(config.log.level, SK_LOG_DEBUG);
     assert_int_equal(config.log.format, SK_LOG_AS_JSON);
     assert_string_equal(config.log.file, "/log");
