@@ -168,9 +168,23 @@ static void enter_point(sk_overlay *overlay, sk_change *change)
     overlay->live--;
 }
 
+/* A value put in the place of one as long, in the same batch: a size or a sum that many commands of one turn move is
+ * recorded, logged and placed once. Nothing that the batch did to the key comes between the two. */
+static bool put_over(sk_overlay *overlay, sk_cf cf, sk_bytes key, sk_bytes value)
+{
+    if (!is_hashed(cf) || !overlay->open->count) return false;
+    sk_index_slot *slot = find_slot(overlay, sk_overlay_hash(cf, key), cf, key);
+    sk_change *old = slot ? slot->item : NULL;
+    if (!old || old->number != overlay->open->number || old->kind != SK_CHANGE_PUT || old->value_len != value.len)
+        return false;
+    if (value.len) memmove(old->data + old->key_len, value.data, value.len); /* it may be what a get has given */
+    return true;
+}
+
 void sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
 {
     sk_assert(kind != SK_CHANGE_RANGE);
+    if (kind == SK_CHANGE_PUT && put_over(overlay, cf, key, value)) return;
     sk_change *change = sk_batch_record(overlay->open, kind, cf, key, kind == SK_CHANGE_PUT ? value : SK_BYTES_NONE);
     if (is_hashed(cf)) change->hash = sk_overlay_hash(cf, key);
     enter_point(overlay, change);

@@ -1,7 +1,7 @@
 /* What was put and is not in its place yet (in memory: not committed), laid over what is: shared by both stores.
  *
- * A batch records its changes in the order in which they came, in an arena of its own; the overlay finds the newest
- * one of each key. Points are found through a hash table, because gets and puts are the hot path. Order is needed by
+ * A batch records its changes in the order in which they came, in an arena of its own (a value put over one as long, in
+ * the same batch, takes its place); the overlay finds the newest one of each key. Points are found through a hash table, because gets and puts are the hot path. Order is needed by
  * iterators and range removals only, so changes enter the ordered lists when one of those asks: a load of plain reads
  * and writes never pays for it.
  *
