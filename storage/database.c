@@ -127,6 +127,7 @@ int sk_database_open(sk_database *database, const sk_folder *folder, bool read_o
                         : rocksdb_open_column_families(database->options, folder->db_path, SK_CF_COUNT, names, options,
                                                        database->family, &message);
     if (message) return sk_database_error(message, error);
+    database->folder = folder;
     free(database->table_path);
     size_t room = strlen(folder->path) + sizeof "/placing.sst";
     database->table_path = sk_alloc(room);

@@ -14,6 +14,7 @@
 #include <rocksdb/c.h>
 
 typedef struct {
+    const sk_folder *folder; /* borrowed, from the first opening on */
     rocksdb_t *db;
     rocksdb_column_family_handle_t *family[SK_CF_COUNT];
     bool read_only;

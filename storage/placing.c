@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -10,6 +11,7 @@ enum {
     IDLE_MS = 1000,           /* between looks at anything while nothing is */
     BEHIND = 2,               /* commits wait when so many times place_bytes are not in their place */
     RECLAIM_CHUNK = 64 << 10, /* bytes of a bound that are kept; longer ones are cut */
+    SPARE_BYTES = 4 << 20,    /* a run begins only where the disk has room for it and this */
 };
 
 static uint64_t now_ms(void)
@@ -77,11 +79,21 @@ static void reclaim(sk_placing *placing)
 
 /* -- the thread --------------------------------------------------------------------------------------------------- */
 
+/* RocksDB should not meet a full disk: it tries to flush what it has, again and again, and Debian's build may abort then. */
+static int look_for_room(const sk_placing *placing, char *text)
+{
+    uint64_t space = sk_folder_space(placing->database->folder);
+    if (space >= placing->placer.bytes + SPARE_BYTES) return 1;
+    snprintf(text, SK_FOLDER_ERROR, "No space left to bring what is committed into place: %llu bytes are free",
+             (unsigned long long)space);
+    return SK_E_DISK_FULL;
+}
+
 static void run_once(sk_placing *placing)
 {
     sk_placer *placer = &placing->placer;
     char text[SK_FOLDER_ERROR];
-    int more = 1;
+    int more = look_for_room(placing, text);
     sk_placer_begin(placer);
     note_run(placing);
     while (more > 0 && !sk_failure_code(placing->failure)) more = sk_placer_step(placer, text);
