@@ -415,6 +415,14 @@ int sk_journal_sync(sk_journal *journal, char *error)
     return failed ? say(error, "sync", failed) : 0;
 }
 
+bool sk_journal_has_done(sk_journal *journal, uint64_t upto)
+{
+    pthread_mutex_lock(&journal->lock);
+    bool done = journal->count > 1 && journal->segments[0].last <= upto;
+    pthread_mutex_unlock(&journal->lock);
+    return done;
+}
+
 int sk_journal_remove(sk_journal *journal, uint64_t upto, char *error)
 {
     pthread_mutex_lock(&journal->lock);

@@ -65,6 +65,8 @@ void sk_journal_close(sk_journal *journal);
 int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char *error);
 /** What was appended is on the disk (fdatasync). Nothing to do if no segment is current: what was read was synced. */
 int sk_journal_sync(sk_journal *journal, char *error);
+/** Whether there is a segment that sk_journal_remove would take. */
+bool sk_journal_has_done(sk_journal *journal, uint64_t upto);
 /** Records up to this number are not needed any more. 0 or an error with a sentence. */
 int sk_journal_remove(sk_journal *journal, uint64_t upto, char *error);
 /** Bytes of all segments on the disk. */
