@@ -102,7 +102,7 @@ class LabNode(Node):
         self.host, self.link_host = f"10.78.{self.number}.2", f"10.77.0.{self.number + 1}"
         self.disk = os.path.join(self.folder, "data")
         self.clock_path = os.path.join(self.folder, "clock")
-        self.library = next(iter(glob.glob(FAKETIME)), None)
+        self.faketime = next(iter(glob.glob(FAKETIME)), None)
         self.ballast = os.path.join(self.disk, "ballast")
         self.running = False   # whether it is meant to
         self.starting = False  # since its start it has not yet taken a connection
@@ -144,7 +144,7 @@ class LabNode(Node):
 
     def command(self):
         # env, and not our own environment: only the node is to live by another clock.
-        clock = ["env", *(f"{k}={v}" for k, v in self.clock_variables().items())] if self.library else []
+        clock = ["env", *(f"{k}={v}" for k, v in self.clock_variables().items())] if self.faketime else []
         # Its folder is where it works: a core that it leaves is kept with its log.
         return ["nsenter", f"--net=/run/netns/{self.region}", f"--wd={self.folder}", *clock, *super().command()]
 
@@ -152,7 +152,7 @@ class LabNode(Node):
         # A sanitizer's runtime wants to come first of all libraries.
         linked = subprocess.run(["ldd", self.cluster.skerryd], capture_output=True, text=True).stdout
         first = [line.split()[2] for line in linked.splitlines() if line.strip().startswith("libasan")]
-        return {"LD_PRELOAD": ":".join(first + [self.library]), "FAKETIME_TIMESTAMP_FILE": self.clock_path,
+        return {"LD_PRELOAD": ":".join(first + [self.faketime]), "FAKETIME_TIMESTAMP_FILE": self.clock_path,
                 "FAKETIME_CACHE_DURATION": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
 
     def set_clock(self, text):
