@@ -2,10 +2,7 @@
 
 #include "storage/log.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     GROUP_BYTES = 4 << 20,    /* one write takes batches until they are more than this */
@@ -13,13 +10,6 @@ enum {
     SPACE_MS = 100,           /* between looks at the free space while something is written, or space is low */
     IDLE_MS = 1000,           /* between looks at anything while nothing is */
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void fail(sk_committer *committer, int code, const char *text)
 {
@@ -40,7 +30,7 @@ static void sync_log(sk_committer *committer)
     }
     atomic_fetch_add(&committer->syncs, 1);
     committer->dirty = false;
-    committer->synced_ms = now_ms();
+    committer->synced_ms = sk_worker_now_ms();
 }
 
 /* One group: one append to the log. */
@@ -65,7 +55,7 @@ static void write_group(sk_committer *committer, sk_batch *const *batches, size_
     }
     if (!synced && !committer->dirty) {
         committer->dirty = true;
-        committer->synced_ms = now_ms(); /* the interval runs from the first write that is not synced */
+        committer->synced_ms = sk_worker_now_ms(); /* the interval runs from the first write that is not synced */
     }
     sk_placing_add(committer->placing, batches, count);
     atomic_fetch_add(&committer->writes, 1);
@@ -83,8 +73,8 @@ static void write_all(sk_committer *committer, sk_batch *const *batches, size_t 
         while (at + group < count && bytes <= GROUP_BYTES) bytes += batches[at + group++]->bytes;
         write_group(committer, batches + at, group);
         at += group;
-        sk_placing_wait_for_room(committer->placing);
         if (committer->options.wake) committer->options.wake(committer->options.context);
+        sk_placing_wait_for_room(committer->placing);
     }
 }
 
@@ -107,27 +97,19 @@ static void wait_for_work(sk_committer *committer)
 {
     uint64_t wait = atomic_load(&committer->space_low) ? SPACE_MS : IDLE_MS;
     if (committer->options.durability == SK_DURABILITY_INTERVAL && committer->dirty) {
-        uint64_t past = now_ms() - committer->synced_ms;
+        uint64_t past = sk_worker_now_ms() - committer->synced_ms;
         uint64_t left = past < committer->options.interval_ms ? committer->options.interval_ms - past : 0;
         if (left < wait) wait = left;
     }
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(wait / 1000);
-    until.tv_nsec += (long)(wait % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     committer->asleep = true;
-    pthread_cond_timedwait(&committer->work, &committer->lock, &until);
+    sk_worker_wait(&committer->worker, wait);
     committer->asleep = false;
 }
 
 /* What there is to do besides writing batches. */
 static void housekeeping(sk_committer *committer)
 {
-    uint64_t now = now_ms();
+    uint64_t now = sk_worker_now_ms();
     if (sync_due(committer, now)) {
         sync_log(committer);
         if (sk_failure_code(committer->failure) && committer->options.wake)
@@ -141,11 +123,11 @@ static void *run(void *argument)
     sk_committer *committer = argument;
     sk_batch **taken = NULL;
     size_t cap = 0;
-    pthread_mutex_lock(&committer->lock);
+    pthread_mutex_lock(&committer->worker.lock);
     for (;;) {
-        if (!committer->count && committer->flush_done == committer->flush_wanted && !committer->stopping)
+        if (!committer->count && committer->flush_done == committer->flush_wanted && !committer->worker.stopping)
             wait_for_work(committer);
-        bool stop = committer->stopping, abandon = stop && committer->abandon;
+        bool stop = committer->worker.stopping, abandon = stop && committer->worker.abandon;
         uint64_t flush = committer->flush_wanted;
         sk_batch **batches = committer->waiting;
         size_t count = committer->count, new_cap = committer->cap;
@@ -154,16 +136,16 @@ static void *run(void *argument)
         committer->count = 0;
         taken = batches;
         cap = new_cap;
-        pthread_mutex_unlock(&committer->lock);
+        pthread_mutex_unlock(&committer->worker.lock);
         if (!abandon) write_all(committer, batches, count);
         if (!abandon && (stop || flush > committer->flush_done)) sync_log(committer);
         if (!stop) housekeeping(committer);
-        pthread_mutex_lock(&committer->lock);
+        pthread_mutex_lock(&committer->worker.lock);
         committer->flush_done = flush;
-        pthread_cond_broadcast(&committer->done);
+        pthread_cond_broadcast(&committer->worker.done);
         if (stop) break;
     }
-    pthread_mutex_unlock(&committer->lock);
+    pthread_mutex_unlock(&committer->worker.lock);
     free(taken);
     return NULL;
 }
@@ -174,74 +156,53 @@ void sk_committer_init(sk_committer *committer, sk_journal *journal, const sk_fo
     *committer = (sk_committer){
         .journal = journal, .folder = folder, .placing = placing, .failure = failure, .options = *options};
     committer->options.path = NULL;
-    pthread_condattr_t monotonic;
-    sk_assert(pthread_condattr_init(&monotonic) == 0);
-    sk_assert(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    sk_assert(pthread_mutex_init(&committer->lock, NULL) == 0);
-    sk_assert(pthread_cond_init(&committer->work, &monotonic) == 0);
-    sk_assert(pthread_cond_init(&committer->done, NULL) == 0);
-    pthread_condattr_destroy(&monotonic);
+    sk_worker_init(&committer->worker);
 }
 
 int sk_committer_start(sk_committer *committer)
 {
-    committer->stopping = committer->abandon = committer->dirty = false;
+    committer->dirty = false;
     committer->count = 0;
     committer->flush_done = committer->flush_wanted;
     committer->space_ms = 0;
-    look_at_space(committer, now_ms());
-    sigset_t all, before; /* signals are for the loop's thread */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    committer->running = pthread_create(&committer->thread, NULL, run, committer) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return committer->running ? SK_OK : SK_E_IO;
+    look_at_space(committer, sk_worker_now_ms());
+    return sk_worker_start(&committer->worker, run, committer);
 }
 
 void sk_committer_stop(sk_committer *committer, bool abandon)
 {
-    if (!committer->running) return;
-    pthread_mutex_lock(&committer->lock);
-    committer->stopping = true;
-    committer->abandon = abandon;
-    pthread_cond_signal(&committer->work);
-    pthread_mutex_unlock(&committer->lock);
-    pthread_join(committer->thread, NULL);
-    committer->running = false;
+    sk_worker_stop(&committer->worker, abandon);
 }
 
 void sk_committer_free(sk_committer *committer)
 {
-    sk_assert(!committer->running);
     sk_buf_free(&committer->record);
     free(committer->waiting);
-    pthread_mutex_destroy(&committer->lock);
-    pthread_cond_destroy(&committer->work);
-    pthread_cond_destroy(&committer->done);
+    sk_worker_free(&committer->worker);
 }
 
 void sk_committer_submit(sk_committer *committer, sk_batch *batch)
 {
     sk_assert(batch->first != NULL);
-    pthread_mutex_lock(&committer->lock);
+    pthread_mutex_lock(&committer->worker.lock);
     if (committer->count == committer->cap) {
         committer->cap = committer->cap ? committer->cap * 2 : 64;
         committer->waiting = sk_realloc(committer->waiting, committer->cap * sizeof(sk_batch *));
     }
     committer->waiting[committer->count++] = batch;
     bool asleep = committer->asleep;
-    pthread_mutex_unlock(&committer->lock);
-    if (asleep) pthread_cond_signal(&committer->work);
+    pthread_mutex_unlock(&committer->worker.lock);
+    if (asleep) pthread_cond_signal(&committer->worker.work);
 }
 
 int sk_committer_flush(sk_committer *committer)
 {
     int failure = sk_failure_code(committer->failure);
-    if (!committer->running) return failure ? failure : SK_E_IO;
-    pthread_mutex_lock(&committer->lock);
+    if (!committer->worker.running) return failure ? failure : SK_E_IO;
+    pthread_mutex_lock(&committer->worker.lock);
     uint64_t ticket = ++committer->flush_wanted;
-    pthread_cond_signal(&committer->work);
-    while (committer->flush_done < ticket) pthread_cond_wait(&committer->done, &committer->lock);
-    pthread_mutex_unlock(&committer->lock);
+    pthread_cond_signal(&committer->worker.work);
+    while (committer->flush_done < ticket) pthread_cond_wait(&committer->worker.done, &committer->worker.lock);
+    pthread_mutex_unlock(&committer->worker.lock);
     return sk_failure_code(committer->failure);
 }

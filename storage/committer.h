@@ -26,14 +26,11 @@ typedef struct {
     sk_failure *failure;        /* borrowed; shared with the placing thread */
     sk_rocksdb_options options; /* without the path */
 
-    pthread_t thread;
-    bool running;
-    pthread_mutex_t lock; /* guards what follows up to the next blank line */
-    pthread_cond_t work, done;
+    sk_worker worker; /* its lock guards what follows up to the next blank line */
     sk_batch **waiting; /* owned array of borrowed batches */
     size_t count, cap;
     uint64_t flush_wanted, flush_done;
-    bool asleep, stopping, abandon;
+    bool asleep;
 
     _Atomic uint64_t durable;
     _Atomic uint64_t committed_bytes; /* of all batches up to durable, since the store was opened */

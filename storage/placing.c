@@ -1,10 +1,7 @@
 #include "storage/placing.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     PLACE_IDLE_MS = 50,       /* nothing came for so long: what is committed goes to its place */
@@ -13,13 +10,6 @@ enum {
     RECLAIM_CHUNK = 64 << 10, /* bytes of a bound that are kept; longer ones are cut */
     SPARE_BYTES = 4 << 20,    /* a run begins only where the disk has room for it and this */
 };
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* -- giving space back ----------------------------------------------------------------------------------------------
  * Compaction drops what a range removal covers when it comes along, which on an idle store may be never. So when
@@ -94,8 +84,10 @@ static void run_once(sk_placing *placing)
     sk_placer *placer = &placing->placer;
     char text[SK_FOLDER_ERROR];
     int more = look_for_room(placing, text);
-    sk_placer_begin(placer);
-    note_run(placing);
+    if (more > 0) {
+        sk_placer_begin(placer);
+        note_run(placing);
+    }
     while (more > 0 && !sk_failure_code(placing->failure)) more = sk_placer_step(placer, text);
     if (more < 0) sk_failure_set(placing->failure, more, text);
     atomic_store(&placing->runs, placer->runs);
@@ -108,8 +100,8 @@ static void run_once(sk_placing *placing)
 /* With the lock: whether the next run should begin now. */
 static bool is_due(const sk_placing *placing, bool idle)
 {
-    if (!placing->count || sk_failure_code(placing->failure) || (placing->stopping && placing->abandon)) return false;
-    if (placing->stopping) return true;
+    if (!placing->count || sk_failure_code(placing->failure) || (placing->worker.stopping && placing->worker.abandon)) return false;
+    if (placing->worker.stopping) return true;
     if (placing->holds) return false;
     if (placing->wanted > atomic_load(&placing->placed)) return true;
     return !placing->asking && (idle || placing->incoming_bytes >= placing->options.place_bytes);
@@ -120,27 +112,19 @@ static bool wait_for_work(sk_placing *placing)
 {
     uint64_t wait = placing->count ? PLACE_IDLE_MS : IDLE_MS;
     if (placing->options.reclaim_ms < wait) wait = placing->options.reclaim_ms;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(wait / 1000);
-    until.tv_nsec += (long)(wait % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
     uint64_t before = placing->added;
-    pthread_cond_timedwait(&placing->work, &placing->lock, &until);
-    return placing->added == before && !placing->stopping;
+    sk_worker_wait(&placing->worker, wait);
+    return placing->added == before && !placing->worker.stopping;
 }
 
 static void reclaim_sometimes(sk_placing *placing)
 {
-    uint64_t now = now_ms();
+    uint64_t now = sk_worker_now_ms();
     if (now - placing->reclaimed_ms < placing->options.reclaim_ms || sk_failure_code(placing->failure)) return;
     placing->reclaimed_ms = now;
-    pthread_mutex_unlock(&placing->lock);
+    pthread_mutex_unlock(&placing->worker.lock);
     reclaim(placing);
-    pthread_mutex_lock(&placing->lock);
+    pthread_mutex_lock(&placing->worker.lock);
 }
 
 static void *run(void *argument)
@@ -148,11 +132,11 @@ static void *run(void *argument)
     sk_placing *placing = argument;
     bool idle = false;
     sk_database_thread_begin();
-    pthread_mutex_lock(&placing->lock);
+    pthread_mutex_lock(&placing->worker.lock);
     for (;;) {
         if (!is_due(placing, idle)) {
-            if (placing->stopping) break;
-            if (sk_failure_code(placing->failure)) pthread_cond_broadcast(&placing->done); /* it may be a commit's */
+            if (placing->worker.stopping) break;
+            if (sk_failure_code(placing->failure)) pthread_cond_broadcast(&placing->worker.done); /* it may be a commit's */
             if (idle && !placing->count) reclaim_sometimes(placing);
             idle = wait_for_work(placing);
             continue;
@@ -160,15 +144,15 @@ static void *run(void *argument)
         for (size_t i = 0; i < placing->count; i++) sk_placer_add(&placing->placer, placing->incoming[i]);
         placing->count = placing->incoming_bytes = 0;
         placing->active = true;
-        pthread_mutex_unlock(&placing->lock);
+        pthread_mutex_unlock(&placing->worker.lock);
         run_once(placing);
-        pthread_mutex_lock(&placing->lock);
+        pthread_mutex_lock(&placing->worker.lock);
         placing->active = idle = false;
         atomic_store(&placing->bytes, placing->incoming_bytes + placing->placer.bytes);
-        pthread_cond_broadcast(&placing->done);
+        pthread_cond_broadcast(&placing->worker.done);
         if (placing->options.wake) placing->options.wake(placing->options.context);
     }
-    pthread_mutex_unlock(&placing->lock);
+    pthread_mutex_unlock(&placing->worker.lock);
     return NULL;
 }
 
@@ -177,61 +161,35 @@ void sk_placing_init(sk_placing *placing, sk_database *database, sk_journal *jou
 {
     *placing = (sk_placing){.database = database, .failure = failure, .options = *options};
     placing->options.path = NULL;
-    pthread_condattr_t monotonic;
-    sk_assert(pthread_condattr_init(&monotonic) == 0);
-    sk_assert(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    sk_assert(pthread_mutex_init(&placing->lock, NULL) == 0);
-    sk_assert(pthread_cond_init(&placing->work, &monotonic) == 0);
-    sk_assert(pthread_cond_init(&placing->done, NULL) == 0);
-    pthread_condattr_destroy(&monotonic);
+    sk_worker_init(&placing->worker);
     sk_placer_init(&placing->placer, database, journal);
 }
 
 int sk_placing_start(sk_placing *placing)
 {
-    sk_assert(!placing->running);
-    placing->stopping = placing->abandon = false;
-    placing->reclaimed_ms = now_ms();
-    sigset_t all, before; /* signals are for the loop's thread */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    placing->running = pthread_create(&placing->thread, NULL, run, placing) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return placing->running ? SK_OK : SK_E_IO;
+    placing->reclaimed_ms = sk_worker_now_ms();
+    return sk_worker_start(&placing->worker, run, placing);
 }
 
 void sk_placing_stop(sk_placing *placing, bool abandon)
 {
-    if (!placing->running) return;
-    pthread_mutex_lock(&placing->lock);
-    placing->stopping = true;
-    placing->abandon = abandon;
-    pthread_cond_signal(&placing->work);
-    pthread_mutex_unlock(&placing->lock);
-    pthread_join(placing->thread, NULL);
-    pthread_mutex_lock(&placing->lock);
-    placing->running = false;
-    pthread_cond_broadcast(&placing->done);
-    pthread_mutex_unlock(&placing->lock);
+    sk_worker_stop(&placing->worker, abandon);
 }
 
 void sk_placing_free(sk_placing *placing)
 {
-    sk_assert(!placing->running);
     for (int cf = 0; cf < SK_CF_COUNT; cf++) {
         sk_buf_free(&placing->removed[cf].from);
         sk_buf_free(&placing->removed[cf].to);
     }
     sk_placer_free(&placing->placer);
     free(placing->incoming);
-    pthread_mutex_destroy(&placing->lock);
-    pthread_cond_destroy(&placing->work);
-    pthread_cond_destroy(&placing->done);
+    sk_worker_free(&placing->worker);
 }
 
 void sk_placing_forget(sk_placing *placing, uint64_t upto)
 {
-    sk_assert(!placing->running);
+    sk_assert(!placing->worker.running);
     sk_placer_reset(&placing->placer);
     placing->count = placing->incoming_bytes = 0;
     placing->added = placing->wanted = upto;
@@ -243,7 +201,7 @@ void sk_placing_forget(sk_placing *placing, uint64_t upto)
 
 void sk_placing_add(sk_placing *placing, sk_batch *const *batches, size_t count)
 {
-    pthread_mutex_lock(&placing->lock);
+    pthread_mutex_lock(&placing->worker.lock);
     while (placing->count + count > placing->cap) {
         placing->cap = placing->cap ? placing->cap * 2 : 256;
         placing->incoming = sk_realloc(placing->incoming, placing->cap * sizeof *placing->incoming);
@@ -259,42 +217,42 @@ void sk_placing_add(sk_placing *placing, sk_batch *const *batches, size_t count)
     enough = enough && placing->incoming_bytes >= placing->options.place_bytes;
     placing->added = batches[count - 1]->number;
     atomic_fetch_add(&placing->bytes, bytes);
-    pthread_mutex_unlock(&placing->lock);
-    if (first || enough) pthread_cond_signal(&placing->work); /* else it wakes in time by itself */
+    pthread_mutex_unlock(&placing->worker.lock);
+    if (first || enough) pthread_cond_signal(&placing->worker.work); /* else it wakes in time by itself */
 }
 
 void sk_placing_wait_for_room(sk_placing *placing)
 {
     size_t most = placing->options.place_bytes * BEHIND;
     if (atomic_load(&placing->bytes) <= most) return;
-    pthread_mutex_lock(&placing->lock);
-    while (atomic_load(&placing->bytes) > most && placing->running && !sk_failure_code(placing->failure))
-        pthread_cond_wait(&placing->done, &placing->lock);
-    pthread_mutex_unlock(&placing->lock);
+    pthread_mutex_lock(&placing->worker.lock);
+    while (atomic_load(&placing->bytes) > most && placing->worker.running && !sk_failure_code(placing->failure))
+        pthread_cond_wait(&placing->worker.done, &placing->worker.lock);
+    pthread_mutex_unlock(&placing->worker.lock);
 }
 
 int sk_placing_hold(sk_placing *placing)
 {
-    pthread_mutex_lock(&placing->lock);
+    pthread_mutex_lock(&placing->worker.lock);
     uint64_t upto = placing->added;
     if (placing->wanted < upto) placing->wanted = upto;
     placing->asking++;
-    pthread_cond_signal(&placing->work);
-    while (placing->running && !sk_failure_code(placing->failure) &&
+    pthread_cond_signal(&placing->worker.work);
+    while (placing->worker.running && !sk_failure_code(placing->failure) &&
            (atomic_load(&placing->placed) < upto || placing->active))
-        pthread_cond_wait(&placing->done, &placing->lock);
+        pthread_cond_wait(&placing->worker.done, &placing->worker.lock);
     int failure = sk_failure_code(placing->failure);
-    if (!failure && !placing->running) failure = SK_E_IO;
+    if (!failure && !placing->worker.running) failure = SK_E_IO;
     placing->asking--;
     if (!failure) placing->holds++;
-    pthread_mutex_unlock(&placing->lock);
+    pthread_mutex_unlock(&placing->worker.lock);
     return failure;
 }
 
 void sk_placing_release(sk_placing *placing)
 {
-    pthread_mutex_lock(&placing->lock);
+    pthread_mutex_lock(&placing->worker.lock);
     placing->holds--;
-    pthread_cond_signal(&placing->work);
-    pthread_mutex_unlock(&placing->lock);
+    pthread_cond_signal(&placing->worker.work);
+    pthread_mutex_unlock(&placing->worker.lock);
 }

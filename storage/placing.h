@@ -15,22 +15,20 @@
 
 #include "storage/failure.h"
 #include "storage/placer.h"
+#include "storage/worker.h"
 
 typedef struct {
     sk_database *database;      /* borrowed */
     sk_failure *failure;        /* borrowed; shared with the commit thread */
     sk_rocksdb_options options; /* without the path */
 
-    pthread_t thread;
-    bool running;
-    pthread_mutex_t lock; /* guards what follows up to the next blank line */
-    pthread_cond_t work, done;
+    sk_worker worker;    /* its lock guards what follows up to the next blank line */
     sk_batch **incoming; /* owned array of borrowed batches */
     size_t count, cap, incoming_bytes;
     uint64_t added;   /* the number of the last batch added */
     uint64_t wanted;  /* all up to here is to be placed without waiting for more */
     unsigned asking, holds; /* for a moment between runs; that have it */
-    bool active, stopping, abandon;
+    bool active;
 
     _Atomic uint64_t placed;
     _Atomic uint64_t runs, rows, coalesced, tables; /* the placer's, as it says them */
