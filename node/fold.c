@@ -367,8 +367,7 @@ static int marked(sk_db *db, sk_bytes key)
 int sk_db_touch(sk_db *db, sk_bytes key)
 {
     if (!sk_fold_active(db)) return 0;
-    bool everything = db->fold->everything;
-    int done = everything ? marked(db, key) : 0;
+    int done = marked(db, key);
     if (done) return done < 0 ? done : 0;
     key_list list = {0};
     sk_buf prefix = {0};
@@ -383,7 +382,7 @@ int sk_db_touch(sk_db *db, sk_bytes key)
     }
     if (status) db->failed = status;
     if (!status) status = fold_list(db, &list);
-    if (!status && everything) {
+    if (!status) { /* also where nothing staged is left: the next touch need not look for it among what was removed */
         staged_key(&prefix, STAGED_MARK, key);
         sk_store_put(db->store, SK_CF_STAGED, sk_buf_view(&prefix), SK_BYTES_NONE);
     }

@@ -16,7 +16,7 @@ import time
 import redis
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import WAIT_S, Cluster  # noqa: E402
+from cluster import WAIT_S, Cluster, run_on, tests_of  # noqa: E402
 from load import Writer  # noqa: E402
 
 FAKETIME = (glob.glob("/usr/lib/*/faketime/libfaketime.so.1") or [""])[0]
@@ -583,14 +583,7 @@ def test_clock(_):
 
 
 def main():
-    tests = [test for name, test in globals().items() if name.startswith("test_")]
-    with Cluster(["eu", "us"]) as cluster:
-        cluster.start()
-        for test in tests:
-            print(test.__name__, flush=True)
-            test(cluster)
-        for node in cluster:
-            assert node.stop() == 0, node.log_tail()
+    run_on(["eu", "us"], tests_of(globals()))
     print("all passed")
 
 

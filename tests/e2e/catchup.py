@@ -6,7 +6,7 @@ import shutil
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import Cluster  # noqa: E402
+from cluster import run_on, tests_of  # noqa: E402
 from load import fields, scaled  # noqa: E402
 
 REPLICATION = {"ring_max": "1mb", "transfer_window": "64kb"}
@@ -329,23 +329,12 @@ def test_digest(cluster):
     assert len({fields(n.digest())[b"digest"] for n in cluster}) == 1
 
 
-def run(regions, tests, replication=REPLICATION):
-    with Cluster(regions, replication=replication) as cluster:
-        cluster.start()
-        for test in tests:
-            print(test.__name__, flush=True)
-            test(cluster)
-        for node in cluster:
-            assert node.stop() == 0, node.log_tail()
-
-
 def main():
     two = [test_receiver_dies, test_sender_dies, test_links_flap]
     in_the_ring = [test_overwritten_in_the_ring]
-    run(["eu", "us"], two)
-    run(["eu", "us", "ap"], in_the_ring, {})
-    run(["eu", "us", "ap"],
-        [t for n, t in globals().items() if n.startswith("test_") and t not in two + in_the_ring])
+    run_on(["eu", "us"], two, replication=REPLICATION)
+    run_on(["eu", "us", "ap"], in_the_ring)
+    run_on(["eu", "us", "ap"], [t for t in tests_of(globals()) if t not in two + in_the_ring], replication=REPLICATION)
     print("all passed")
 
 

@@ -18,7 +18,7 @@ import time
 import redis
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import WAIT_S, Cluster  # noqa: E402
+from cluster import WAIT_S, run_on, tests_of  # noqa: E402
 from load import fields, scaled  # noqa: E402
 
 
@@ -440,15 +440,7 @@ def test_info_and_commands(cluster):
 
 
 def main():
-    tests = [test for name, test in globals().items() if name.startswith("test_")]
-    with Cluster(["eu", "us", "ap"]) as cluster:
-        cluster.start()
-        for test in tests:
-            print(test.__name__, flush=True)
-            test(cluster)
-        cluster.wait_converged()
-        for node in cluster:
-            assert node.stop() == 0, node.log_tail()
+    run_on(["eu", "us", "ap"], tests_of(globals()))
     print("all passed")
 
 

@@ -257,3 +257,20 @@ class Cluster:
                 self[region].client().execute_command("REGION", "LINK", other.region, "up")
         self.wait_links()
         self.wait_converged()
+
+
+def tests_of(names):
+    """A file's tests, from its globals(), in the order in which they stand there."""
+    return [test for name, test in names.items() if name.startswith("test_")]
+
+
+def run_on(regions, tests, **settings):
+    """The tests one after another on one cluster, which then has to stop as it should."""
+    with Cluster(regions, **settings) as cluster:
+        cluster.start()
+        for test in tests:
+            print(*settings.get("storage", {}).values(), test.__name__, flush=True)
+            test(cluster)
+        cluster.wait_converged()
+        for node in cluster.running():
+            assert node.stop() == 0, node.log_tail()

@@ -6,7 +6,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import Cluster  # noqa: E402
+from cluster import run_on, tests_of  # noqa: E402
 from load import Writer, check, scaled  # noqa: E402
 
 
@@ -165,17 +165,11 @@ def test_stopped_under_load(cluster):
 
 
 def run(durability, tests):
-    with Cluster(["eu", "us", "ap"], storage={"durability": durability, "interval_ms": 200}) as cluster:
-        cluster.start()
-        for test in tests:
-            print(durability, test.__name__, flush=True)
-            test(cluster)
-        for node in cluster:
-            assert node.stop() == 0, node.log_tail()
+    run_on(["eu", "us", "ap"], tests, storage={"durability": durability, "interval_ms": 200})
 
 
 def main():
-    run("always", [test for name, test in globals().items() if name.startswith("test_")])
+    run("always", tests_of(globals()))
     for durability in ("interval", "os"):  # the process dies, the machine does not: nothing is lost there either
         run(durability, [test_one_region, test_all_at_once])
     print("all passed")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import WAIT_S, Cluster, free_port  # noqa: E402
+from cluster import WAIT_S, Cluster, free_port, run_on, tests_of  # noqa: E402
 
 PROGRAM = os.environ.get("SKERRYCTL") or "build/skerryctl"
 OK, NO, USAGE, FAILED = 0, 1, 2, 3
@@ -138,12 +138,7 @@ def test_password(cluster):
 
 
 def main():
-    tests = [test for name, test in globals().items() if name.startswith("test_")]
-    with Cluster(["eu", "us"]) as cluster:
-        cluster.start()
-        for test in tests:
-            print(test.__name__, flush=True)
-            test(cluster)
+    run_on(["eu", "us"], tests_of(globals()))
     print("all passed")
 
 

@@ -8,7 +8,7 @@ import threading
 import redis
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import WAIT_S, Cluster, public_key  # noqa: E402
+from cluster import WAIT_S, public_key, run_on, tests_of  # noqa: E402
 
 
 def eventually(cluster, region, key, value):
@@ -269,14 +269,7 @@ def test_stop_with_waiting_clients(cluster):
 
 
 def main():
-    tests = [test for name, test in globals().items() if name.startswith("test_")]
-    with Cluster(["eu", "us", "ap"]) as cluster:
-        cluster.start()
-        for test in tests:
-            print(test.__name__, flush=True)
-            test(cluster)
-        for node in cluster:
-            assert node.stop() == 0, node.log_tail()
+    run_on(["eu", "us", "ap"], tests_of(globals()))
     print("all passed")
 
 

@@ -126,6 +126,47 @@ static void local_writes_go_on_while_it_is_staged_and_folded(void **state)
     assert_true(a.db.digest == b.db.digest);
 }
 
+/* What a touch costs: walks over the store that it begins. */
+static const sk_store_ops *plain_ops;
+static unsigned walks;
+
+static sk_store_iter *counted_iter(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from, sk_bytes to)
+{
+    walks++;
+    return plain_ops->iter(store, snapshot, cf, from, to);
+}
+
+static unsigned walks_of_touch(database *with, const char *key)
+{
+    sk_store_ops ops = *(plain_ops = with->store->ops);
+    ops.iter = counted_iter;
+    with->store->ops = &ops;
+    walks = 0;
+    assert_int_equal(sk_db_touch(&with->db, sk_bytes_str(key)), 0);
+    with->store->ops = plain_ops;
+    return walks;
+}
+
+/* A set that grows by live transactions while a transfer is folded in: were each to look for staged members, it would walk
+ * over all that were folded before, and a node would be busy with nothing else. */
+static void a_key_is_folded_once_however_often_it_is_touched(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    transfer_all(&a, &b);
+    assert_true(sk_fold_active(&b.db));
+    assert_true(walks_of_touch(&b, "s") > 0);
+    assert_string_equal(text_of_row(&b, SK_TABLE_SET, "s", "m"), "1:3 m");
+    assert_int_equal(walks_of_touch(&b, "s"), 0);
+    txn(&a, put(&a, SK_TABLE_SET, "s", "other", ""));
+    apply_last(&a, &b);
+    assert_int_equal(walks_of_touch(&b, "s"), 0);
+    assert_true(walks_of_touch(&b, "none") > 0);
+    assert_int_equal(walks_of_touch(&b, "none"), 0);
+    settle(&b);
+    assert_true(a.db.digest == b.db.digest);
+}
+
 /* A live transaction to a row that is not yet folded. */
 static void a_live_transaction_folds_what_it_touches(void **state)
 {
@@ -451,6 +492,7 @@ int main(void)
         TEST(the_background_fold_goes_in_steps),
         TEST(a_crash_in_the_fold_folds_nothing_twice),
         TEST(local_writes_go_on_while_it_is_staged_and_folded),
+        TEST(a_key_is_folded_once_however_often_it_is_touched),
         TEST(a_live_transaction_folds_what_it_touches),
         TEST(what_the_sender_has_not_goes),
         TEST(a_row_that_went_between_two_attempts_is_not_kept),
