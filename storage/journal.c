@@ -10,14 +10,15 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-static const char MAGIC[] = "skerrylog 1\n";
+static const char MAGIC[] = "skerrylog 2\n";
 
 enum {
     MAGIC_BYTES = sizeof MAGIC - 1,
     HEADER_BYTES = MAGIC_BYTES + 8 + 4,
-    RECORD_BYTES = 8 + 4 + 8, /* checksum, length, number */
+    RECORD_BYTES = 8 + 4 + 8 + 4, /* checksum, length, number, synced */
     NAME_DIGITS = 16,
     READ_BYTES = 1 << 20, /* of a segment in memory at a time, but for one record that is longer */
+    SEARCH_BYTES = 64 << 20, /* at most so many are hashed to see whether a damaged record had been synced */
 };
 
 static void put_number(uint8_t *at, uint64_t number, int bytes)
@@ -175,8 +176,15 @@ static uint64_t checksum(uint64_t segment, const uint8_t *record, sk_bytes bytes
     return XXH3_64bits_withSeed(bytes.data, bytes.len, seed);
 }
 
+/* Of a record. */
+typedef struct {
+    uint64_t number;
+    size_t synced;
+    sk_bytes bytes;
+} sk_record;
+
 /* The next record. 1, 0: none, or a file that ends within it, or one that is not of this segment; -errno. */
-static int next_record(segment_reader *reader, uint64_t segment, size_t left, uint64_t *number, sk_bytes *bytes)
+static int next_record(segment_reader *reader, uint64_t segment, size_t left, sk_record *found)
 {
     int failed = read_ahead(reader, RECORD_BYTES);
     if (failed) return -failed;
@@ -187,9 +195,30 @@ static int next_record(segment_reader *reader, uint64_t segment, size_t left, ui
     if (failed) return -failed;
     if (view(reader).len < RECORD_BYTES + len) return 0;
     const uint8_t *record = view(reader).data;
-    *number = get_number(record + 12, 8);
-    *bytes = sk_bytes_of(record + RECORD_BYTES, len);
-    return get_number(record, 8) == checksum(segment, record, *bytes);
+    *found = (sk_record){get_number(record + 12, 8), (size_t)get_number(record + 20, 4),
+                         sk_bytes_of(record + RECORD_BYTES, len)};
+    return get_number(record, 8) == checksum(segment, record, found->bytes);
+}
+
+/* What stands at `at` is no whole record of this segment. Is there a later one that was written after `at` had been synced?
+ * 1, 0 or -errno. Bytes that look like one by chance, or since a client made them so, cost no more than SEARCH_BYTES. */
+static int was_synced(segment_reader *reader, const sk_segment *segment, size_t at, size_t left)
+{
+    size_t budget = SEARCH_BYTES;
+    for (size_t from = at; left > RECORD_BYTES; from++, reader->at++, left--) {
+        int failed = read_ahead(reader, RECORD_BYTES);
+        if (failed) return -failed;
+        if (view(reader).len < RECORD_BYTES) return 0;
+        const uint8_t *record = view(reader).data;
+        size_t len = (size_t)get_number(record + 8, 4), synced = (size_t)get_number(record + 20, 4);
+        if (get_number(record + 12, 8) <= segment->last || synced <= at || synced > from) continue;
+        if (len > left - RECORD_BYTES || len > budget) continue;
+        sk_record found;
+        int some = next_record(reader, segment->number, left - RECORD_BYTES, &found);
+        if (some) return some;
+        budget -= len;
+    }
+    return 0;
 }
 
 /* Whether the header is not whole, or another segment's: then no record may follow, since it is synced before the first
@@ -233,20 +262,23 @@ static int read_segment(const sk_journal *journal, sk_segment *segment, bool las
     size_t full = 0;
     if (!result) result = read_header(&reader, segment->number, &empty, &full, error);
     size_t left = !result && status.st_size > HEADER_BYTES ? (size_t)status.st_size - HEADER_BYTES : 0;
-    int some = 0;
+    int some = 1;
     while (!result && left >= RECORD_BYTES) {
-        uint64_t number = 0;
-        sk_bytes bytes = {0};
-        some = next_record(&reader, segment->number, left - RECORD_BYTES, &number, &bytes);
+        sk_record record = {0};
+        some = next_record(&reader, segment->number, left - RECORD_BYTES, &record);
         if (some <= 0) break;
         if (empty) {
             result = say_damaged(error, segment, "the header");
             break;
         }
-        result = visit(self, number, bytes);
-        segment->last = number;
-        left -= RECORD_BYTES + bytes.len;
-        reader.at += RECORD_BYTES + bytes.len;
+        result = visit(self, record.number, record.bytes);
+        segment->last = record.number;
+        left -= RECORD_BYTES + record.bytes.len;
+        reader.at += RECORD_BYTES + record.bytes.len;
+    }
+    if (!result && last && some == 0) {
+        some = was_synced(&reader, segment, (size_t)status.st_size - left, left);
+        if (some > 0) result = say_damaged(error, segment, "a record");
     }
     if (some < 0) result = say(error, "read a segment", -some);
     if (!result && !last && (empty || (size_t)status.st_size - left < full)) /* it is left only when it is full */
@@ -332,7 +364,7 @@ static int begin_segment(sk_journal *journal, uint64_t number, uint64_t spare, c
     pthread_mutex_lock(&journal->lock);
     if (journal->fd >= 0) close(journal->fd);
     journal->fd = fd;
-    journal->at = HEADER_BYTES;
+    journal->at = journal->synced = HEADER_BYTES;
     journal->current = number;
     add_segment(journal, (sk_segment){number, 0});
     pthread_mutex_unlock(&journal->lock);
@@ -392,12 +424,15 @@ int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char
     uint8_t record[RECORD_BYTES];
     put_number(record + 8, bytes.len, 4);
     put_number(record + 12, number, 8);
+    pthread_mutex_lock(&journal->lock);
+    put_number(record + 20, journal->synced, 4);
+    pthread_mutex_unlock(&journal->lock);
     put_number(record, checksum(journal->current, record, bytes), 8);
     struct iovec parts[] = {{record, sizeof record}, {(void *)(uintptr_t)bytes.data, bytes.len}};
     int failed = write_whole(journal->fd, parts, bytes.len ? 2 : 1);
     if (failed) return say(error, "append", failed);
-    journal->at += sizeof record + bytes.len;
     pthread_mutex_lock(&journal->lock);
+    journal->at += sizeof record + bytes.len;
     journal->segments[journal->count - 1].last = number;
     pthread_mutex_unlock(&journal->lock);
     return 0;
@@ -406,13 +441,21 @@ int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char
 int sk_journal_sync(sk_journal *journal, char *error)
 {
     pthread_mutex_lock(&journal->lock); /* another thread may be about to go on to the next segment, which syncs this one */
-    int fd = journal->fd < 0 ? -1 : dup(journal->fd), failed = errno;
+    int fd = journal->fd < 0 ? -1 : dup(journal->fd), failed = fd < 0 ? errno : 0;
     bool none = journal->fd < 0;
+    uint64_t segment = journal->current;
+    size_t upto = journal->at;
     pthread_mutex_unlock(&journal->lock);
     if (none) return 0;
-    if (fd >= 0) failed = fdatasync(fd) == 0 ? 0 : errno;
-    if (fd >= 0) close(fd);
-    return failed ? say(error, "sync", failed) : 0;
+    if (fd >= 0) {
+        if (fdatasync(fd) < 0) failed = errno;
+        close(fd);
+    }
+    if (failed) return say(error, "sync", failed);
+    pthread_mutex_lock(&journal->lock);
+    if (journal->current == segment && journal->synced < upto) journal->synced = upto;
+    pthread_mutex_unlock(&journal->lock);
+    return 0;
 }
 
 bool sk_journal_has_done(sk_journal *journal, uint64_t upto)

@@ -2,13 +2,13 @@
  *
  *   db/log/0000000000000007   a segment: its header, then records; the next ones have the numbers that follow
  *
- *   header   "skerrylog 1\n", the segment's number, how long it must be before the next begins
- *   record   checksum (XXH3 of the bytes, seeded with that of length and number, seeded with the segment's number), length,
- *            number, bytes
+ *   header   "skerrylog 2\n", the segment's number, how long it must be before the next begins
+ *   record   checksum (XXH3 of the bytes, seeded with that of the next three, seeded with the segment's number), length,
+ *            number, how much of the segment was synced before it was written, bytes
  *
  * Within db/, since the one is worth nothing without the other: whoever copies or brings back db/ has both.
  *
- * Numbers are eight bytes, big-endian, lengths four. A segment that is no longer needed becomes the next one: blocks
+ * Numbers are eight bytes, big-endian, lengths and the synced length four. A segment that is no longer needed becomes the next one: blocks
  * that were written before are synced without a change of the file's metadata, which takes about half the time. What is
  * left of its older records has checksums of another seed, so that reading ends at the first of them.
  *
@@ -17,7 +17,9 @@
  *     that was synced.
  *  2. Segments are removed oldest first; a gap in their numbers says that what lies before it was removed.
  *  3. A segment is synced before the next one begins, and its header before its first record. So only the last may end early;
- *     damage in another one, or a header that is damaged before a record, is corruption.
+ *     damage in another one, or a header that is damaged before a record, is corruption. So is damage in the last one when a
+ *     later record says that it had been synced: what a crash tears was not. (Of the last thing that was synced nobody
+ *     says so: damage there cannot be told from a torn end.)
  *  4. A segment has its new name, durably, before its new header; the newest goes last when all are removed. So whatever a
  *     power loss keeps of this is read as what was there before it or after it.
  *
@@ -39,8 +41,9 @@ typedef struct {
     size_t segment_bytes; /* a segment that is longer is followed by another */
     int fd;               /* of the current segment; -1: none */
     uint64_t current;     /* its number */
-    size_t at;            /* bytes in use of it */
+    size_t at;            /* bytes in use of it; written with the lock */
     pthread_mutex_t lock; /* guards what follows */
+    size_t synced;        /* bytes of the current segment that are on the disk */
     sk_segment *segments; /* owned; ascending, the current one last */
     size_t count, room;
     uint64_t spare; /* the number of a segment to use again; 0: none */
@@ -52,7 +55,7 @@ void sk_journal_free(sk_journal *journal);
 
 /** Called with each record, in order; bytes borrowed. Other than 0 ends the reading. */
 typedef int sk_journal_visit(void *self, uint64_t number, sk_bytes bytes);
-/** Reads every record. The visit's answer if not 0; SK_E_CORRUPT for damage before the last segment's end, SK_E_FORMAT for
+/** Reads every record. The visit's answer if not 0; SK_E_CORRUPT for damage in what was synced, SK_E_FORMAT for
  *  another version's segment, SK_E_IO, with a sentence in `error` (SK_FOLDER_ERROR bytes). No segment may be current. */
 int sk_journal_read(sk_journal *journal, sk_journal_visit *visit, void *self, char *error);
 /** Removes what there is and begins an empty segment. After it appending works. 0 or an error with a sentence. */

@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-enum { HEADER = 24, RECORD = 20 }; /* as journal.h has them */
+enum { HEADER = 24, RECORD = 24 }; /* as journal.h has them */
 
 typedef struct {
     char path[64];
@@ -164,12 +164,13 @@ static void the_bytes_are_the_ones_agreed_on(void **state)
 {
     (void)state;
     static const uint8_t expected[] = {
-        's', 'k', 'e', 'r', 'r', 'y', 'l', 'o', 'g', ' ', '1', '\n',
+        's', 'k', 'e', 'r', 'r', 'y', 'l', 'o', 'g', ' ', '2', '\n',
         0, 0, 0, 0, 0, 0, 0, 1, /* the segment */
         0, 0, 0x10, 0,          /* how long it must become */
-        0xa2, 0x40, 0xb3, 0x3c, 0x92, 0x0f, 0x92, 0xed, /* checksum */
+        0x8a, 0xae, 0x93, 0x6f, 0x47, 0xc2, 0xa0, 0xbc, /* checksum */
         0, 0, 0, 3,                               /* length */
         0, 0, 0, 1, 0x23, 0x45, 0x67, 0x89,       /* number */
+        0, 0, 0, 24,                              /* synced: the header */
         'a', 'b', 'c',
     };
     bench with;
@@ -228,6 +229,42 @@ static void a_flipped_bit_gives_what_is_before_it(void **state)
     end(&with);
 }
 
+/* Synced after every second record: damage in the last segment is a torn end only where nothing proves otherwise. */
+static void damage_in_what_a_later_record_says_was_synced_is_corruption(void **state)
+{
+    (void)state;
+    bench with;
+    size_t ends[RECORDS + 1];
+    start(&with, 1 << 16);
+    ends[0] = HEADER;
+    for (size_t i = 0; i < RECORDS; i++) {
+        append(&with, i + 1, lengths[i]);
+        ends[i + 1] = ends[i] + RECORD + lengths[i];
+        if (i % 2) assert_int_equal(sk_journal_sync(&with.journal, with.error), 0);
+    }
+    for (size_t at = HEADER, whole = 0; at < ends[RECORDS]; at++) {
+        if (at == ends[whole + 1]) whole++;
+        flip(name_of(&with, 1), at);
+        if (whole < 4) { /* the fifth record says so of all four */
+            assert_int_equal(read_all(&with), SK_E_CORRUPT);
+            assert_non_null(strstr(with.error, "a record of segment 0000000000000001 is damaged"));
+            assert_int_equal(with.count, whole);
+        } else {
+            expect(&with, 1, whole);
+        }
+        flip(name_of(&with, 1), at);
+    }
+    /* Two in a row, and the fifth one as well: now only the third says of the first two. */
+    flip(name_of(&with, 1), ends[0]);
+    flip(name_of(&with, 1), ends[1]);
+    flip(name_of(&with, 1), ends[4]);
+    assert_int_equal(read_all(&with), SK_E_CORRUPT);
+    flip(name_of(&with, 1), ends[2]);
+    flip(name_of(&with, 1), ends[3]);
+    expect(&with, 1, 0); /* nobody is left to say */
+    end(&with);
+}
+
 /* The header is synced before the first record, so records after a damaged one were acknowledged. */
 static void a_damaged_header_before_records_is_corruption(void **state)
 {
@@ -253,7 +290,7 @@ static void another_version_is_refused(void **state)
         bench with;
         start(&with, 100);
         for (uint64_t number = 1; number <= 2; number++) append(&with, number, 200);
-        write_at(name_of(&with, segment), 10, "2", 1);
+        write_at(name_of(&with, segment), 10, "1", 1);
         assert_int_equal(read_all(&with), SK_E_FORMAT);
         assert_non_null(strstr(with.error, "another version of skerry"));
         assert_non_null(strstr(with.error, segment == 1 ? "0000001 " : "0000002 "));
@@ -609,6 +646,7 @@ int main(void)
         cmocka_unit_test(the_bytes_are_the_ones_agreed_on),
         cmocka_unit_test(a_torn_end_gives_what_is_before_it),
         cmocka_unit_test(a_flipped_bit_gives_what_is_before_it),
+        cmocka_unit_test(damage_in_what_a_later_record_says_was_synced_is_corruption),
         cmocka_unit_test(a_damaged_header_before_records_is_corruption),
         cmocka_unit_test(another_version_is_refused),
         cmocka_unit_test(a_length_that_is_a_lie_takes_no_memory),
