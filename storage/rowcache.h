@@ -1,7 +1,7 @@
 /* Committed rows in memory, before RocksDB: a hash table over a ring of bytes, within a budget.
  *
  * A get that RocksDB answers costs some microseconds, one that this answers a tenth of that; a write reads its row
- * first. It also remembers that a key is not there.
+ * first. It also remembers a removal: that the key is not there.
  *
  * Entries stand in the ring in the order in which they came. Room for a new one is made at the other end: what was asked
  * for since it came there moves to the front, once, and the rest goes (CLOCK: Corbató, "A Paging Experiment", 1968). With a
