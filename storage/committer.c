@@ -166,7 +166,7 @@ int sk_committer_start(sk_committer *committer)
     committer->flush_done = committer->flush_wanted;
     committer->space_ms = 0;
     look_at_space(committer, sk_worker_now_ms());
-    return sk_worker_start(&committer->worker, run, committer);
+    return sk_worker_start(&committer->worker, "sk-commit", run, committer);
 }
 
 void sk_committer_stop(sk_committer *committer, bool abandon)

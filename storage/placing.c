@@ -168,7 +168,7 @@ void sk_placing_init(sk_placing *placing, sk_database *database, sk_journal *jou
 int sk_placing_start(sk_placing *placing)
 {
     placing->reclaimed_ms = sk_worker_now_ms();
-    return sk_worker_start(&placing->worker, run, placing);
+    return sk_worker_start(&placing->worker, "sk-place", run, placing);
 }
 
 void sk_placing_stop(sk_placing *placing, bool abandon)

@@ -32,7 +32,7 @@ void sk_worker_free(sk_worker *worker)
     pthread_cond_destroy(&worker->done);
 }
 
-int sk_worker_start(sk_worker *worker, void *(*run)(void *), void *argument)
+int sk_worker_start(sk_worker *worker, const char *name, void *(*run)(void *), void *argument)
 {
     sk_assert(!worker->running);
     worker->stopping = worker->abandon = false;
@@ -41,6 +41,7 @@ int sk_worker_start(sk_worker *worker, void *(*run)(void *), void *argument)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     worker->running = pthread_create(&worker->thread, NULL, run, argument) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (worker->running) pthread_setname_np(worker->thread, name);
     return worker->running ? SK_OK : SK_E_IO;
 }
 

@@ -21,8 +21,9 @@ typedef struct {
 
 void sk_worker_init(sk_worker *worker);
 void sk_worker_free(sk_worker *worker);
-/** Starts `run`, with every signal left to other threads. 0, or SK_E_IO if the system gives no thread. */
-int sk_worker_start(sk_worker *worker, void *(*run)(void *), void *argument);
+/** Starts `run`, with every signal left to other threads; `name` (at most 15 characters) is what the system's tools show.
+ *  0, or SK_E_IO if the system gives no thread. */
+int sk_worker_start(sk_worker *worker, const char *name, void *(*run)(void *), void *argument);
 /** Asks it to stop, joins it, and wakes whoever waits for `done`. Does nothing if it does not run. */
 void sk_worker_stop(sk_worker *worker, bool abandon);
 /** With the lock, in the thread: waits for `work`, at most so many milliseconds. */

@@ -42,8 +42,11 @@ static void test_does_what_it_is_asked(void **state)
     bench with = {0};
     sk_worker_init(&with.worker);
     for (unsigned life = 1; life <= 2; life++) { /* it can be started again */
-        assert_int_equal(sk_worker_start(&with.worker, work, &with), 0);
+        assert_int_equal(sk_worker_start(&with.worker, "sk-test", work, &with), 0);
         assert_true(with.worker.running);
+        char name[16];
+        assert_int_equal(pthread_getname_np(with.worker.thread, name, sizeof name), 0);
+        assert_string_equal(name, "sk-test");
         pthread_mutex_lock(&with.worker.lock);
         with.wanted += 3;
         pthread_cond_signal(&with.worker.work);
@@ -73,7 +76,7 @@ static void test_its_end_wakes_who_waits(void **state)
     bench with = {.keep_silent = true};
     pthread_t waiting;
     sk_worker_init(&with.worker);
-    assert_int_equal(sk_worker_start(&with.worker, work, &with), 0);
+    assert_int_equal(sk_worker_start(&with.worker, "sk-test", work, &with), 0);
     assert_int_equal(pthread_create(&waiting, NULL, wait_for_end, &with), 0);
     sk_worker_stop(&with.worker, false);
     assert_int_equal(pthread_join(waiting, NULL), 0);
