@@ -20,20 +20,35 @@ bool sk_number_add(sk_number a, sk_number b, sk_number *sum)
 
 enum { REAL_BYTES = 11 }; /* sign, mantissa (8, big-endian), exponent (2, big-endian, two's complement) */
 
+static void real_to_bytes(long double real, uint8_t bytes[REAL_BYTES])
+{
+    int exponent = 0;
+    long double fraction = frexpl(fabsl(real), &exponent);
+    uint64_t mantissa = (uint64_t)ldexpl(fraction, 64);
+    if (mantissa == 0) exponent = 0;
+    bytes[0] = signbit(real) ? 1 : 0;
+    for (int i = 0; i < 8; i++) bytes[1 + i] = (uint8_t)(mantissa >> (56 - 8 * i));
+    bytes[9] = (uint8_t)((unsigned)exponent >> 8);
+    bytes[10] = (uint8_t)exponent;
+}
+
+static long double real_of_bytes(const uint8_t bytes[REAL_BYTES])
+{
+    uint64_t mantissa = 0;
+    for (int i = 0; i < 8; i++) mantissa = mantissa << 8 | bytes[1 + i];
+    int16_t exponent = (int16_t)(bytes[9] << 8 | bytes[10]);
+    long double real = ldexpl((long double)mantissa, exponent - 64);
+    return bytes[0] ? -real : real;
+}
+
 void sk_number_pack(sk_buf *buf, sk_number n)
 {
     if (!n.is_real) {
         sk_pack_int(buf, n.whole);
         return;
     }
-    int exponent = 0;
-    long double fraction = frexpl(fabsl(n.real), &exponent);
-    uint64_t mantissa = (uint64_t)ldexpl(fraction, 64);
-    if (mantissa == 0) exponent = 0;
-    uint8_t bytes[REAL_BYTES] = {signbit(n.real) ? 1 : 0};
-    for (int i = 0; i < 8; i++) bytes[1 + i] = (uint8_t)(mantissa >> (56 - 8 * i));
-    bytes[9] = (uint8_t)((unsigned)exponent >> 8);
-    bytes[10] = (uint8_t)exponent;
+    uint8_t bytes[REAL_BYTES];
+    real_to_bytes(n.real, bytes);
     sk_pack_bytes(buf, sk_bytes_of(bytes, sizeof bytes));
 }
 
@@ -42,16 +57,14 @@ sk_number sk_number_read(sk_reader *reader)
     bool is_bytes = sk_reader_left(reader) && *reader->at == 0xc4;
     if (!is_bytes) return sk_number_whole(sk_read_int(reader));
     sk_bytes bytes = sk_read_bytes(reader);
-    if (bytes.len != REAL_BYTES || bytes.data[0] > 1) {
+    long double real = bytes.len == REAL_BYTES ? real_of_bytes(bytes.data) : INFINITY;
+    uint8_t again[REAL_BYTES];
+    if (isfinite(real)) real_to_bytes(real, again);
+    if (!isfinite(real) || memcmp(again, bytes.data, REAL_BYTES) != 0) { /* one number has one form */
         reader->bad = true;
         return sk_number_whole(0);
     }
-    uint64_t mantissa = 0;
-    for (int i = 0; i < 8; i++) mantissa = mantissa << 8 | bytes.data[1 + i];
-    int16_t exponent = (int16_t)(bytes.data[9] << 8 | bytes.data[10]);
-    long double real = ldexpl((long double)mantissa, exponent - 64);
-    if (!isfinite(real)) reader->bad = true;
-    return sk_number_real(bytes.data[0] ? -real : real);
+    return sk_number_real(real);
 }
 
 bool sk_count_reset(sk_count *count, uint64_t epoch, uint64_t seq, sk_number total, sk_dot by)

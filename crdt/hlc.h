@@ -10,11 +10,18 @@
 
 typedef uint64_t sk_hlc;
 
-enum { SK_HLC_AHEAD_MS_MAX = 60 * 1000 }; /* how far a remote timestamp may pull our clock ahead of the wall */
+enum {
+    SK_HLC_AHEAD_MS_MAX = 60 * 1000, /* how far a remote timestamp may pull our clock ahead of the wall */
+    SK_HLC_COUNTER_MAX = 0xffff,
+};
 
 static inline uint64_t sk_hlc_ms(sk_hlc time)
 {
     return time >> 16;
+}
+static inline uint64_t sk_hlc_counter(sk_hlc time)
+{
+    return time & SK_HLC_COUNTER_MAX;
 }
 static inline sk_hlc sk_hlc_of_ms(uint64_t ms)
 {

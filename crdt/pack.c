@@ -1,5 +1,6 @@
 #include "crdt/pack.h"
 
+#include <endian.h>
 #include <msgpack/pack.h>
 
 static int append(void *buf, const char *data, size_t len)
@@ -61,6 +62,33 @@ void sk_pack_array(sk_buf *buf, uint32_t count)
     msgpack_pack_array(&packer, count);
 }
 
+void sk_pack_big_endian(sk_buf *buf, uint64_t value, size_t len)
+{
+    uint64_t bytes = htobe64(value << 8 * (8 - len));
+    sk_buf_append(buf, &bytes, len);
+}
+
+enum { VARINT_LONGEST = 9 };
+
+/* Bytes that a number takes as a varint. */
+static size_t varint_len(uint64_t value)
+{
+    size_t bits = 64 - (size_t)__builtin_clzll(value | 1);
+    return bits > 56 ? VARINT_LONGEST : (bits + 6) / 7;
+}
+
+void sk_pack_varint(sk_buf *buf, uint64_t value)
+{
+    size_t len = varint_len(value);
+    if (len == VARINT_LONGEST) {
+        sk_buf_byte(buf, 0xff);
+        sk_pack_big_endian(buf, value, 8);
+        return;
+    }
+    uint64_t ones = ~(uint64_t)0 << (8 - (len - 1)) & 0xff; /* one for each byte that follows */
+    sk_pack_big_endian(buf, value | ones << 8 * (len - 1), len);
+}
+
 /* -- reading -------------------------------------------------------------------------------------------------------
  * The first byte of each kind, from the MessagePack specification. */
 
@@ -83,8 +111,8 @@ enum {
     NEGATIVE_FIXINT = 0xe0,
 };
 
-/* The next byte; 0xc1, which MessagePack never uses, at the end or after anything bad. */
-static uint8_t next_byte(sk_reader *reader)
+/* 0xc1, which MessagePack never uses, at the end or after anything bad. */
+uint8_t sk_read_byte(sk_reader *reader)
 {
     if (reader->bad || reader->at == reader->end) {
         reader->bad = true;
@@ -93,7 +121,7 @@ static uint8_t next_byte(sk_reader *reader)
     return *reader->at++;
 }
 
-static uint64_t big_endian(sk_reader *reader, size_t len)
+uint64_t sk_read_big_endian(sk_reader *reader, size_t len)
 {
     if (sk_reader_left(reader) < len) {
         reader->bad = true;
@@ -105,32 +133,45 @@ static uint64_t big_endian(sk_reader *reader, size_t len)
     return value;
 }
 
+/* An unsigned number after its first byte. */
+static uint64_t read_unsigned(sk_reader *reader, uint8_t first)
+{
+    size_t len = (size_t)1 << (first - UINT8);
+    uint64_t value = sk_read_big_endian(reader, len);
+    if (value < 0x80 || (len > 1 && value >> 4 * len == 0)) reader->bad = true; /* there is a shorter form */
+    return reader->bad ? 0 : value;
+}
+
 uint64_t sk_read_uint(sk_reader *reader)
 {
-    uint8_t first = next_byte(reader);
+    uint8_t first = sk_read_byte(reader);
     if (first < 0x80) return first;
-    if (first >= UINT8 && first <= UINT64) return big_endian(reader, (size_t)1 << (first - UINT8));
+    if (first >= UINT8 && first <= UINT64) return read_unsigned(reader, first);
     reader->bad = true;
     return 0;
 }
 
+/* A negative number after its first byte. */
+static int64_t read_negative(sk_reader *reader, uint8_t first)
+{
+    static const int64_t shorter[] = {-32, INT8_MIN, INT16_MIN, INT32_MIN}; /* the least that fits the form before */
+    int form = first - INT8;
+    size_t bits = (size_t)8 << form;
+    uint64_t sign = (uint64_t)1 << (bits - 1);
+    int64_t value = (int64_t)((sk_read_big_endian(reader, bits / 8) ^ sign) - sign);
+    if (value >= shorter[form]) reader->bad = true;
+    return reader->bad ? 0 : value;
+}
+
 int64_t sk_read_int(sk_reader *reader)
 {
-    uint8_t first = next_byte(reader);
+    uint8_t first = sk_read_byte(reader);
     if (first < 0x80) return first;
     if (first >= NEGATIVE_FIXINT) return (int8_t)first;
+    if (first >= INT8 && first <= INT64) return read_negative(reader, first);
     if (first >= UINT8 && first <= UINT64) {
-        uint64_t value = big_endian(reader, (size_t)1 << (first - UINT8));
+        uint64_t value = read_unsigned(reader, first);
         if (value <= INT64_MAX) return (int64_t)value;
-    } else if (first >= INT8 && first <= INT64) {
-        size_t len = (size_t)1 << (first - INT8);
-        uint64_t value = big_endian(reader, len);
-        switch (len) {
-        case 1: return (int8_t)value;
-        case 2: return (int16_t)value;
-        case 4: return (int32_t)value;
-        default: return (int64_t)value;
-        }
     }
     reader->bad = true;
     return 0;
@@ -138,11 +179,11 @@ int64_t sk_read_int(sk_reader *reader)
 
 double sk_read_double(sk_reader *reader)
 {
-    if (next_byte(reader) != DOUBLE) {
+    if (sk_read_byte(reader) != DOUBLE) {
         reader->bad = true;
         return 0;
     }
-    uint64_t bits = big_endian(reader, 8);
+    uint64_t bits = sk_read_big_endian(reader, 8);
     double value;
     memcpy(&value, &bits, sizeof value);
     return value;
@@ -150,23 +191,13 @@ double sk_read_double(sk_reader *reader)
 
 bool sk_read_bool(sk_reader *reader)
 {
-    uint8_t first = next_byte(reader);
+    uint8_t first = sk_read_byte(reader);
     if (first != TRUE_BYTE && first != FALSE_BYTE) reader->bad = true;
     return first == TRUE_BYTE;
 }
 
-sk_bytes sk_read_bytes(sk_reader *reader)
+sk_bytes sk_read_raw(sk_reader *reader, uint64_t len)
 {
-    uint8_t first = next_byte(reader);
-    uint64_t len = 0;
-    if (first >= FIXSTR && first < FIXSTR + 32)
-        len = first - FIXSTR;
-    else if (first >= BIN8 && first <= BIN32)
-        len = big_endian(reader, (size_t)1 << (first - BIN8));
-    else if (first >= STR8 && first <= STR32)
-        len = big_endian(reader, (size_t)1 << (first - STR8));
-    else
-        reader->bad = true;
     if (len > sk_reader_left(reader)) reader->bad = true;
     if (reader->bad) return SK_BYTES_NONE;
     sk_bytes bytes = {reader->at, (size_t)len};
@@ -174,16 +205,42 @@ sk_bytes sk_read_bytes(sk_reader *reader)
     return bytes;
 }
 
+sk_bytes sk_read_bytes(sk_reader *reader)
+{
+    uint8_t first = sk_read_byte(reader);
+    uint64_t len = 0;
+    if (first >= FIXSTR && first < FIXSTR + 32)
+        len = first - FIXSTR;
+    else if (first >= BIN8 && first <= BIN32)
+        len = sk_read_big_endian(reader, (size_t)1 << (first - BIN8));
+    else if (first >= STR8 && first <= STR32)
+        len = sk_read_big_endian(reader, (size_t)1 << (first - STR8));
+    else
+        reader->bad = true;
+    return sk_read_raw(reader, len);
+}
+
 uint32_t sk_read_array(sk_reader *reader)
 {
-    uint8_t first = next_byte(reader);
+    uint8_t first = sk_read_byte(reader);
     uint64_t count = 0;
     if (first >= FIXARRAY && first < FIXARRAY + 16)
         count = first - FIXARRAY;
     else if (first == ARRAY16 || first == ARRAY32)
-        count = big_endian(reader, first == ARRAY16 ? 2 : 4);
+        count = sk_read_big_endian(reader, first == ARRAY16 ? 2 : 4);
     else
         reader->bad = true;
     if (count > sk_reader_left(reader)) reader->bad = true; /* each element takes at least a byte */
     return reader->bad ? 0 : (uint32_t)count;
+}
+
+uint64_t sk_read_varint(sk_reader *reader)
+{
+    uint8_t first = sk_read_byte(reader);
+    if (first < 0x80) return first;
+    size_t more = first == 0xff ? 8 : (size_t)__builtin_clz((unsigned)(uint8_t)~first) - 24;
+    uint64_t value = sk_read_big_endian(reader, more);
+    if (more < 8) value |= (uint64_t)(first & (0x7f >> more)) << 8 * more;
+    if (varint_len(value) != more + 1) reader->bad = true;
+    return reader->bad ? 0 : value;
 }

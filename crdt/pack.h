@@ -19,6 +19,12 @@ void sk_pack_bytes(sk_buf *buf, sk_bytes bytes);
 /** Only the header of an array of `count`; the elements follow. */
 void sk_pack_array(sk_buf *buf, uint32_t count);
 
+/* Not of MessagePack, but shorter, for what is on the disk once a key: the low `len` (1 to 8) bytes of a number, the
+ * highest first; and a number with its length in the leading ones of its first byte: 7 bits in a byte, 14 in two, ...,
+ * 56 in eight, 64 in nine. */
+void sk_pack_big_endian(sk_buf *buf, uint64_t value, size_t len);
+void sk_pack_varint(sk_buf *buf, uint64_t value);
+
 typedef struct {
     const uint8_t *at, *end; /* borrowed */
     bool bad;                /* something did not fit: every answer since is zero */
@@ -38,6 +44,7 @@ static inline bool sk_reader_done(const sk_reader *reader)
     return !reader->bad && reader->at == reader->end;
 }
 
+/* Numbers are taken in their shortest form only, so that there is one way to write each. */
 uint64_t sk_read_uint(sk_reader *reader);
 int64_t sk_read_int(sk_reader *reader);
 double sk_read_double(sk_reader *reader);
@@ -46,5 +53,10 @@ bool sk_read_bool(sk_reader *reader);
 sk_bytes sk_read_bytes(sk_reader *reader);
 /** The count of an array's elements; bad if the input has fewer bytes left than that. */
 uint32_t sk_read_array(sk_reader *reader);
+uint8_t sk_read_byte(sk_reader *reader);
+uint64_t sk_read_big_endian(sk_reader *reader, size_t len);
+uint64_t sk_read_varint(sk_reader *reader);
+/** `len` bytes; points into the input. */
+sk_bytes sk_read_raw(sk_reader *reader, uint64_t len);
 
 #endif

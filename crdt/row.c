@@ -3,12 +3,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum {
-    KIND_BITS = 3,
-    KIND_MASK = 7,
-    KIND_SIZES = 0, /* not an entry: the derived sizes */
-    INSERTION_MOST = 32,
-};
+enum { INSERTION_MOST = 32 };
 
 uint32_t sk_row_live(const sk_row *row, sk_entry_class class)
 {
@@ -138,26 +133,100 @@ bool sk_row_strip(sk_row *row, const sk_vv *stable)
     return changed;
 }
 
-/* -- stored form ----------------------------------------------------------------------------------------------------- */
+/* -- stored form -----------------------------------------------------------------------------------------------------
+ *
+ *   row      sizes, if there are any, and entries
+ *   sizes    a zero byte, fields, members
+ *   entry    head, origin less 3 (if it is 3 or more), seq in as few bytes as it has, time, payload
+ *   head     from the low bits on: 3 kind, 2 origin (3: it follows), 3 bytes of seq less 1
+ *   time     milliseconds since 2020 in 5 bytes, counter; or, outside of the 34 years which that covers, 5 bytes ff and
+ *            all of it in 8
+ *   payload  value: its length and its bytes; or, when it is the row's last, its bytes up to the end
+ *
+ * Numbers are varints where nothing else is said. A row has one stored form, and no other is read as it: every key has
+ * this beside its value, so each byte counts. */
+
+enum {
+    KIND_MASK = 7,
+    KIND_SIZES = 0,      /* not an entry: the derived sizes */
+    KIND_LAST_VALUE = 5, /* SK_ENTRY_VALUE up to the end of the row */
+    ORIGIN_SHIFT = 3,
+    ORIGIN_FOLLOWS = 3,
+    SEQ_SHIFT = 5,
+    TIME_BYTES = 5,
+};
+#define TIME_BEGIN_MS 1577836800000u /* 2020 */
+#define TIME_OUTSIDE (((uint64_t)1 << 8 * TIME_BYTES) - 1)
+
+static void pack_time(sk_buf *buf, sk_hlc time)
+{
+    uint64_t ms = sk_hlc_ms(time) - TIME_BEGIN_MS;
+    if (ms >= TIME_OUTSIDE) {
+        sk_pack_big_endian(buf, TIME_OUTSIDE, TIME_BYTES);
+        sk_pack_big_endian(buf, time, sizeof time);
+    } else {
+        sk_pack_big_endian(buf, ms, TIME_BYTES);
+        sk_pack_varint(buf, sk_hlc_counter(time));
+    }
+}
+
+static sk_hlc read_time(sk_reader *reader)
+{
+    uint64_t ms = sk_read_big_endian(reader, TIME_BYTES);
+    if (ms == TIME_OUTSIDE) {
+        sk_hlc time = sk_read_big_endian(reader, sizeof time);
+        if (sk_hlc_ms(time) - TIME_BEGIN_MS < TIME_OUTSIDE) reader->bad = true;
+        return time;
+    }
+    uint64_t counter = sk_read_varint(reader);
+    if (counter > SK_HLC_COUNTER_MAX) reader->bad = true;
+    return sk_hlc_of_ms(ms + TIME_BEGIN_MS) | counter;
+}
+
+static void pack_head(sk_buf *buf, const sk_entry *entry, unsigned kind)
+{
+    uint32_t origin = entry->dot.origin;
+    unsigned more = (unsigned)(63 - __builtin_clzll(entry->dot.seq | 1)) / 8; /* bytes of seq beyond the first */
+    unsigned small = origin < ORIGIN_FOLLOWS ? origin : ORIGIN_FOLLOWS;
+    sk_buf_byte(buf, (uint8_t)(more << SEQ_SHIFT | small << ORIGIN_SHIFT | kind));
+    if (small == ORIGIN_FOLLOWS) sk_pack_varint(buf, origin - ORIGIN_FOLLOWS);
+    sk_pack_big_endian(buf, entry->dot.seq, more + 1);
+    pack_time(buf, entry->hlc);
+}
+
+static void read_head(sk_reader *reader, const sk_origin_map *map, unsigned head, sk_entry *entry)
+{
+    uint64_t origin = head >> ORIGIN_SHIFT & ORIGIN_FOLLOWS;
+    unsigned more = head >> SEQ_SHIFT;
+    if (origin == ORIGIN_FOLLOWS) {
+        uint64_t beyond = sk_read_varint(reader);
+        origin = beyond < SK_ORIGINS_MAX ? origin + beyond : SK_ORIGINS_MAX; /* and not around to a small one */
+    }
+    entry->dot.origin = sk_origin_map_get(map, origin);
+    entry->dot.seq = sk_read_big_endian(reader, more + 1);
+    entry->hlc = read_time(reader);
+    bool longer = more && entry->dot.seq >> 8 * more == 0;
+    if (entry->dot.origin == SK_ORIGIN_UNKNOWN || entry->dot.seq == 0 || longer) reader->bad = true;
+}
 
 static void pack_count(sk_buf *buf, const sk_entry *entry)
 {
     const sk_count *count = &entry->count;
-    sk_pack_uint(buf, entry->dot.seq - count->epoch);
+    sk_pack_varint(buf, entry->dot.seq - count->epoch);
     sk_number_pack(buf, count->total);
-    sk_pack_uint(buf, count->base_seq ? entry->dot.seq - count->base_seq + 1 : 0);
+    sk_pack_varint(buf, count->base_seq ? entry->dot.seq - count->base_seq + 1 : 0);
     if (count->base_seq) sk_number_pack(buf, count->base);
     if (sk_entry_live(entry)) return;
-    sk_pack_uint(buf, count->reset_by.origin);
-    sk_pack_uint(buf, count->reset_by.seq);
+    sk_pack_varint(buf, count->reset_by.origin);
+    sk_pack_varint(buf, count->reset_by.seq);
 }
 
 static void read_count(sk_reader *reader, const sk_origin_map *map, sk_entry *entry)
 {
     sk_count *count = &entry->count;
-    uint64_t age = sk_read_uint(reader);
+    uint64_t age = sk_read_varint(reader);
     count->total = sk_number_read(reader);
-    uint64_t base_age = sk_read_uint(reader);
+    uint64_t base_age = sk_read_varint(reader);
     if (base_age) count->base = sk_number_read(reader);
     if (age >= entry->dot.seq || base_age > age + 1) {
         reader->bad = true;
@@ -166,49 +235,62 @@ static void read_count(sk_reader *reader, const sk_origin_map *map, sk_entry *en
     count->epoch = entry->dot.seq - age;
     count->base_seq = base_age ? entry->dot.seq - (base_age - 1) : 0;
     if (sk_entry_live(entry)) return;
-    count->reset_by.origin = sk_read_origin(reader, map);
-    count->reset_by.seq = sk_read_uint(reader);
-    if (count->reset_by.seq == 0) reader->bad = true;
+    count->reset_by.origin = sk_origin_map_get(map, sk_read_varint(reader));
+    count->reset_by.seq = sk_read_varint(reader);
+    if (count->reset_by.origin == SK_ORIGIN_UNKNOWN || count->reset_by.seq == 0) reader->bad = true;
 }
 
 void sk_row_pack(sk_buf *buf, const sk_row *row, bool derived)
 {
+    if (derived && (row->fields || row->members)) {
+        sk_buf_byte(buf, KIND_SIZES);
+        sk_pack_varint(buf, row->fields);
+        sk_pack_varint(buf, row->members);
+    }
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
-        sk_pack_uint(buf, (uint64_t)entry->dot.origin << KIND_BITS | entry->kind);
-        sk_pack_uint(buf, entry->dot.seq);
-        sk_pack_uint(buf, entry->hlc);
+        bool last_value = entry->kind == SK_ENTRY_VALUE && i + 1 == row->count;
+        pack_head(buf, entry, last_value ? KIND_LAST_VALUE : entry->kind);
         switch (entry->kind) {
-        case SK_ENTRY_VALUE: sk_pack_bytes(buf, entry->value); break;
+        case SK_ENTRY_VALUE:
+            if (!last_value) sk_pack_varint(buf, entry->value.len);
+            sk_buf_bytes(buf, entry->value);
+            break;
         case SK_ENTRY_COUNT: pack_count(buf, entry); break;
         case SK_ENTRY_MEMBER: break;
-        case SK_ENTRY_DEADLINE: sk_pack_uint(buf, entry->deadline_ms); break;
+        case SK_ENTRY_DEADLINE: sk_pack_varint(buf, entry->deadline_ms); break;
         }
-    }
-    if (derived && (row->fields || row->members)) {
-        sk_pack_uint(buf, KIND_SIZES);
-        sk_pack_uint(buf, row->fields);
-        sk_pack_uint(buf, row->members);
     }
 }
 
-static void read_entry(sk_reader *reader, const sk_origin_map *map, uint64_t head, sk_entry *entry)
+static void read_entry(sk_reader *reader, const sk_origin_map *map, sk_entry *entry)
 {
-    *entry = (sk_entry){.kind = (sk_entry_kind)(head & KIND_MASK)};
-    entry->dot.origin = sk_origin_map_get(map, head >> KIND_BITS);
-    entry->dot.seq = sk_read_uint(reader);
-    entry->hlc = sk_read_uint(reader);
-    if (entry->dot.origin == SK_ORIGIN_UNKNOWN || entry->dot.seq == 0) reader->bad = true;
-    switch (entry->kind) {
-    case SK_ENTRY_VALUE: entry->value = sk_read_bytes(reader); break;
+    unsigned head = sk_read_byte(reader), kind = head & KIND_MASK;
+    *entry = (sk_entry){.kind = kind == KIND_LAST_VALUE ? SK_ENTRY_VALUE : (sk_entry_kind)kind};
+    read_head(reader, map, head, entry);
+    switch (kind) {
+    case KIND_LAST_VALUE: entry->value = sk_read_raw(reader, sk_reader_left(reader)); break;
+    case SK_ENTRY_VALUE:
+        entry->value = sk_read_raw(reader, sk_read_varint(reader));
+        if (sk_reader_left(reader) == 0) reader->bad = true;
+        break;
     case SK_ENTRY_COUNT: read_count(reader, map, entry); break;
     case SK_ENTRY_MEMBER: break;
     case SK_ENTRY_DEADLINE:
-        entry->deadline_ms = sk_read_uint(reader);
+        entry->deadline_ms = sk_read_varint(reader);
         if (entry->deadline_ms == 0) reader->bad = true;
         break;
     default: reader->bad = true;
     }
+}
+
+static void read_sizes(sk_reader *reader, sk_row *row)
+{
+    if (sk_reader_left(reader) == 0 || *reader->at != KIND_SIZES) return;
+    (void)sk_read_byte(reader);
+    row->fields = sk_read_varint(reader);
+    row->members = sk_read_varint(reader);
+    if (row->fields == 0 && row->members == 0) reader->bad = true;
 }
 
 int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_row *row)
@@ -216,14 +298,8 @@ int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_ro
     sk_reader reader = sk_reader_of(bytes);
     sk_row read = {0};
     uint32_t room = 0;
+    read_sizes(&reader, &read);
     while (sk_reader_left(&reader)) {
-        uint64_t head = sk_read_uint(&reader);
-        if (head == KIND_SIZES) {
-            read.fields = sk_read_uint(&reader);
-            read.members = sk_read_uint(&reader);
-            if (!sk_reader_done(&reader)) reader.bad = true;
-            break;
-        }
         if (read.count == room) {
             uint32_t more = room ? room * 2 : 1;
             if (map && room >= SK_ROW_ENTRIES_MAX) return SK_E_TOO_LARGE;
@@ -233,7 +309,7 @@ int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_ro
             read.entries = entries;
             room = more;
         }
-        read_entry(&reader, map, head, &read.entries[read.count++]);
+        read_entry(&reader, map, &read.entries[read.count++]);
     }
     if (!sk_reader_done(&reader)) return SK_E_MALFORMED;
     if (map) sk_row_sort(&read);

@@ -26,7 +26,7 @@
 #include "crdt/op.h"
 
 enum {
-    SK_PROTOCOL_VERSION = 1,
+    SK_PROTOCOL_VERSION = 2,
     SK_MEMBERS_MAX = 64,               /* regions in a cluster, this one included */
     SK_MESSAGE_MAX = 1024 * 1024,      /* bytes of one message, but for one transaction that is larger by itself */
     SK_TRANSACTION_MAX = 64 * 1024 * 1024,

@@ -1,6 +1,6 @@
 /* The data directory: made, locked, and known to be ours before RocksDB touches anything in it.
  *
- *   SKERRY        what this is: "skerry\nformat 1\n"
+ *   SKERRY        what this is: "skerry\nformat 2\n"
  *   skerry.lock   flock'd by the process that has the directory open
  *   db/           RocksDB's files; IDENTITY is among them from the database's making on
  *
@@ -18,7 +18,7 @@
 #include "crdt/memory.h"
 
 enum {
-    SK_FOLDER_FORMAT = 1, /* what this binary writes, and the only one that it reads */
+    SK_FOLDER_FORMAT = 2, /* what this binary writes, and the only one that it reads */
     SK_FOLDER_ERROR = 256, /* bytes that a sentence about an error needs */
     SK_FOLDER_MARK = 88    /* characters, NUL included */
 };

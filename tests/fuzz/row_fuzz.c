@@ -1,5 +1,6 @@
 /* Stored rows: whatever the bytes, a row that is read can be packed, read again, merged, stripped, shown, and its
- * digest taken. The first byte draws which origins are known. */
+ * digest taken; one of our own is packed to the bytes that it was read from. The first byte draws which origins are
+ * known. */
 #include "crdt/register_mv.h"
 
 #include <stdlib.h>
@@ -17,6 +18,14 @@ static void check_again(const sk_row *row, sk_arena *arena)
     sk_assert(sk_bytes_equal(sk_buf_view(&packed), sk_buf_view(&again)));
     sk_buf_free(&packed);
     sk_buf_free(&again);
+}
+
+static void check_same(const sk_row *row, sk_bytes bytes)
+{
+    sk_buf packed = {0};
+    sk_row_pack(&packed, row, true);
+    sk_assert(sk_bytes_equal(sk_buf_view(&packed), bytes));
+    sk_buf_free(&packed);
 }
 
 static void use(const sk_row *row, const sk_origins *origins, sk_arena *arena)
@@ -51,6 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool mapped = data[0] & 128;
     if (sk_row_read(sk_bytes_of(data + 1, size - 1), mapped ? &map : NULL, &arena, &row) == 0) {
         check_again(&row, &arena);
+        if (!mapped) check_same(&row, sk_bytes_of(data + 1, size - 1));
         use(&row, &origins, &arena);
     }
     sk_origin_map_free(&map);

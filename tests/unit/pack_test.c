@@ -41,6 +41,76 @@ static void signed_numbers_come_back(void **state)
     sk_buf_free(&large);
 }
 
+static void varints_come_back(void **state)
+{
+    (void)state;
+    for (int bits = 0; bits <= 64; bits++) {
+        for (int more = -1; more <= 1; more++) {
+            uint64_t value = (bits == 64 ? 0 : 1ull << bits) + (uint64_t)more;
+            size_t most = 0;
+            while (most < 8 && value >> 7 * (most + 1)) most++; /* 9 bytes from 57 bits on */
+            sk_buf buf = {0};
+            sk_pack_varint(&buf, value);
+            assert_int_equal(buf.len, most + 1);
+            sk_reader reader = sk_reader_of(sk_buf_view(&buf));
+            assert_true(sk_read_varint(&reader) == value);
+            assert_true(sk_reader_done(&reader));
+            for (size_t cut = 0; cut < buf.len; cut++) {
+                reader = sk_reader_of(sk_bytes_of(buf.data, cut));
+                assert_true(sk_read_varint(&reader) == 0);
+                assert_true(reader.bad);
+            }
+            sk_buf_free(&buf);
+        }
+    }
+}
+
+static void big_endian_numbers_come_back(void **state)
+{
+    (void)state;
+    sk_buf buf = {0};
+    for (size_t len = 1; len <= 8; len++) sk_pack_big_endian(&buf, 0x0102030405060708, len);
+    assert_bytes_equal(sk_bytes_of(buf.data, 6), sk_bytes_of("\x08\x07\x08\x06\x07\x08", 6));
+    sk_reader reader = sk_reader_of(sk_buf_view(&buf));
+    for (size_t len = 1; len <= 8; len++)
+        assert_true(sk_read_big_endian(&reader, len) == UINT64_C(0x0102030405060708) << 8 * (8 - len) >> 8 * (8 - len));
+    assert_true(sk_reader_done(&reader));
+    sk_buf_free(&buf);
+}
+
+/* Each says in more bytes what fewer can. */
+static void longer_forms_are_refused(void **state)
+{
+    (void)state;
+#define RAW(text) {text, sizeof text - 1}
+    static const struct {
+        const char *data;
+        size_t len;
+    } unsigned_[] = {RAW("\xcc\x7f"), RAW("\xcd\x00\xff"), RAW("\xce\x00\x00\xff\xff"),
+                     RAW("\xcf\x00\x00\x00\x00\xff\xff\xff\xff")},
+      signed_[] = {RAW("\xd0\xe0"), RAW("\xd0\x05"), RAW("\xd1\xff\x80"), RAW("\xd2\xff\xff\x80\x00"),
+                   RAW("\xd3\xff\xff\xff\xff\x80\x00\x00\x00"), RAW("\xd3\x7f\xff\xff\xff\x80\x00\x00\x00")},
+      varint[] = {RAW("\x80\x7f"), RAW("\xc0\x3f\xff"), RAW("\xfe\x01\xff\xff\xff\xff\xff\xff"),
+                  RAW("\xff\x00\xff\xff\xff\xff\xff\xff\xff")};
+#undef RAW
+    for (size_t i = 0; i < 4; i++) {
+        sk_reader reader = sk_reader_of(sk_bytes_of(unsigned_[i].data, unsigned_[i].len));
+        assert_int_equal(sk_read_uint(&reader), 0);
+        assert_true(reader.bad);
+        reader = sk_reader_of(sk_bytes_of(unsigned_[i].data, unsigned_[i].len));
+        assert_int_equal(sk_read_int(&reader), 0);
+        assert_true(reader.bad);
+        reader = sk_reader_of(sk_bytes_of(varint[i].data, varint[i].len));
+        assert_int_equal(sk_read_varint(&reader), 0);
+        assert_true(reader.bad);
+    }
+    for (size_t i = 0; i < sizeof signed_ / sizeof *signed_; i++) {
+        sk_reader reader = sk_reader_of(sk_bytes_of(signed_[i].data, signed_[i].len));
+        assert_int_equal(sk_read_int(&reader), 0);
+        assert_true(reader.bad);
+    }
+}
+
 static void the_other_kinds_come_back(void **state)
 {
     (void)state;
@@ -153,6 +223,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unsigned_numbers_come_back),
         cmocka_unit_test(signed_numbers_come_back),
+        cmocka_unit_test(varints_come_back),
+        cmocka_unit_test(big_endian_numbers_come_back),
+        cmocka_unit_test(longer_forms_are_refused),
         cmocka_unit_test(the_other_kinds_come_back),
         cmocka_unit_test(every_cut_is_bad_and_reads_nothing_beyond),
         cmocka_unit_test(lengths_beyond_the_input_are_not_believed),

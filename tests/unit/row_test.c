@@ -60,7 +60,7 @@ static void every_cut_is_refused_or_a_shorter_row(void **state)
     sk_buf_free(&packed);
 }
 
-/* Bytes that are whole msgpack, and no row. */
+/* Bytes that can be read one by one, and are no row. */
 static void damaged_rows_are_refused(void **state)
 {
     (void)state;
@@ -85,12 +85,72 @@ static void damaged_rows_are_refused(void **state)
         assert_int_equal(back.count, 99); /* left alone */
         sk_buf_free(&packed);
     }
-    static const char *const raw[] = {"\x05\x01\x01", "\x06\x01\x01", "\x07\x01\x01", "\x00\x01\x01\x00", "\x00\x01",
-                                      "\xc0"};
-    static const size_t lens[] = {3, 3, 3, 4, 2, 1};
+}
+
+/* What says the same as another form, or nothing: one row has one form. */
+static void other_forms_are_refused(void **state)
+{
+    (void)state;
+#define TIME "\x01\x02\x03\x04\x05\x07" /* milliseconds since 2020, counter */
+#define RAW(text) {text, sizeof text - 1}
+    static const struct {
+        const char *data;
+        size_t len;
+    } good[] = {RAW("\x05\x01" TIME "abc"), RAW("\x05\x01" TIME), RAW("\x03\x01" TIME), RAW("\x1b\x00\x01" TIME),
+                RAW("\x23\x01\x00" TIME), RAW("\x00\x00\x01"), RAW("\x01\x01" TIME "\x01" "a\x0d\x01" TIME),
+                RAW("\x03\x01\x01\x02\x03\x04\x05\xc0\xff\xff") },
+      bad[] = {
+                  RAW("\x06\x01" TIME), RAW("\x07\x01" TIME),                  /* no kind */
+                  RAW("\x01\x01" TIME "\x01" "a"),                              /* a last value with its length */
+                  RAW("\x01\x01" TIME "\x02" "a"),                              /* one that is shorter */
+                  RAW("\x03\x00" TIME),                                         /* no dot */
+                  RAW("\x23\x00\x01" TIME),                                     /* a seq with a byte too many */
+                  RAW("\x1b\x80\x01\x01" TIME),                                 /* an origin with one */
+                  RAW("\x1b\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" TIME),     /* one that comes around to 2 */
+                  RAW("\x03\x01\x01\x02\x03\x04\x05\x80\x07"),                 /* a counter with one */
+                  RAW("\x03\x01\x01\x02\x03\x04\x05\xc1\x00\x00"),             /* a counter beyond its bits */
+                  RAW("\x03\x01\xff\xff\xff\xff\xff\x01\x80\x00\x00\x00\x00\x00\x00"), /* 2022 in the long form */
+                  RAW("\x00\x00\x00"), RAW("\x00\x01"), RAW("\x00"),           /* no sizes; half of them */
+                  RAW("\x03\x01" TIME "\x00\x01\x01"),                         /* sizes at the end */
+              };
     sk_row back;
-    for (int i = 0; i < 6; i++)
-        assert_int_equal(sk_row_read(sk_bytes_of(raw[i], lens[i]), NULL, &arena, &back), SK_E_MALFORMED);
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        assert_int_equal(sk_row_read(sk_bytes_of(good[i].data, good[i].len), NULL, &arena, &back), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(sk_row_read(sk_bytes_of(bad[i].data, bad[i].len), NULL, &arena, &back), SK_E_MALFORMED);
+}
+
+static void the_bounds_of_each_part_come_back(void **state)
+{
+    (void)state;
+    static const uint32_t origins[] = {0, 2, 3, 130, 131, SK_ORIGINS_MAX - 1};
+    static const uint64_t seqs[] = {1, 255, 256, 65535, 65536, UINT32_MAX, 1ull << 56, UINT64_MAX};
+    const uint64_t begin = 1577836800000, end = begin + (1ull << 40) - 1;
+    const sk_hlc times[] = {0, sk_hlc_of_ms(begin) - 1, sk_hlc_of_ms(begin), sk_hlc_of_ms(begin) + 127,
+                            sk_hlc_of_ms(begin) + 128, sk_hlc_of_ms(end) - 1, sk_hlc_of_ms(end), UINT64_MAX};
+    for (size_t i = 0; i < 6 * 8 * 8; i++) {
+        sk_row row = ROW_OF(value_of(origins[i / 64], seqs[i / 8 % 8], "v")), back;
+        sk_buf packed = {0};
+        row.entries[0].hlc = times[i % 8];
+        sk_row_pack(&packed, &row, false);
+        assert_int_equal(sk_row_read(sk_buf_view(&packed), NULL, &arena, &back), 0);
+        assert_int_equal(back.entries[0].dot.origin, row.entries[0].dot.origin);
+        assert_true(back.entries[0].dot.seq == row.entries[0].dot.seq);
+        assert_true(back.entries[0].hlc == row.entries[0].hlc);
+        sk_buf_free(&packed);
+    }
+}
+
+/* What a key has on the disk beside its table's letter, itself and its value. */
+static void a_value_of_one_dot_takes_eleven_bytes(void **state)
+{
+    (void)state;
+    sk_row row = ROW_OF(value_of(1, 4000000000, "a value"));
+    sk_buf packed = {0};
+    row.entries[0].hlc = sk_hlc_of_ms(1800000000000) + 100;
+    sk_row_pack(&packed, &row, true);
+    assert_int_equal(packed.len, 11 + 7);
+    sk_buf_free(&packed);
 }
 
 /* A row of so many entries as a peer may send, in the worst order: read, in order, in memory that its bytes warrant. */
@@ -311,6 +371,9 @@ int main(void)
         cmocka_unit_test(every_kind_comes_back),
         cmocka_unit_test(every_cut_is_refused_or_a_shorter_row),
         cmocka_unit_test(damaged_rows_are_refused),
+        cmocka_unit_test(other_forms_are_refused),
+        cmocka_unit_test(the_bounds_of_each_part_come_back),
+        cmocka_unit_test(a_value_of_one_dot_takes_eleven_bytes),
         cmocka_unit_test(a_long_row_of_a_peer_has_a_limit),
         cmocka_unit_test(reading_through_a_map_sorts),
         cmocka_unit_test(a_full_arena_is_an_error),
