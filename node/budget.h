@@ -2,7 +2,7 @@
  *
  *   part             bounded by
  *   block cache      storage.cache: blocks, indexes and filters of tables (storage/database.c)
- *   row cache        storage.row_cache (storage/rowcache.h)
+ *   row cache        storage.row_cache (storage/rowcache.h), a sixteenth of it the filter of present rows
  *   writes           storage.write_buffer: an eighth of it waits to be committed, as sk_store_pending_bytes counts (the
  *                    structures around it take as much again); half is committed and not placed
  *                    (storage/placing.h); a quarter is memtables

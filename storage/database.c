@@ -14,6 +14,8 @@ enum {
     MEMTABLE_PART = 4, /* of the write buffer: most of what is placed goes past the memtables, as tables */
     BLOCK_BYTES = 8 * 1024,
     BACKGROUND_JOBS = 2, /* a flush and a compaction */
+    RUNS_TO_COMPACT = 8, /* twice RocksDB's own: each compaction rewrites the level below, and takes half as often. Reads of
+                          * keys that are not there do not go through them (storage/presence.h) */
     BLOOM_BITS = 10,     /* a key: one in a hundred misses goes to the block */
 };
 
@@ -48,6 +50,7 @@ static rocksdb_options_t *family_options(const sk_rocksdb_options *options, rock
     rocksdb_options_set_max_write_buffer_number(made, 3);
     rocksdb_options_set_compression(made, rocksdb_lz4_compression);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(made, 1);
+    rocksdb_options_set_level0_file_num_compaction_trigger(made, RUNS_TO_COMPACT);
     set_table(made, cache, points);
     if (points) {
         /* a small filter before the memtable: most first writes of a key ask for a row that is not there */

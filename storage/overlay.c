@@ -149,45 +149,42 @@ static void retire_point(sk_overlay *overlay, sk_change *change)
     overlay->live--;
 }
 
-/* A point that is now the newest word on its key. */
-static void enter_point(sk_overlay *overlay, sk_change *change)
+/* A point that is now the newest word on its key; `slot` is where the index has the one before it, NULL: nowhere. */
+static void enter_point(sk_overlay *overlay, sk_change *change, sk_index_slot *slot)
 {
-    sk_cf cf = (sk_cf)change->cf;
     change->live = 1;
     overlay->live++;
-    if (!is_hashed(cf)) return;
-    sk_index_slot *slot = find_slot(overlay, change->hash, cf, sk_change_key(change));
+    if (!is_hashed(change->cf)) return;
     if (!slot) {
         sk_index_add(&overlay->index, change->hash, change);
         return;
     }
     sk_change *old = slot->item;
     slot->item = change;
-    if (old->ordered) sk_skiplist_remove(&overlay->order[cf], sk_change_key(old));
+    if (old->ordered) sk_skiplist_remove(&overlay->order[change->cf], sk_change_key(old));
     old->live = old->ordered = 0;
     overlay->live--;
 }
 
 /* A value put in the place of one as long, in the same batch: a size or a sum that many commands of one turn move is
  * recorded, logged and placed once. Nothing that the batch did to the key comes between the two. */
-static bool put_over(sk_overlay *overlay, sk_cf cf, sk_bytes key, sk_bytes value)
+static bool put_over(sk_overlay *overlay, sk_change *old, sk_bytes value)
 {
-    if (!is_hashed(cf) || !overlay->open->count) return false;
-    sk_index_slot *slot = find_slot(overlay, sk_overlay_hash(cf, key), cf, key);
-    sk_change *old = slot ? slot->item : NULL;
-    if (!old || old->number != overlay->open->number || old->kind != SK_CHANGE_PUT || old->value_len != value.len)
-        return false;
+    if (old->number != overlay->open->number || old->kind != SK_CHANGE_PUT || old->value_len != value.len) return false;
     if (value.len) memmove(old->data + old->key_len, value.data, value.len); /* it may be what a get has given */
     return true;
 }
 
-void sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
+uint64_t sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
 {
     sk_assert(kind != SK_CHANGE_RANGE);
-    if (kind == SK_CHANGE_PUT && put_over(overlay, cf, key, value)) return;
+    uint64_t hash = is_hashed(cf) ? sk_overlay_hash(cf, key) : 0;
+    sk_index_slot *slot = is_hashed(cf) ? find_slot(overlay, hash, cf, key) : NULL;
+    if (slot && kind == SK_CHANGE_PUT && put_over(overlay, slot->item, value)) return hash;
     sk_change *change = sk_batch_record(overlay->open, kind, cf, key, kind == SK_CHANGE_PUT ? value : SK_BYTES_NONE);
-    if (is_hashed(cf)) change->hash = sk_overlay_hash(cf, key);
-    enter_point(overlay, change);
+    change->hash = hash;
+    enter_point(overlay, change, slot);
+    return hash;
 }
 
 /* -- order -------------------------------------------------------------------------------------------------------- */
@@ -347,7 +344,8 @@ static void enter_batch(sk_overlay *overlay, sk_batch *batch)
             overlay->caught_up[change->cf] = NULL; /* it is past the sealed ones, of which this is the newest */
             enter_range(overlay, change);
         } else {
-            enter_point(overlay, change);
+            enter_point(overlay, change,
+                        find_slot(overlay, change->hash, (sk_cf)change->cf, sk_change_key(change)));
         }
         change = next;
     }

@@ -85,8 +85,9 @@ static inline size_t sk_batch_memory(const sk_batch *batch)
 /** `first` is the number of the first batch. */
 void sk_overlay_init(sk_overlay *overlay, uint64_t first);
 void sk_overlay_free(sk_overlay *overlay);
-/** Records a put, or with SK_CHANGE_REMOVE a removal (of which the value is ignored), in the open batch. */
-void sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value);
+/** Records a put, or with SK_CHANGE_REMOVE a removal (of which the value is ignored), in the open batch. Returns the
+ *  key's hash; 0 in the family that has none, which is history. */
+uint64_t sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value);
 /** Records the removal of a range in the open batch; to.data NULL: to the end. An empty range is nothing. */
 void sk_overlay_remove_range(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to);
 

@@ -1,6 +1,7 @@
 #include "storage/rocksdb.h"
 
 #include "storage/committer.h"
+#include "storage/presence.h"
 #include "storage/rowcache.h"
 
 #include <stdio.h>
@@ -14,6 +15,7 @@ enum {
     MAX_OPEN_FILES = 512,
     PLACE_PART = 4,          /* of the write buffer; placing holds twice that, memtables have as much again */
     REAP_CHANGES = 4096,     /* placed changes that one reap takes out of the overlay */
+    PRESENCE_PART = 16,      /* of the row cache's bytes */
 };
 #define SEGMENT_BYTES ((size_t)8 << 20)
 #define CACHE_BYTES ((size_t)128 << 20)
@@ -31,6 +33,7 @@ typedef struct {
     sk_committer committer;
     sk_overlay overlay;
     sk_rowcache cache;               /* of SK_CF_ROW */
+    sk_presence presence;            /* likewise */
     uint8_t absent[64];              /* the row key that RocksDB was last asked for in vain */
     size_t absent_len;               /* 0: none */
     uint64_t durable;                /* what reap last answered */
@@ -93,7 +96,7 @@ static int get_below(rocks *self, sk_cf cf, uint64_t hash, sk_bytes key, sk_byte
     rocksdb_pinnableslice_t *last = self->pinned; /* given back later: the key may lie in the last value */
     self->pinned = found;
     if (found) value->data = (const uint8_t *)rocksdb_pinnableslice_value(found, &value->len);
-    /* What is not there is not noted: it is mostly about to be written, and RocksDB's filters tell it fast. */
+    /* What is not there is not cached: it is mostly about to be written. */
     if (cf == SK_CF_ROW && !found && !message) note_absent(self, key);
     if (cf == SK_CF_ROW && found) sk_rowcache_put(&self->cache, hash, key, value);
     if (last) rocksdb_pinnableslice_destroy(last);
@@ -107,9 +110,12 @@ static int rocks_get(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes *value, u
     sk_overlay_answer answer = sk_overlay_find(&self->overlay, hash, cf, key, value, &number);
     if (batch) *batch = number > self->durable ? number : 0;
     if (answer != SK_OVERLAY_ELSEWHERE) return answer == SK_OVERLAY_FOUND;
-    int known = cf == SK_CF_ROW ? sk_rowcache_get(&self->cache, hash, key, value) : -1;
-    if (known < 0 && cf == SK_CF_ROW && is_known_absent(self, key)) return 0;
-    return known >= 0 ? known : get_below(self, cf, hash, key, value);
+    if (cf == SK_CF_ROW) {
+        int known = sk_rowcache_get(&self->cache, hash, key, value);
+        if (known >= 0) return known;
+        if (!sk_presence_maybe(&self->presence, hash) || is_known_absent(self, key)) return 0;
+    }
+    return get_below(self, cf, hash, key, value);
 }
 
 /* Why there is nothing to read from. */
@@ -242,7 +248,9 @@ static void rocks_iter_free(sk_store_iter *iter)
 
 static void rocks_put(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes value)
 {
-    sk_overlay_change(&rocks_of(store)->overlay, SK_CHANGE_PUT, cf, key, value);
+    rocks *self = rocks_of(store);
+    uint64_t hash = sk_overlay_change(&self->overlay, SK_CHANGE_PUT, cf, key, value);
+    if (cf == SK_CF_ROW) sk_presence_add(&self->presence, hash);
 }
 
 static void rocks_remove(sk_store *store, sk_cf cf, sk_bytes key)
@@ -380,6 +388,7 @@ static int rocks_reopen(sk_store *store)
     rocks *self = rocks_of(store);
     sk_assert(self->readers == 0);
     unpin(self);
+    sk_presence_stop(&self->presence);
     sk_committer_stop(&self->committer, true);
     sk_placing_stop(&self->placing, true);
     /* What is committed may still have to be placed: until the disk takes that, it is read from here. */
@@ -401,6 +410,7 @@ static int rocks_reopen(sk_store *store)
         result = SK_E_IO;
         sk_failure_reset(&self->failure, result);
     }
+    if (result == SK_OK) sk_presence_learn(&self->presence, &self->database);
     self->broken = result;
     return result;
 }
@@ -426,6 +436,7 @@ static void rocks_stats(sk_store *store, sk_buf *text)
     stat_line(text, "store_row_cache_bytes", self->cache.bytes);
     stat_line(text, "store_row_cache_hits", self->cache.hits);
     stat_line(text, "store_row_cache_misses", self->cache.misses);
+    stat_line(text, "store_absent_rows_known", atomic_load(&self->presence.complete));
     stat_line(text, "store_overlay_keys", self->overlay.live);
     stat_line(text, "store_batches", atomic_load(&committer->batches));
     stat_line(text, "store_writes", atomic_load(&committer->writes));
@@ -443,6 +454,7 @@ static void rocks_stats(sk_store *store, sk_buf *text)
 
 static void give_back(rocks *self)
 {
+    sk_presence_free(&self->presence);
     sk_committer_free(&self->committer);
     sk_placing_free(&self->placing);
     sk_failure_free(&self->failure);
@@ -515,7 +527,9 @@ int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *err
         return result;
     }
     sk_overlay_init(&self->overlay, 1);
-    sk_rowcache_init(&self->cache, options.row_cache_bytes);
+    size_t presence_bytes = options.row_cache_bytes / PRESENCE_PART;
+    sk_presence_init(&self->presence, SK_CF_ROW, presence_bytes);
+    sk_rowcache_init(&self->cache, options.row_cache_bytes - presence_bytes);
     sk_database_init(&self->database, &options);
     sk_failure_init(&self->failure);
     sk_journal_init(&self->journal, self->folder.db_path, options.segment_bytes);
@@ -530,6 +544,7 @@ int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *err
         give_back(self);
         return result;
     }
+    sk_presence_learn(&self->presence, &self->database);
     *store = &self->store;
     return SK_OK;
 }
