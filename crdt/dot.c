@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 bool sk_region_name_valid(sk_bytes name)
 {
     if (name.len < 1 || name.len > SK_REGION_NAME_MAX) return false;
@@ -32,6 +35,7 @@ int sk_origins_intern(sk_origins *origins, sk_bytes region, uint64_t incarnation
     memset(added, 0, sizeof *added);
     memcpy(added->region, region.data, region.len);
     added->incarnation = incarnation;
+    added->hash = XXH3_64bits_withSeed(region.data, region.len, incarnation);
     *origin = origins->count++;
     return 0;
 }

@@ -27,6 +27,7 @@ typedef struct {
 typedef struct {
     char region[SK_REGION_NAME_MAX + 1];
     uint64_t incarnation;
+    uint64_t hash; /* of both, for digests: the same on every node */
 } sk_origin;
 
 typedef struct {

@@ -41,15 +41,6 @@ uint8_t *sk_buf_reserve(sk_buf *buf, size_t len)
     return buf->data + buf->len;
 }
 
-void sk_buf_append(sk_buf *buf, const void *data, size_t len)
-{
-    if (len == 0) return;
-    uint8_t *room = sk_buf_reserve(buf, len);
-    if (!room) return;
-    memcpy(room, data, len);
-    buf->len += len;
-}
-
 void sk_buf_printf(sk_buf *buf, const char *format, ...)
 {
     va_list args, again;

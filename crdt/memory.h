@@ -28,10 +28,18 @@ typedef struct {
     bool full;      /* an append was refused: sticky, so that a writer may check once at its end */
 } sk_buf;
 
-/** Appends a copy; beyond `max` it appends nothing and sets `full`. */
-void sk_buf_append(sk_buf *buf, const void *data, size_t len);
 /** Room for `len` more bytes at data + len, or NULL (and `full`) beyond the limit. The caller then adds to len. */
 uint8_t *sk_buf_reserve(sk_buf *buf, size_t len);
+/** Appends a copy; beyond `max` it appends nothing and sets `full`. */
+static inline void sk_buf_append(sk_buf *buf, const void *data, size_t len)
+{
+    if (len == 0) return;
+    bool fits = !buf->full && !buf->max && len <= buf->cap - buf->len; /* nearly always */
+    uint8_t *room = fits ? buf->data + buf->len : sk_buf_reserve(buf, len);
+    if (!room) return;
+    memcpy(room, data, len);
+    buf->len += len;
+}
 void sk_buf_printf(sk_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /** Empty again; keeps its memory. */
 void sk_buf_reset(sk_buf *buf);

@@ -1,5 +1,7 @@
 #include "crdt/row.h"
 
+#include <endian.h>
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -380,85 +382,54 @@ int sk_row_merge(const sk_row *s, const sk_vv *vv_s, const sk_row *r, const sk_v
 
 /* -- digests --------------------------------------------------------------------------------------------------------- */
 
-/* What is hashed of an entry: everything under names that mean the same on every node, lengths before bytes. Nearly all
- * of it is short, so it is laid out first and hashed in one call; what does not fit goes through a streaming state. */
-typedef struct {
-    uint8_t bytes[512];
-    size_t len;
-    bool streams;
-    XXH3_state_t state;
-} hashing;
-
-static void hash_raw(hashing *hash, const void *data, size_t len)
+static uint64_t hash_bytes(sk_bytes bytes)
 {
-    if (!hash->streams && hash->len + len <= sizeof hash->bytes) {
-        if (len) memcpy(hash->bytes + hash->len, data, len);
-        hash->len += len;
-        return;
-    }
-    if (!hash->streams) {
-        XXH3_128bits_reset(&hash->state);
-        XXH3_128bits_update(&hash->state, hash->bytes, hash->len);
-        hash->streams = true;
-    }
-    XXH3_128bits_update(&hash->state, data, len);
+    return XXH3_64bits(bytes.data, bytes.len);
 }
 
-static void hash_uint(hashing *hash, uint64_t value)
-{
-    uint8_t bytes[8];
-    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(value >> 8 * i);
-    hash_raw(hash, bytes, sizeof bytes);
-}
-
-static void hash_bytes(hashing *hash, sk_bytes bytes)
-{
-    hash_uint(hash, bytes.len);
-    hash_raw(hash, bytes.data, bytes.len);
-}
-
-static void hash_number(hashing *hash, sk_number number)
+static uint64_t hash_number(sk_number number)
 {
     uint8_t room[16];
     sk_buf buf = {.data = room, .cap = sizeof room, .max = sizeof room};
     sk_number_pack(&buf, number);
-    hash_bytes(hash, sk_buf_view(&buf));
+    return hash_bytes(sk_buf_view(&buf));
 }
 
-static void hash_payload(hashing *hash, const sk_entry *entry)
+/* What is hashed of an entry: words that mean the same on every node, with a hash in the place of what has any length. */
+enum { KEY, ORIGIN, KIND, SEQ, TIME, PAYLOAD, WORDS = PAYLOAD + 4 };
+
+static void payload_words(const sk_entry *entry, uint64_t words[4])
 {
     switch (entry->kind) {
-    case SK_ENTRY_VALUE: hash_bytes(hash, entry->value); break;
+    case SK_ENTRY_VALUE: words[0] = hash_bytes(entry->value); break;
     case SK_ENTRY_COUNT:
-        hash_uint(hash, entry->count.epoch);
-        hash_number(hash, entry->count.total);
-        hash_uint(hash, entry->count.base_seq);
-        if (entry->count.base_seq) hash_number(hash, entry->count.base);
+        words[0] = entry->count.epoch;
+        words[1] = hash_number(entry->count.total);
+        words[2] = entry->count.base_seq;
+        if (entry->count.base_seq) words[3] = hash_number(entry->count.base);
         break;
     case SK_ENTRY_MEMBER: break;
-    case SK_ENTRY_DEADLINE: hash_uint(hash, entry->deadline_ms); break;
+    case SK_ENTRY_DEADLINE: words[0] = entry->deadline_ms; break;
     }
 }
 
 sk_digest sk_row_digest(const sk_origins *origins, sk_bytes row_key, const sk_row *row)
 {
     sk_digest sum = 0;
+    if (row->count == 0) return sum;
+    uint64_t words[WORDS] = {[KEY] = hash_bytes(row_key)};
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
         if (!sk_entry_live(entry)) continue;
-        const sk_origin *origin = &origins->list[entry->dot.origin];
-        hashing hash;
-        hash.len = 0;
-        hash.streams = false;
-        hash_bytes(&hash, row_key);
-        hash_uint(&hash, entry->kind);
-        hash_bytes(&hash, sk_bytes_str(origin->region));
-        hash_uint(&hash, origin->incarnation);
-        hash_uint(&hash, entry->dot.seq);
-        hash_uint(&hash, entry->hlc);
-        hash_payload(&hash, entry);
-        XXH128_hash_t digest =
-            hash.streams ? XXH3_128bits_digest(&hash.state) : XXH3_128bits(hash.bytes, hash.len);
+        words[ORIGIN] = origins->list[entry->dot.origin].hash;
+        words[KIND] = entry->kind;
+        words[SEQ] = entry->dot.seq;
+        words[TIME] = entry->hlc;
+        memset(&words[PAYLOAD], 0, 4 * sizeof *words);
+        payload_words(entry, &words[PAYLOAD]);
+        uint64_t bytes[WORDS];
+        for (int w = 0; w < WORDS; w++) bytes[w] = htole64(words[w]);
+        XXH128_hash_t digest = XXH3_128bits(bytes, sizeof bytes);
         sum += (sk_digest)digest.high64 << 64 | digest.low64;
     }
     return sum;

@@ -228,6 +228,7 @@ void sk_db_close(sk_db *db)
     free(db->txn.touched);
     free(db->txn.index);
     sk_arena_free(&db->txn.arena);
+    sk_buf_free(&db->txn.ops);
     sk_arena_free(&db->scratch);
     sk_buf_free(&db->pack);
     free_rules(db);

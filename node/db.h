@@ -52,6 +52,7 @@ typedef struct {
     bool refused;  /* it has become larger than a transaction may: abort it */
     bool resized;  /* it added or removed members: the sizes in rows that it touched before are old */
     sk_arena arena;
+    sk_buf ops; /* scratch: its operations, packed when it commits */
 } sk_open_txn;
 
 struct sk_fold;

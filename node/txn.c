@@ -20,6 +20,8 @@ struct sk_touched {
  * become, and a value that it changes again and again in each of its states. */
 enum { MEMORY_FACTOR = 16, MEMORY_LEAST = 1024 * 1024 };
 
+enum { OPS_KEEP = 64 * 1024 }; /* a buffer that grew beyond this is given back */
+
 enum { INDEX_FROM = 16 }; /* below this many touched rows a look at each is cheaper than an index */
 
 /* -- the rows that the open transaction has touched -------------------------------------------------------------------- */
@@ -204,12 +206,13 @@ uint64_t sk_db_commit(sk_db *db)
     sk_assert(!txn->refused);
     txn->active = false;
     if (db->failed) return 0;
-    sk_buf ops = {0};
+    sk_buf *ops = &txn->ops;
     uint32_t count = 0;
+    sk_buf_reset(ops);
     for (uint32_t i = 0; i < txn->count; i++) {
         sk_touched *touched = &txn->touched[i];
         if (without_effect(touched)) continue;
-        sk_op_pack(&ops, &touched->op);
+        sk_op_pack(ops, &touched->op);
         unsigned flags = sk_op_only_removes(&touched->op) ? SK_HISTORY_REMOVES : 0;
         if (touched->left_dead) flags |= SK_HISTORY_DEAD;
         sk_db_history_put(db, txn->dot, touched->name.raw, flags);
@@ -217,10 +220,10 @@ uint64_t sk_db_commit(sk_db *db)
     }
     if (count) {
         sk_vv_set(&db->vv, txn->dot.origin, txn->dot.seq);
-        sk_txn packed = {txn->dot, txn->hlc, txn->seen, sk_buf_view(&ops), count};
+        sk_txn packed = {txn->dot, txn->hlc, txn->seen, sk_buf_view(ops), count};
         if (db->on_local) db->on_local(db->self, &packed);
     }
-    sk_buf_free(&ops);
+    if (ops->cap > OPS_KEEP) sk_buf_free(ops);
     return count ? txn->dot.seq : 0;
 }
 
