@@ -284,7 +284,8 @@ void sk_receive_rolled_back(sk_engine *engine)
 
 /* -- batches ------------------------------------------------------------------------------------------------------- */
 
-/* Checks the operations of a transaction and appends them, in our numbers, to engine->ops. */
+/* Checks the operations of a transaction and appends them, in our numbers, to engine->ops: nearly all of them have none,
+ * and stay as they are. */
 static int translate_ops(sk_engine *engine, const sk_origin_map *map, sk_dot dot, const sk_batch_txn *txn)
 {
     sk_arena_reset(&engine->arena);
@@ -292,9 +293,13 @@ static int translate_ops(sk_engine *engine, const sk_origin_map *map, sk_dot dot
     sk_reader reader = sk_reader_of(txn->ops);
     for (uint32_t i = 0; i < txn->op_count; i++) {
         sk_op op;
+        const uint8_t *begin = reader.at;
         int status = sk_op_read(&reader, map, dot, txn->hlc, &engine->arena, &op);
         if (status) return SK_E_MALFORMED; /* also beyond the arena's limit, which no honest one reaches */
-        sk_op_pack(&engine->ops, &op);
+        if (op.reset_count || op.removed_count)
+            sk_op_pack(&engine->ops, &op);
+        else
+            sk_buf_append(&engine->ops, begin, (size_t)(reader.at - begin));
     }
     return sk_reader_done(&reader) ? 0 : SK_E_MALFORMED;
 }

@@ -248,24 +248,17 @@ void sk_db_abort(sk_db *db)
 
 /* -- remote transactions ---------------------------------------------------------------------------------------------------- */
 
-static int apply_op(sk_db *db, const sk_txn *txn, const sk_op *op)
-{
-    sk_row_name name = {.raw = op->key};
-    sk_row row, after;
-    bool left_dead = false;
-    int status = sk_rowkey_parse(op->key, &db->scratch, &name.key);
-    if (!status) status = sk_db_row(db, op->key, &db->scratch, &row);
-    if (!status) status = sk_op_apply(op, txn->dot, txn->hlc, &txn->seen, &row, &db->scratch, &after, &left_dead);
-    if (!status) status = sk_db_row_put(db, &name, &row, &after);
-    if (status) return status;
-    unsigned flags = sk_op_only_removes(op) ? SK_HISTORY_REMOVES : 0;
-    sk_db_history_put(db, txn->dot, op->key, left_dead ? flags | SK_HISTORY_DEAD : flags);
-    return 0;
-}
-
 static int compare_keys(const void *a, const void *b)
 {
     return sk_bytes_compare(*(const sk_bytes *)a, *(const sk_bytes *)b);
+}
+
+static int read_next(sk_reader *reader, const sk_txn *txn, sk_arena *arena, sk_op *op, sk_row_name *name)
+{
+    sk_arena_reset(arena);
+    int status = sk_op_read(reader, NULL, txn->dot, txn->hlc, arena, op);
+    name->raw = op->key;
+    return status ? status : sk_rowkey_parse(op->key, arena, &name->key);
 }
 
 /* Looks through every operation before the first is applied: damaged bytes change nothing. They are read again then, one
@@ -276,11 +269,9 @@ static int check_ops(const sk_txn *txn, sk_arena *arena)
     sk_bytes *keys = malloc(txn->op_count * sizeof *keys + 1);
     int status = keys ? 0 : SK_E_MEMORY;
     for (uint32_t i = 0; i < txn->op_count && !status; i++) {
-        sk_rowkey key;
+        sk_row_name name;
         sk_op op;
-        sk_arena_reset(arena);
-        status = sk_op_read(&reader, NULL, txn->dot, txn->hlc, arena, &op);
-        if (!status) status = sk_rowkey_parse(op.key, arena, &key);
+        status = read_next(&reader, txn, arena, &op, &name);
         keys[i] = op.key;
     }
     if (!status && !sk_reader_done(&reader)) status = SK_E_MALFORMED;
@@ -292,16 +283,37 @@ static int check_ops(const sk_txn *txn, sk_arena *arena)
 }
 
 /* The operation's row as it stands, or will once a transfer is folded in, then with the operation. */
-static int apply_next(sk_db *db, const sk_txn *txn, sk_reader *reader, sk_arena *arena)
+static int apply_op(sk_db *db, const sk_txn *txn, const sk_op *op, const sk_row_name *name)
 {
-    sk_op op;
-    sk_rowkey key;
-    sk_arena_reset(arena);
+    sk_row row, after;
+    bool left_dead = false;
     sk_arena_reset(&db->scratch);
-    int status = sk_op_read(reader, NULL, txn->dot, txn->hlc, arena, &op);
-    if (!status) status = sk_rowkey_parse(op.key, arena, &key);
-    if (!status) status = sk_db_touch_row(db, &key);
-    return status ? status : apply_op(db, txn, &op);
+    int status = sk_db_touch_row(db, &name->key);
+    if (!status) status = sk_db_row(db, name->raw, &db->scratch, &row);
+    if (!status) status = sk_op_apply(op, txn->dot, txn->hlc, &txn->seen, &row, &db->scratch, &after, &left_dead);
+    if (!status) status = sk_db_row_put(db, name, &row, &after);
+    if (status) return status;
+    unsigned flags = sk_op_only_removes(op) ? SK_HISTORY_REMOVES : 0;
+    sk_db_history_put(db, txn->dot, name->raw, left_dead ? flags | SK_HISTORY_DEAD : flags);
+    return 0;
+}
+
+/* One by one; the only one of a transaction, which is nearly every one, is looked through as it is read. */
+static int apply_ops(sk_db *db, const sk_txn *txn)
+{
+    sk_arena *arena = &db->txn.arena; /* no local transaction is open */
+    int status = txn->op_count == 1 ? 0 : check_ops(txn, arena);
+    sk_reader reader = sk_reader_of(txn->ops);
+    for (uint32_t i = 0; i < txn->op_count && !status; i++) {
+        sk_row_name name;
+        sk_op op;
+        status = read_next(&reader, txn, arena, &op, &name);
+        if (!status && i + 1 == txn->op_count && !sk_reader_done(&reader)) status = SK_E_MALFORMED;
+        bool untouched = status && i == 0;
+        if (!status) status = apply_op(db, txn, &op, &name);
+        if (!untouched) db->failed = status;
+    }
+    return status;
 }
 
 int sk_db_apply(sk_db *db, const sk_txn *txn)
@@ -310,11 +322,7 @@ int sk_db_apply(sk_db *db, const sk_txn *txn)
     sk_assert(txn->dot.seq == sk_vv_get(&db->vv, txn->dot.origin) + 1);
     if (db->failed) return db->failed;
     if (txn->op_count > txn->ops.len / SK_OP_BYTES_LEAST) return SK_E_MALFORMED;
-    sk_arena arena = {0};
-    int status = check_ops(txn, &arena);
-    sk_reader reader = sk_reader_of(txn->ops);
-    for (uint32_t i = 0; i < txn->op_count && !status; i++) status = db->failed = apply_next(db, txn, &reader, &arena);
-    sk_arena_free(&arena);
+    int status = apply_ops(db, txn);
     if (status) return status;
     sk_vv_set(&db->vv, txn->dot.origin, txn->dot.seq);
     sk_hlc_observe(&db->clock, txn->hlc, db->wall_ms);
