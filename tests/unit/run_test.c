@@ -139,6 +139,46 @@ static void a_run_does_what_its_batches_do(void **state)
     }
 }
 
+/* Many keys that differ late, end in each other and come again and again: sorted part by part, in several levels. */
+static void many_keys_with_much_in_common_are_sorted(void **state)
+{
+    (void)state;
+    enum { CHANGES = 20000, LEN_MAX = 30 };
+    static const uint8_t letters[] = {0, 0, 0, 1, 0xff};
+    for (uint64_t run_seed = 1; run_seed <= 5; run_seed++) {
+        uint64_t seed = run_seed;
+        sk_batch batch = {.number = 1}, *batches[] = {&batch};
+        for (uint32_t i = 0; i < CHANGES; i++) {
+            uint8_t key[LEN_MAX];
+            size_t len = roll(&seed, LEN_MAX + 1), same = roll(&seed, LEN_MAX);
+            for (size_t k = 0; k < len; k++) key[k] = k < same ? 0 : letters[roll(&seed, sizeof letters)];
+            sk_batch_record(&batch, SK_CHANGE_PUT, SK_CF_ROW, sk_bytes_of(key, len), sk_bytes_of(&i, sizeof i));
+        }
+        sk_run run;
+        sk_run_make(&run, batches, 1);
+        check_order(&run);
+        assert_int_equal(run.begin[SK_CF_COUNT] + run.coalesced, CHANGES);
+        assert_true(run.coalesced > CHANGES / 10);
+        for (const sk_change *change = batch.first; change; change = change->next) { /* found, and not with an older one */
+            size_t low = 0, high = run.begin[SK_CF_ROW + 1];
+            while (low < high) {
+                size_t middle = low + (high - low) / 2;
+                if (sk_bytes_compare(sk_change_key(run.points[middle]), sk_change_key(change)) < 0)
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+            assert_true(sk_bytes_equal(sk_change_key(run.points[low]), sk_change_key(change)));
+            uint32_t kept, value;
+            memcpy(&kept, sk_change_value(run.points[low]).data, sizeof kept);
+            memcpy(&value, sk_change_value(change).data, sizeof value);
+            assert_true(kept >= value);
+        }
+        sk_run_free(&run);
+        sk_arena_free(&batch.arena);
+    }
+}
+
 static void record(sk_batch *batch, sk_change_kind kind, const char *key, const char *value)
 {
     sk_batch_record(batch, kind, SK_CF_ROW, sk_bytes_str(key), value ? sk_bytes_str(value) : SK_BYTES_NONE)->open_end =
@@ -204,6 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_does_what_its_batches_do),
+        cmocka_unit_test(many_keys_with_much_in_common_are_sorted),
         cmocka_unit_test(nothing_makes_an_empty_run),
         cmocka_unit_test(what_a_later_range_covers_is_not_in_it),
         cmocka_unit_test(ranges_that_later_ones_cover_are_dropped),
