@@ -40,9 +40,9 @@ static void append_clients(sk_replica *replica, sk_buf *text)
     line_uint(text, "watched_keys", replica->watched_keys);
 }
 
-static void append_nothing(sk_replica *replica, sk_buf *text)
+static void append_memory(sk_replica *replica, sk_buf *text)
 {
-    (void)replica, (void)text;
+    line_uint(text, "memory_sums", replica->db.sums.bytes);
 }
 
 static void append_persistence(sk_replica *replica, sk_buf *text)
@@ -54,6 +54,11 @@ static void append_persistence(sk_replica *replica, sk_buf *text)
     line_uint(text, "open_batch_bytes", sk_store_open_bytes(replica->store));
     line_uint(text, "pending_batch_bytes", sk_store_pending_bytes(replica->store));
     line_uint(text, "folding_transfer", sk_fold_active(&replica->db));
+    const sk_sums *sums = &replica->db.sums;
+    sk_buf_printf(text, "digest_verified:%s\r\n", sk_sums_damaged(sums)               ? "damaged"
+                                                  : sums->state == SK_SUMS_SCANNING ? "no"
+                                                                                    : "yes");
+    line_uint(text, "digest_rows", sums->rows);
     sk_store_stats(replica->store, text);
 }
 
@@ -130,7 +135,7 @@ static void append_keyspace(sk_replica *replica, sk_buf *text)
 static const section SECTIONS[] = {
     {"server", "Server", append_server},
     {"clients", "Clients", append_clients},
-    {"memory", "Memory", append_nothing},
+    {"memory", "Memory", append_memory},
     {"persistence", "Persistence", append_persistence},
     {"stats", "Stats", append_stats},
     {"replication", "Replication", append_replication},

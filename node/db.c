@@ -165,6 +165,7 @@ int sk_db_reload(sk_db *db)
     sk_origins_free(&db->origins);
     sk_vv_free(&db->txn.seen);
     sk_fold_free(db);
+    sk_sums_reset(&db->sums);
     db->txn.active = false;
     db->failed = 0;
     db->dirty = false;
@@ -187,6 +188,7 @@ int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_bu
         return SK_E_CONFIG;
     }
     strcpy(db->region, identity->region);
+    sk_sums_init(&db->sums, SK_LEAF_ROWS);
     db->rules_stale = true;
     sk_bytes stored;
     bool same_life = true;
@@ -220,6 +222,7 @@ static void free_rules(sk_db *db)
 void sk_db_close(sk_db *db)
 {
     sk_fold_free(db);
+    sk_sums_free(&db->sums);
     sk_origins_free(&db->origins);
     sk_vv_free(&db->vv);
     sk_vv_free(&db->floor);
@@ -240,13 +243,12 @@ uint64_t sk_db_seal(sk_db *db)
     sk_assert(db->failed == 0);
     if (db->dirty) put_state(db);
     db->dirty = false;
-    return sk_store_seal(db->store);
+    return db->sealed = sk_store_seal(db->store);
 }
 
 /* -- rows -------------------------------------------------------------------------------------------------------------------- */
 
-/* A stored row; SK_E_CORRUPT also for an origin that was never interned. */
-static int read_row(const sk_db *db, sk_bytes value, sk_arena *arena, sk_row *row)
+int sk_db_row_read(const sk_db *db, sk_bytes value, sk_arena *arena, sk_row *row)
 {
     int status = sk_row_read(value, NULL, arena, row);
     for (uint32_t i = 0; !status && i < row->count; i++)
@@ -263,7 +265,7 @@ int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row)
     if (batch > db->read_batch) db->read_batch = batch;
     if (found <= 0) return found;
     value = sk_arena_copy(arena, value);
-    return value.data ? read_row(db, value, arena, row) : SK_E_MEMORY;
+    return value.data ? sk_db_row_read(db, value, arena, row) : SK_E_MEMORY;
 }
 
 sk_row_name sk_row_name_of(sk_arena *arena, sk_table table, sk_bytes key, sk_bytes member)
@@ -351,13 +353,16 @@ static int resize_key(sk_db *db, const sk_row_name *member, int by)
 int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new)
 {
     db->dirty = true;
-    db->digest += sk_row_digest(&db->origins, name->raw, new) - sk_row_digest(&db->origins, name->raw, old);
+    sk_digest before_put = sk_row_digest(&db->origins, name->raw, old);
+    sk_digest after_put = sk_row_digest(&db->origins, name->raw, new);
+    db->digest += after_put - before_put;
     sk_buf_reset(&db->pack);
     sk_row_pack(&db->pack, new, true);
     if (sk_row_empty(new))
         sk_store_remove(db->store, SK_CF_ROW, name->raw);
     else
         sk_store_put(db->store, SK_CF_ROW, name->raw, sk_buf_view(&db->pack));
+    sk_sums_change(&db->sums, name->raw, before_put, after_put, new, db->sealed + 1);
     if (db->on_change) db->on_change(db->self, name->key.key);
     index_conflict(db, name, old, new);
     switch (name->key.table) {
@@ -520,7 +525,7 @@ static int each(sk_db *db, sk_cf cf, sk_bytes prefix, sk_bytes from, sk_visit *v
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
         sk_row row = {0};
         sk_arena_reset(&arena);
-        status = cf == SK_CF_ROW ? read_row(db, value, &arena, &row) : 0;
+        status = cf == SK_CF_ROW ? sk_db_row_read(db, value, &arena, &row) : 0;
         if (!status) status = visit(self, key, cf == SK_CF_ROW ? &row : NULL);
         if (status) break;
     }

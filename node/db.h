@@ -9,6 +9,7 @@
  *     among the row keys recorded at dots above W. (Entries of dots that were replaced since may linger until they are
  *     forgotten: they cost a look, never a wrong answer.)
  *  3. `digest` is the sum over all rows of sk_row_digest; `keys`, `conflicts` count what they say.
+ *     `sums` has the same by ranges, as far as it has been worked out since the start.
  *  4. What is derived (sizes in a key's own row, the deadline and conflict indexes) is a function of the rows.
  *  While a transfer is being folded in (node/fold.h) 2 to 4 hold for the rows already folded; whoever looks at a key
  *  calls sk_db_touch first, whoever looks at all of them sk_db_touch_all. */
@@ -18,6 +19,7 @@
 #include "crdt/op.h"
 #include "crdt/register_mv.h"
 #include "crdt/rowkey.h"
+#include "node/sums.h"
 #include "storage/store.h"
 
 typedef struct sk_db sk_db;
@@ -67,6 +69,8 @@ struct sk_db {
     sk_hlc clock;
     uint64_t wall_ms; /* set by the owner before each event */
     sk_digest digest;
+    sk_sums sums;
+    uint64_t sealed; /* number of the last batch that was sealed: the open one has a higher */
     uint64_t keys, conflicts;
     sk_policy_rule *rules; /* owned */
     uint32_t rule_count;
@@ -105,6 +109,8 @@ uint64_t sk_db_seal(sk_db *db);
 
 /** The row as it stands, empty if there is none. Everything in the arena. SK_E_IO, SK_E_CORRUPT, SK_E_MEMORY. */
 int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row);
+/** A stored row; values point into `value`. SK_E_CORRUPT also for an origin that was never interned. */
+int sk_db_row_read(const sk_db *db, sk_bytes value, sk_arena *arena, sk_row *row);
 /** A parsed row key with its packed form. */
 typedef struct {
     sk_rowkey key;

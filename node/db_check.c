@@ -9,6 +9,10 @@ typedef struct {
     sk_digest digest;
     uint64_t keys, conflicts, fields, members;
     uint64_t sized_fields, sized_members; /* what the keys' own rows say */
+    /* the sums' leaves, walked through beside the rows */
+    uint32_t leaf;
+    uint64_t leaf_rows;
+    sk_digest leaf_sum;
 } tally;
 
 static bool indexed(sk_db *db, uint8_t index, sk_bytes rest)
@@ -29,14 +33,62 @@ static bool in_conflict(const sk_rowkey *key, const sk_row *row)
     return key->table != SK_TABLE_SET && key->table != SK_TABLE_POLICY && sk_register_conflicted(row);
 }
 
+/* The leaf that was walked through: all its rows have been seen. */
+static void check_leaf(tally *sum)
+{
+    const sk_leaf *leaf = sum->db->sums.leaves[sum->leaf];
+    sk_assert(leaf->rows == sum->leaf_rows);
+    sk_assert(leaf->sum == sum->leaf_sum);
+    sk_assert(leaf->changed <= sum->db->sealed + 1);
+    sum->leaf_rows = 0;
+    sum->leaf_sum = 0;
+    sum->leaf++;
+}
+
+static void tally_leaf(tally *sum, sk_bytes raw, const sk_row *row, sk_digest digest)
+{
+    const sk_sums *sums = &sum->db->sums;
+    if (sums->state == SK_SUMS_SCANNING && sk_bytes_compare(raw, sk_buf_view(&sums->cursor)) > 0) return;
+    while (sum->leaf + 1 < sums->count && sk_bytes_compare(sums->leaves[sum->leaf + 1]->low, raw) <= 0) check_leaf(sum);
+    sum->leaf_rows += digest != 0;
+    sum->leaf_sum += digest;
+    if (digest == 0) return;
+    const sk_leaf *leaf = sums->leaves[sum->leaf];
+    sk_assert(sk_sums_find(sums, raw) == sum->leaf);
+    for (uint32_t i = 0; i < row->count; i++)
+        sk_assert(!sk_entry_live(&row->entries[i]) || sk_vv_covers(&leaf->vv, row->entries[i].dot));
+}
+
+static void check_sums(tally *sum)
+{
+    const sk_sums *sums = &sum->db->sums;
+    while (sum->leaf < sums->count) check_leaf(sum);
+    size_t bytes = 0;
+    uint64_t rows = 0;
+    sk_digest total = 0;
+    for (uint32_t i = 0; i < sums->count; i++) {
+        const sk_leaf *leaf = sums->leaves[i];
+        sk_assert(i ? sk_bytes_compare(sums->leaves[i - 1]->low, leaf->low) < 0 : leaf->low.len == 0);
+        rows += leaf->rows;
+        total += leaf->sum;
+        bytes += sizeof *leaf + sizeof leaf + leaf->low.len + leaf->vv.count * sizeof *leaf->vv.seq;
+    }
+    sk_assert(rows == sums->rows);
+    sk_assert(total == sums->sum);
+    sk_assert(bytes == sums->bytes);
+    sk_assert(sums->state != SK_SUMS_VERIFIED || total == sum->db->digest);
+}
+
 static int tally_row(void *self, sk_bytes raw, const sk_row *row)
 {
     tally *sum = self;
     sk_rowkey key;
+    sk_digest digest = sk_row_digest(&sum->db->origins, raw, row);
     sk_assert(sk_rowkey_parse(raw, &sum->arena, &key) == 0);
     sk_row_check(row);
     sk_assert(!sk_row_empty(row));
-    sum->digest += sk_row_digest(&sum->db->origins, raw, row);
+    sum->digest += digest;
+    tally_leaf(sum, raw, row, digest);
     for (uint32_t i = 0; i < row->count; i++) sk_assert(sk_vv_covers(&sum->db->vv, row->entries[i].dot));
     bool conflict = in_conflict(&key, row);
     sum->conflicts += conflict;
@@ -62,6 +114,7 @@ void sk_db_check(sk_db *db)
     sk_assert(sk_db_each(db, SK_BYTES_NONE, SK_BYTES_NONE, tally_row, &sum) == 0);
     sk_arena_free(&sum.arena);
     sk_assert(sum.digest == db->digest);
+    check_sums(&sum);
     sk_assert(sum.keys == db->keys);
     sk_assert(sum.conflicts == db->conflicts);
     sk_assert(sum.fields == sum.sized_fields);

@@ -49,6 +49,7 @@ typedef struct {
     uint64_t timer_at_ms, stop_at_ms;
     phase phase;
     int logged_store_error;
+    bool logged_damage;
     bool busy;   /* something happened: the turn's end is wanted */
     bool paused; /* the links are, as the server is */
 } node;
@@ -105,6 +106,17 @@ static void note_store(node *n)
         sk_log(SK_LOG_INFO, "store.recovered", sk_log_uint("durable", n->replica->durable));
 }
 
+/* The rows have been added up since the start: are they what was committed? */
+static void note_sums(node *n)
+{
+    const sk_sums *sums = &n->replica->db.sums;
+    bool damaged = sk_sums_damaged(sums);
+    if (damaged && !n->logged_damage)
+        sk_log(SK_LOG_ERROR, "rows.damaged", sk_log_uint("rows", sums->rows),
+               sk_log_text("why", "the rows on the disk do not add up to what was committed, or one cannot be read"));
+    n->logged_damage = damaged;
+}
+
 static bool everything_is_durable(const node *n)
 {
     const sk_replica *replica = n->replica;
@@ -148,6 +160,7 @@ static void turn(node *n)
         sk_links_pause(n->links, n->paused);
     }
     note_store(n);
+    note_sums(n);
     set_timer(n);
 }
 

@@ -10,6 +10,8 @@ enum {
     EXPIRE_EVERY_MS = 100,   /* how often deadlines are looked at */
     EXPIRE_MOST = 64,        /* keys removed by one look */
     FOLD_ROWS = 256,         /* rows folded in a turn */
+    SUMS_EVERY_MS = 2,       /* how often sums get on, by half a leaf: a fifth of the loop's time at most */
+    SUMS_RETRY_MS = 1000,    /* … after an error */
 };
 
 /* -- random bits: splitmix64, seeded from outside -------------------------------------------------------------------------- */
@@ -217,6 +219,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     sk_cursors_init(&replica->cursors, sk_replica_random(replica));
     strcpy(replica->region, options->region);
     replica->db.wall_ms = wall_ms;
+    if (options->leaf_rows) replica->db.sums.leaf_rows = options->leaf_rows;
     replica->db.transaction_max = options->transaction_bytes_max;
     replica->db.on_local = on_local;
     replica->db.on_change = on_change;
@@ -249,7 +252,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     }
     sk_vv_copy(&replica->durable_vv, &replica->db.vv);
     /* What was sealed while opening is flushed: numbers up to here are durable. */
-    replica->last_sealed = sk_store_seal(store);
+    replica->last_sealed = sk_db_seal(&replica->db);
     (void)sk_store_reap(store, &replica->durable);
     sk_engine_durable(replica->engine, &replica->durable_vv, now_ms, wall_ms);
     *out = replica;
@@ -389,6 +392,14 @@ static void drop_staged(sk_replica *replica)
     if (heard) sk_fold_drop_staged(&replica->db);
 }
 
+/* The sums are worked out after a start, and kept in shape. */
+static void add_up(sk_replica *replica)
+{
+    if (replica->db.failed || !sk_sums_pending(&replica->db.sums) || replica->now_ms < replica->sums_at_ms) return;
+    int status = sk_sums_step(&replica->db, (replica->db.sums.leaf_rows + 1) / 2);
+    replica->sums_at_ms = replica->now_ms + (status < 0 ? SUMS_RETRY_MS : SUMS_EVERY_MS);
+}
+
 void sk_replica_turn(sk_replica *replica)
 {
     replica->more_to_do = false;
@@ -398,6 +409,7 @@ void sk_replica_turn(sk_replica *replica)
         replica->more_to_do = sk_fold_step(&replica->db, FOLD_ROWS) > 0;
     forget(replica);
     drop_staged(replica);
+    add_up(replica);
     if (!replica->db.failed) seal(replica);
 }
 
@@ -431,7 +443,7 @@ static void roll_back(sk_replica *replica)
         replica->db.failed = loaded; /* not even what is there can be read */
         return;
     }
-    if (!status) replica->last_sealed = sk_store_seal(replica->store);
+    if (!status) replica->last_sealed = sk_db_seal(&replica->db);
     sk_vv_copy(&replica->durable_vv, &replica->db.vv);
     sk_engine_rolled_back(replica->engine, replica->now_ms, replica->wall_ms);
     sk_engine_durable(replica->engine, &replica->durable_vv, replica->now_ms, replica->wall_ms);
@@ -470,6 +482,8 @@ uint64_t sk_replica_next_ms(const sk_replica *replica)
     if (replica->more_to_do) return replica->now_ms;
     if (!replica->store_error && replica->expire_at_ms < next) next = replica->expire_at_ms;
     if (replica->store_error && replica->retry_at_ms < next) next = replica->retry_at_ms;
+    bool adds_up = !replica->store_error && sk_sums_pending(&replica->db.sums);
+    if (adds_up && replica->sums_at_ms < next) next = replica->sums_at_ms;
     for (sk_client *client = replica->blocked_count ? replica->clients : NULL; client; client = client->next)
         if (client->block != SK_BLOCK_NONE && client->block_until_ms < next) next = client->block_until_ms;
     return next;

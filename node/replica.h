@@ -31,6 +31,7 @@ typedef struct {
     const char *password_hash;      /* argon2id string; NULL: no password. Borrowed */
     uint64_t foreign_expiry_ms;     /* how long after a deadline another region's key is left to that region */
     size_t transaction_bytes_max;   /* of one local transaction, and of the arguments that it is made of */
+    uint32_t leaf_rows;             /* rows in a leaf of the database's sums, about; 0: SK_LEAF_ROWS */
     uint64_t seed;                  /* random bits: incarnations, SPOP, RANDOMKEY */
 } sk_replica_options;
 
@@ -85,6 +86,7 @@ struct sk_replica {
     uint64_t retry_at_ms;
     bool link_down[SK_MEMBERS_MAX]; /* by an operator, by peer index */
     uint64_t expire_at_ms;          /* monotonic: the next look at deadlines */
+    uint64_t sums_at_ms;            /* monotonic: the next step of the sums */
     bool more_to_do;                /* a fold goes on: call turn again soon */
     sk_arena arena; /* a command's */
     sk_cursors cursors; /* scans under way */

@@ -109,6 +109,7 @@ void sim_region_start(sim_region *region)
         .limits = world->config.limits,
         .foreign_expiry_ms = world->config.foreign_expiry_ms,
         .transaction_bytes_max = 1 << 20,
+        .leaf_rows = 4,
         .seed = sim_random_next(&world->random),
     };
     sk_replica_host host = {

@@ -107,6 +107,24 @@ static void info_has_sections(void **state)
     expect(eu, "INFO keyspace", "=28 txt:# Keyspace db0:keys=1 ");
 }
 
+static void info_tells_whether_the_rows_are_what_was_committed(void **state)
+{
+    (void)state;
+    region eu;
+    region_open(&eu, "eu", NULL, NULL);
+    expect(&eu, "SET k v", "+OK");
+    region_turn(&eu, 5);
+    region_turn(&eu, 5);
+    assert_non_null(strstr(ask(&eu, "INFO persistence"), "digest_verified:yes digest_rows:1"));
+    assert_null(strstr(ask(&eu, "INFO memory"), "memory_sums:0"));
+    assert_int_equal(sk_db_reload(&eu.replica->db), 0);
+    assert_non_null(strstr(ask(&eu, "INFO persistence"), "digest_verified:no digest_rows:0"));
+    sk_store_put(eu.store, SK_CF_ROW, sk_bytes_str("kk"), sk_bytes_str("\xc1"));
+    region_turn(&eu, 5);
+    assert_non_null(strstr(ask(&eu, "INFO persistence"), "digest_verified:damaged"));
+    region_close(&eu);
+}
+
 static void info_shows_regions(void **state)
 {
     (void)state;
@@ -255,7 +273,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
         ONE(time_is_the_wall_clock), ONE(flush_removes_all), cmocka_unit_test(flush_in_parts), ONE(info_has_sections),
-        cmocka_unit_test(info_shows_regions), ONE(config_gets_and_sets), ONE(command_describes),
+        cmocka_unit_test(info_shows_regions), cmocka_unit_test(info_tells_whether_the_rows_are_what_was_committed), ONE(config_gets_and_sets), ONE(command_describes),
         ONE(command_knows_arguments), ONE(command_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

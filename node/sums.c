@@ -1,0 +1,302 @@
+#include "node/sums.h"
+
+#include "node/db.h"
+
+#include <endian.h>
+#include <stdlib.h>
+
+enum {
+    CUT_ABOVE = 2,  /* times leaf_rows */
+    JOIN_BELOW = 4, /* leaf_rows over this */
+    CUT_READS = 4,  /* times leaf_rows: rows read for a cut at most; those without live entries do not count as a leaf's */
+};
+
+/* -- leaves ------------------------------------------------------------------------------------------------------------ */
+
+static size_t bytes_of(const sk_leaf *leaf)
+{
+    return sizeof *leaf + sizeof(sk_leaf *) + leaf->low.len + leaf->vv.count * sizeof *leaf->vv.seq;
+}
+
+static void free_leaf(sk_leaf *leaf)
+{
+    free((void *)(uintptr_t)leaf->low.data);
+    sk_vv_free(&leaf->vv);
+    free(leaf);
+}
+
+static sk_leaf *insert_leaf(sk_sums *sums, uint32_t at, sk_bytes low)
+{
+    if (sums->count == sums->room) {
+        sums->room = sums->room ? sums->room * 2 : 16;
+        sums->leaves = sk_realloc(sums->leaves, sums->room * sizeof *sums->leaves);
+    }
+    memmove(sums->leaves + at + 1, sums->leaves + at, (sums->count - at) * sizeof *sums->leaves);
+    sk_leaf *leaf = sums->leaves[at] = sk_alloc(sizeof *leaf);
+    uint8_t *copy = sk_alloc(low.len + 1);
+    if (low.len) memcpy(copy, low.data, low.len);
+    leaf->low = sk_bytes_of(copy, low.len);
+    sums->count++;
+    sums->bytes += bytes_of(leaf);
+    return leaf;
+}
+
+static void raise(sk_leaf *leaf, const sk_row *row)
+{
+    for (uint32_t i = 0; i < row->count; i++) sk_vv_raise(&leaf->vv, row->entries[i].dot.origin, row->entries[i].dot.seq);
+}
+
+/* The leaf takes in its right neighbour. */
+static void join_next(sk_sums *sums, uint32_t at)
+{
+    sk_leaf *leaf = sums->leaves[at], *next = sums->leaves[at + 1];
+    sums->bytes -= bytes_of(leaf) + bytes_of(next);
+    leaf->rows += next->rows;
+    leaf->sum += next->sum;
+    sk_vv_join(&leaf->vv, &next->vv);
+    if (next->changed > leaf->changed) leaf->changed = next->changed;
+    sums->bytes += bytes_of(leaf);
+    free_leaf(next);
+    sums->count--;
+    memmove(sums->leaves + at + 1, sums->leaves + at + 2, (sums->count - at - 1) * sizeof *sums->leaves);
+}
+
+/* Joins a leaf that has shrunk with the smaller of its neighbours, if both together are no more than one leaf. */
+static void join_shrunk(sk_sums *sums, uint32_t at)
+{
+    uint64_t rows = sums->leaves[at]->rows;
+    if (rows > sums->leaf_rows / JOIN_BELOW) return;
+    uint64_t left = at ? sums->leaves[at - 1]->rows : UINT64_MAX;
+    uint64_t right = at + 1 < sums->count ? sums->leaves[at + 1]->rows : UINT64_MAX;
+    uint64_t least = left < right ? left : right;
+    if (least > sums->leaf_rows || rows + least > sums->leaf_rows) return;
+    join_next(sums, left < right ? at - 1 : at);
+}
+
+/* The shortest key above `below` and not above `above`. */
+static sk_bytes separator(sk_bytes below, sk_bytes above)
+{
+    size_t common = 0;
+    while (common < below.len && below.data[common] == above.data[common]) common++;
+    return sk_bytes_of(above.data, common + 1);
+}
+
+void sk_sums_init(sk_sums *sums, uint32_t leaf_rows)
+{
+    *sums = (sk_sums){.leaf_rows = leaf_rows};
+}
+
+void sk_sums_free(sk_sums *sums)
+{
+    for (uint32_t i = 0; i < sums->count; i++) free_leaf(sums->leaves[i]);
+    free(sums->leaves);
+    sk_buf_free(&sums->cursor);
+    sk_arena_free(&sums->arena);
+}
+
+void sk_sums_reset(sk_sums *sums)
+{
+    uint32_t leaf_rows = sums->leaf_rows;
+    sk_sums_free(sums);
+    sk_sums_init(sums, leaf_rows);
+}
+
+/* -- changes ----------------------------------------------------------------------------------------------------------- */
+
+/* As sk_bytes_compare, of two keys that are known to begin with `*same` equal bytes; tells how many it found. */
+static inline int compare_from(sk_bytes a, sk_bytes b, size_t *same)
+{
+    size_t i = *same, len = a.len < b.len ? a.len : b.len;
+    for (; i + 8 <= len; i += 8) {
+        uint64_t x, y;
+        memcpy(&x, a.data + i, 8);
+        memcpy(&y, b.data + i, 8);
+        if (x == y) continue;
+        x = be64toh(x);
+        y = be64toh(y);
+        *same = i + (size_t)__builtin_clzll(x ^ y) / 8;
+        return x < y ? -1 : 1;
+    }
+    while (i < len && a.data[i] == b.data[i]) i++;
+    *same = i;
+    if (i < len) return a.data[i] < b.data[i] ? -1 : 1;
+    return a.len < b.len ? -1 : a.len > b.len;
+}
+
+/* Every put comes here: all keys between the two that the search has come to have the bytes in common that both share
+ * with the one looked for, and are compared from there. */
+uint32_t sk_sums_find(const sk_sums *sums, sk_bytes raw)
+{
+    uint32_t at = 0, end = sums->count;
+    size_t same_at = 0, same_end = 0;
+    while (end - at > 1) {
+        uint32_t middle = at + (end - at) / 2;
+        size_t same = same_at < same_end ? same_at : same_end;
+        if (compare_from(sums->leaves[middle]->low, raw, &same) <= 0) {
+            at = middle;
+            same_at = same;
+        } else {
+            end = middle;
+            same_end = same;
+        }
+    }
+    return at;
+}
+
+/* What a put, or the scan, adds to a leaf and takes from it. */
+static void adjust(sk_sums *sums, sk_leaf *leaf, sk_digest before, sk_digest after, const sk_row *row, uint64_t batch)
+{
+    uint64_t rows = (after != 0) - (uint64_t)(before != 0);
+    uint32_t origins = leaf->vv.count;
+    leaf->rows += rows;
+    sums->rows += rows;
+    leaf->sum += after - before;
+    sums->sum += after - before;
+    leaf->changed = batch;
+    raise(leaf, row);
+    sums->bytes += (leaf->vv.count - origins) * sizeof *leaf->vv.seq;
+}
+
+void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest after, const sk_row *row, uint64_t batch)
+{
+    if (before == after || sums->state == SK_SUMS_UNREADABLE) return;
+    if (sums->state == SK_SUMS_SCANNING && sk_bytes_compare(raw, sk_buf_view(&sums->cursor)) > 0) return;
+    if (sums->count == 0) insert_leaf(sums, 0, SK_BYTES_NONE); /* the scan found none */
+    uint32_t at = sk_sums_find(sums, raw);
+    sk_leaf *leaf = sums->leaves[at];
+    adjust(sums, leaf, before, after, row, batch);
+    if (leaf->rows > (uint64_t)CUT_ABOVE * sums->leaf_rows) sums->outgrown = true;
+    if (after == 0) join_shrunk(sums, at);
+}
+
+/* -- steps ------------------------------------------------------------------------------------------------------------- */
+
+/* Reads a row that an iterator gave, for its digest. A row that cannot be read is damage. */
+static int read_digest(sk_db *db, sk_bytes raw, sk_bytes value, sk_row *row, sk_digest *digest)
+{
+    sk_arena_reset(&db->sums.arena);
+    int status = sk_db_row_read(db, value, &db->sums.arena, row);
+    if (!status) *digest = sk_row_digest(&db->origins, raw, row);
+    return status;
+}
+
+/* A row that the scan has come to. */
+static int take_in(sk_db *db, sk_bytes raw, sk_bytes value)
+{
+    sk_sums *sums = &db->sums;
+    sk_row row;
+    sk_digest digest;
+    int status = read_digest(db, raw, value, &row, &digest);
+    if (status) return status;
+    if (sums->count == 0) insert_leaf(sums, 0, SK_BYTES_NONE);
+    sk_leaf *leaf = sums->leaves[sums->count - 1];
+    if (leaf->rows >= sums->leaf_rows)
+        leaf = insert_leaf(sums, sums->count, separator(sk_buf_view(&sums->cursor), raw));
+    adjust(sums, leaf, 0, digest, &row, db->sealed + 1); /* what was read may be uncommitted */
+    sk_buf_reset(&sums->cursor);
+    sk_buf_bytes(&sums->cursor, raw);
+    return 0;
+}
+
+static int scan(sk_db *db, uint32_t rows)
+{
+    sk_sums *sums = &db->sums;
+    sk_buf from = {0};
+    sk_buf_bytes(&from, sk_buf_view(&sums->cursor));
+    if (from.len) sk_buf_byte(&from, 0); /* the least key above it */
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_ROW, sk_buf_view(&from), SK_BYTES_NONE);
+    sk_bytes raw, value;
+    int status = 1;
+    while (rows-- > 0 && (status = sk_store_next(db->store, iter, &raw, &value)) > 0) {
+        status = take_in(db, raw, value);
+        if (status) break;
+        status = 1;
+    }
+    sk_store_iter_free(db->store, iter);
+    sk_buf_free(&from);
+    if (status == 0) sums->state = sums->sum == db->digest ? SK_SUMS_VERIFIED : SK_SUMS_DIFFERENT;
+    return status;
+}
+
+/* Reads the first rows of a leaf into `piece`; `bound` parts them from the rest. 1; 0 if there is no rest; or an error. */
+static int read_piece(sk_db *db, uint32_t at, sk_leaf *piece, sk_buf *bound)
+{
+    const sk_sums *sums = &db->sums;
+    sk_bytes end = at + 1 < sums->count ? sums->leaves[at + 1]->low : SK_BYTES_NONE;
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_ROW, sums->leaves[at]->low, end);
+    sk_buf last = {0};
+    sk_bytes raw, value;
+    uint64_t reads = 0;
+    int status;
+    while ((status = sk_store_next(db->store, iter, &raw, &value)) > 0) {
+        sk_row row;
+        sk_digest digest;
+        if (piece->rows == sums->leaf_rows || reads++ == (uint64_t)CUT_READS * sums->leaf_rows) {
+            sk_buf_bytes(bound, separator(sk_buf_view(&last), raw));
+            break;
+        }
+        status = read_digest(db, raw, value, &row, &digest);
+        if (status) break;
+        piece->sum += digest;
+        piece->rows += digest != 0;
+        raise(piece, &row);
+        sk_buf_reset(&last);
+        sk_buf_bytes(&last, raw);
+    }
+    sk_store_iter_free(db->store, iter);
+    sk_buf_free(&last);
+    return status;
+}
+
+/* The first rows of a leaf become one of their own; what is left is what was there less that, and keeps the vector. */
+static int cut(sk_db *db, uint32_t at)
+{
+    sk_sums *sums = &db->sums;
+    sk_leaf piece = {.changed = sums->leaves[at]->changed};
+    sk_buf bound = {0};
+    int status = read_piece(db, at, &piece, &bound);
+    if (status > 0) {
+        sk_leaf *rest = insert_leaf(sums, at + 1, sk_buf_view(&bound)), *first = sums->leaves[at];
+        sums->bytes -= bytes_of(rest) + bytes_of(first);
+        rest->rows = first->rows - piece.rows;
+        rest->sum = first->sum - piece.sum;
+        rest->vv = first->vv;
+        rest->changed = first->changed;
+        piece.low = first->low;
+        *first = piece;
+        sums->bytes += bytes_of(rest) + bytes_of(first);
+    } else {
+        sk_vv_free(&piece.vv);
+    }
+    sk_buf_free(&bound);
+    if (status == 0) status = SK_E_CORRUPT; /* fewer rows can be read than were put */
+    return status;
+}
+
+static int cut_one(sk_db *db)
+{
+    sk_sums *sums = &db->sums;
+    uint32_t most = sums->count - (sums->state == SK_SUMS_SCANNING); /* the last one is still being made */
+    for (uint32_t i = 0; i < most; i++) {
+        uint32_t at = (sums->look + i) % most;
+        if (sums->leaves[at]->rows <= (uint64_t)CUT_ABOVE * sums->leaf_rows) continue;
+        sums->look = at;
+        return cut(db, at);
+    }
+    sums->outgrown = false;
+    return 0;
+}
+
+int sk_sums_step(sk_db *db, uint32_t rows)
+{
+    sk_sums *sums = &db->sums;
+    int status = sums->outgrown ? cut_one(db) : 0;
+    if (status == 0 && sums->state == SK_SUMS_SCANNING) status = scan(db, rows);
+    if (status == SK_E_CORRUPT) {
+        sk_sums_reset(sums);
+        sums->state = SK_SUMS_UNREADABLE;
+    } else if (status < 0) {
+        return status;
+    }
+    return sk_sums_pending(sums);
+}

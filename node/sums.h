@@ -1,0 +1,82 @@
+/* Sums over ranges of rows: what two databases compare instead of their rows, and what tells that a database is whole.
+ *
+ * The space of row keys (all tables, by memcmp) is divided into leaves of some hundreds of rows. A leaf knows how many
+ * live rows it has, the sum of their digests (sk_row_digest: a sum over live entries, so that a change of a row is a
+ * subtraction and an addition), and a vector that covers every live entry in it. All of it is derived and in memory alone.
+ *
+ * After a start the leaves are made by a scan in key order, a few rows at a time, while everything else goes on. `cursor`
+ * says how far it has come: what is put at or below it changes its leaf at once, what is put above it is met by the scan.
+ * From then on every put keeps its leaf up to date, at the price of one binary search (sk_sums_change).
+ *
+ *   scanning --rows are through--> verified    the sum is the one that the database kept with its commits
+ *      |                      \--> different   it is not: what is on the disk is not what was put there
+ *      +--a row cannot be read---> unreadable  likewise; no leaves are kept
+ *
+ * A leaf that has outgrown twice `leaf_rows` is cut: its first rows are read and become a leaf of their own, and the rest
+ * is what was there less that; so a cut reads a bounded number of rows, however large the leaf has become. Leaves that
+ * have shrunk are joined with a neighbour, which reads nothing. Bounds are as short as separates two keys.
+ *
+ * Invariants (sk_db_check):
+ *  1. leaves[0] begins with the empty key; the others' least keys ascend.
+ *  2. Of each leaf `rows` and `sum` are exact for the rows in its range (of those at or below the cursor while scanning),
+ *     uncommitted puts included; `vv` covers their live entries.
+ *  3. A leaf's rows last changed (as digests see it) in the batch of number `changed`, or before. */
+#ifndef SK_NODE_SUMS_H
+#define SK_NODE_SUMS_H
+
+#include "crdt/row.h"
+
+struct sk_db;
+
+enum { SK_LEAF_ROWS = 512 };
+
+typedef struct {
+    sk_bytes low;     /* owned; its least key */
+    uint64_t rows;    /* that have a live entry */
+    sk_digest sum;
+    sk_vv vv;         /* owned */
+    uint64_t changed;
+} sk_leaf;
+
+typedef enum { SK_SUMS_SCANNING, SK_SUMS_VERIFIED, SK_SUMS_DIFFERENT, SK_SUMS_UNREADABLE } sk_sums_state;
+
+typedef struct {
+    sk_leaf **leaves; /* owned, and what they point to */
+    uint32_t count, room;
+    uint32_t leaf_rows; /* aimed at. Set by the owner before the first step */
+    sk_sums_state state;
+    sk_buf cursor; /* scanning: the last row key that is in; empty: none */
+    uint64_t rows;
+    sk_digest sum;
+    size_t bytes;      /* of memory, about */
+    bool outgrown;     /* some leaf may have to be cut */
+    uint32_t look;     /* where the search for it goes on */
+    sk_arena arena;    /* a step's */
+} sk_sums;
+
+void sk_sums_init(sk_sums *sums, uint32_t leaf_rows);
+/** Empty, and to be scanned anew. */
+void sk_sums_reset(sk_sums *sums);
+void sk_sums_free(sk_sums *sums);
+
+/** The leaf that a key belongs to; there must be one. */
+uint32_t sk_sums_find(const sk_sums *sums, sk_bytes raw);
+
+/** A row was put in the batch of that number: its digest was `before`, and `after` is what it is with `row`. */
+void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest after, const sk_row *row, uint64_t batch);
+
+/** Goes on with what is to be done: about `rows` rows more of the scan, or a leaf cut. 1: there is more, 0: nothing is left;
+ *  or SK_E_IO, SK_E_MEMORY: try again later. */
+int sk_sums_step(struct sk_db *db, uint32_t rows);
+/** There is something to be done. */
+static inline bool sk_sums_pending(const sk_sums *sums)
+{
+    return sums->state == SK_SUMS_SCANNING || sums->outgrown;
+}
+/** The database is not what it was committed as. */
+static inline bool sk_sums_damaged(const sk_sums *sums)
+{
+    return sums->state == SK_SUMS_DIFFERENT || sums->state == SK_SUMS_UNREADABLE;
+}
+
+#endif
