@@ -119,6 +119,9 @@ int sk_engine_add_peer(sk_engine *engine, const char *region, const sk_vv *acked
 void sk_engine_link_up(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
 /** The link is gone. Everything in flight on it is forgotten; an incoming transfer keeps its staged progress. */
 void sk_engine_link_down(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
+/** Part of a message came, or would have if we were reading: this is no silence. On a slow link a large message takes
+ *  longer than silence_ms. */
+void sk_engine_heard(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
 /** A message came. On a protocol error the engine calls hang_up. */
 void sk_engine_message(sk_engine *engine, uint32_t peer, sk_bytes message, uint64_t now_ms, uint64_t wall_ms);
 /** This link's queue has drained. */

@@ -197,10 +197,25 @@ static bool is_null(const yaml_event_t *event)
 
 /* -- peers -------------------------------------------------------------------------------------------------------- */
 
+/* A member's value, which the current event begins: one scalar, or of addresses a list as well, or none. */
+static bool read_member(reader *in, const char *path, const char *key, sk_config_peer *peer)
+{
+    char text[VALUE_MAX + 1], why[SK_CONFIG_WHY_MAX];
+    bool addresses = strcmp(key, "address") == 0, list = addresses && in->event.type == YAML_SEQUENCE_START_EVENT;
+    if (addresses && is_null(&in->event)) return true;
+    do {
+        if (list && !next(in)) return false;
+        if (list && in->event.type == YAML_SEQUENCE_END_EVENT) return true;
+        if (!read_scalar(in, path, text)) return false;
+        if (!sk_config_peer_store(peer, key, text, why)) return fail_here(in, "%s: %s", path, why);
+    } while (list);
+    return true;
+}
+
 static bool read_peer(reader *in, size_t index, sk_config_peer *peer)
 {
-    static const char *const keys[] = {"region", "address", "public_key"};
-    char path[64], key[VALUE_MAX + 1], text[VALUE_MAX + 1], shown[256], why[SK_CONFIG_WHY_MAX];
+    static const char *const keys[] = {"region", "public_key", "address"}; /* the last one may be left out */
+    char path[64], key[VALUE_MAX + 1], shown[256];
     bool given[3] = {false};
     size_t first = in->event.start_mark.line + 1;
     snprintf(path, sizeof path, "peers[%zu]", index);
@@ -219,11 +234,10 @@ static bool read_peer(reader *in, size_t index, sk_config_peer *peer)
         snprintf(path, sizeof path, "peers[%zu].%s", index, keys[which]);
         if (given[which]) return fail_here(in, "%s: given twice", path);
         given[which] = true;
-        if (!next(in) || !read_scalar(in, path, text)) return false;
-        if (!sk_config_peer_store(peer, key, text, why)) return fail_here(in, "%s: %s", path, why);
+        if (!next(in) || !read_member(in, path, key, peer)) return false;
         snprintf(path, sizeof path, "peers[%zu]", index);
     }
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 2; i++) {
         if (given[i]) continue;
         return fail(in->load, in->source, in->numbered ? first : 0, "%s.%s: missing", path, keys[i]);
     }
@@ -245,13 +259,21 @@ static bool read_peers(reader *in)
         if (in->event.type == YAML_SEQUENCE_END_EVENT) return true;
         size_t index = config->peer_count;
         if (index == SK_CONFIG_PEERS_MAX) return fail_here(in, "peers: more than %d peers", SK_CONFIG_PEERS_MAX);
-        sk_config_peer peer = {.port = 0};
+        sk_config_peer peer = {.address_count = 0};
         load->peer_lines[index] = in->event.start_mark.line + 1;
         if (!read_peer(in, index, &peer)) return false;
         config->peers = sk_realloc(config->peers, (index + 1) * sizeof peer);
         config->peers[index] = peer;
         config->peer_count++;
     }
+}
+
+static bool share_address(const sk_config_peer *a, const sk_config_peer *b)
+{
+    for (size_t i = 0; i < a->address_count; i++)
+        for (size_t j = 0; j < b->address_count; j++)
+            if (sk_address_equal(&a->addresses[i], &b->addresses[j])) return true;
+    return false;
 }
 
 static bool check_peers(loader *load, size_t peers_index)
@@ -272,7 +294,7 @@ static bool check_peers(loader *load, size_t peers_index)
                 same = "region";
             else if (memcmp(peer->public_key, other->public_key, sizeof peer->public_key) == 0)
                 same = "public_key";
-            else if (peer->port == other->port && strcasecmp(peer->host, other->host) == 0)
+            else if (share_address(peer, other))
                 same = "address";
             if (same) return fail(load, source, line, "peers[%zu]: the same %s as peers[%zu]", i, same, j);
         }

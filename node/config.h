@@ -19,6 +19,7 @@
 #define SK_NODE_CONFIG_H
 
 #include "crdt/memory.h"
+#include "node/address.h"
 #include "node/log.h"
 #include "storage/store.h"
 
@@ -26,15 +27,15 @@ enum {
     SK_CONFIG_ERROR_MAX = 512,        /* bytes of an error, NUL included */
     SK_CONFIG_FILE_MAX = 1024 * 1024, /* bytes of a file */
     SK_CONFIG_REGION_MAX = 32,        /* characters of a region's name */
-    SK_CONFIG_HOST_MAX = 253,         /* characters of a host's name */
     SK_CONFIG_KEY_BYTES = 32,         /* of an X25519 public key */
     SK_CONFIG_PEERS_MAX = 63,         /* so 64 regions in all */
+    SK_CONFIG_ADDRESSES_MAX = 8,      /* of one peer */
 };
 
 typedef struct {
     char region[SK_CONFIG_REGION_MAX + 1];
-    char host[SK_CONFIG_HOST_MAX + 1]; /* a name or an address; an IPv6 address without its brackets */
-    uint16_t port;
+    sk_address addresses[SK_CONFIG_ADDRESSES_MAX]; /* tried in this order */
+    size_t address_count;                          /* 0: it is awaited and never dialed */
     uint8_t public_key[SK_CONFIG_KEY_BYTES];
 } sk_config_peer;
 

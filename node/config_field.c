@@ -40,7 +40,9 @@ const sk_config_field sk_config_fields[] = {
     {"peers", SK_CONFIG_PEERS, AT(peers),
      .about =
          "The other regions: their names, where they listen for replication, and their public keys (32 bytes in hex\n"
-         "or base64, as skerryctl keygen prints them). A node talks to nobody else."},
+         "or base64, as skerryctl keygen prints them). A node talks to nobody else. An address is host:port, or\n"
+         "[IPv6]:port; a name is looked up anew each time. Of several they are tried in turn. A region that cannot be\n"
+         "reached from here (behind NAT) has no address: it calls, and both directions use that connection."},
 
     {"listen.address", SK_CONFIG_ADDRESS, AT(listen.address), .initial = "127.0.0.1",
      .about = "The address on which clients are served. One that other machines can reach needs a password_hash."},
@@ -69,7 +71,8 @@ const sk_config_field sk_config_fields[] = {
 
     {"replication.address", SK_CONFIG_ADDRESS, AT(replication.address), .initial = "127.0.0.1",
      .about =
-         "The address on which the other regions are awaited. Links are encrypted and both ends prove their keys."},
+         "The address on which the other regions are awaited; \"::\" is every address, IPv4 and IPv6. Links are\n"
+         "encrypted and both ends prove their keys."},
     {"replication.port", SK_CONFIG_PORT, AT(replication.port), .initial = "7201", .min = 1, .max = 65535,
      .about = "The TCP port for the other regions."},
     {"replication.key_file", SK_CONFIG_PATH, AT(replication.key_file), .required = true, .max = 4000,

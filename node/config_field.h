@@ -59,10 +59,10 @@ void sk_config_field_free(const sk_config_field *field, sk_config *config);
 /** [a-z0-9-]{1,32} */
 bool sk_config_is_region(const char *text);
 
-/** One member of a peer ("region", "address" or "public_key"), as sk_config_field_store; false with an empty `why` when
- *  there is no such member. */
+/** One member of a peer ("region", "address" or "public_key"), as sk_config_field_store; an address is added to those
+ *  before it. False with an empty `why` when there is no such member. */
 bool sk_config_peer_store(sk_config_peer *peer, const char *key, const char *text, char why[SK_CONFIG_WHY_MAX]);
-/** {region: "us", address: "10.0.0.2:7201", public_key: "…"}, which is JSON too. */
+/** {"region": "us", "address": "10.0.0.2:7201", "public_key": "…"}, which is YAML and JSON. */
 void sk_config_peer_print(const sk_config_peer *peer, sk_buf *out);
 
 /** What is wrong between fields that are each good: the field to blame, with `why`; or NULL. */

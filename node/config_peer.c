@@ -16,37 +16,16 @@ static bool complain(char why[SK_CONFIG_WHY_MAX], const char *text, const char *
 
 /* -- a peer's members --------------------------------------------------------------------------------------------- */
 
-static bool is_host(const char *text)
+static bool store_address(sk_config_peer *peer, const char *text, char why[SK_CONFIG_WHY_MAX])
 {
-    size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_");
-    return len > 0 && text[len] == 0;
-}
-
-/* host:port, or [IPv6]:port */
-static bool store_address(sk_config_peer *peer, const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    size_t len = colon ? (size_t)(colon - text) : 0;
-    char host[SK_CONFIG_HOST_MAX + 3];
-    char *name = host;
-    if (len == 0 || len >= sizeof host) return false;
-    memcpy(host, text, len);
-    host[len] = 0;
-    if (host[0] == '[') {
-        struct in6_addr any;
-        if (host[len - 1] != ']') return false;
-        host[len - 1] = 0;
-        name++;
-        if (inet_pton(AF_INET6, name, &any) != 1) return false;
-    } else if (!is_host(host) || len > SK_CONFIG_HOST_MAX) {
-        return false;
-    }
-    const char *digits = colon + 1;
-    size_t count = strspn(digits, "0123456789");
-    unsigned long port = count > 0 && count <= 5 && digits[count] == 0 ? strtoul(digits, NULL, 10) : 0;
-    if (port < 1 || port > 65535) return false;
-    strcpy(peer->host, name);
-    peer->port = (uint16_t)port;
+    sk_address address;
+    if (!sk_address_parse(text, &address))
+        return complain(why, text, "is not host:port (such as 10.0.0.2:7201 or [::1]:7201)");
+    for (size_t i = 0; i < peer->address_count; i++)
+        if (sk_address_equal(&address, &peer->addresses[i])) return complain(why, text, "is given twice");
+    if (peer->address_count == SK_CONFIG_ADDRESSES_MAX)
+        return complain(why, text, "is one too many: a peer has at most 8 addresses");
+    peer->addresses[peer->address_count++] = address;
     return true;
 }
 
@@ -86,8 +65,7 @@ bool sk_config_peer_store(sk_config_peer *peer, const char *key, const char *tex
         return true;
     }
     if (strcmp(key, "address") == 0) {
-        return store_address(peer, text) ||
-               complain(why, text, "is not host:port (such as 10.0.0.2:7201 or [::1]:7201)");
+        return store_address(peer, text, why);
     }
     if (strcmp(key, "public_key") == 0) {
         uint8_t bytes[SK_CONFIG_KEY_BYTES];
@@ -101,11 +79,15 @@ bool sk_config_peer_store(sk_config_peer *peer, const char *key, const char *tex
 
 void sk_config_peer_print(const sk_config_peer *peer, sk_buf *out)
 {
-    char key[2 * SK_CONFIG_KEY_BYTES + 1];
-    bool bracket = strchr(peer->host, ':') != NULL;
+    char key[2 * SK_CONFIG_KEY_BYTES + 1], address[SK_ADDRESS_TEXT];
+    bool list = peer->address_count > 1;
     sodium_bin2hex(key, sizeof key, peer->public_key, sizeof peer->public_key);
-    sk_buf_printf(out, "{\"region\": \"%s\", \"address\": \"%s%s%s:%u\", \"public_key\": \"%s\"}", peer->region,
-                  bracket ? "[" : "", peer->host, bracket ? "]" : "", (unsigned)peer->port, key);
+    sk_buf_printf(out, "{\"region\": \"%s\", ", peer->region);
+    for (size_t i = 0; i < peer->address_count; i++) {
+        sk_address_print(&peer->addresses[i], address);
+        sk_buf_printf(out, "%s%s\"%s\"", i ? ", " : "\"address\": ", i == 0 && list ? "[" : "", address);
+    }
+    sk_buf_printf(out, "%s%s\"public_key\": \"%s\"}", list ? "]" : "", peer->address_count ? ", " : "", key);
 }
 
 /* -- between fields ----------------------------------------------------------------------------------------------- */

@@ -105,7 +105,7 @@ static void example_peers(sk_buf *out)
                   "#     address: \"10.0.0.2:7201\"\n"
                   "#     public_key: \"<64 hex digits>\"\n"
                   "#   - region: ap\n"
-                  "#     address: \"ap.example.net:7201\"\n"
+                  "#     address: [\"ap.example.net:7201\", \"[2001:db8::7]:7201\"]\n"
                   "#     public_key: \"<64 hex digits>\"\n");
 }
 

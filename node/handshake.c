@@ -107,6 +107,7 @@ static int explain_refusal(sk_handshake *handshake, int code)
         return fail(handshake, code, "it cannot open what was sealed for it: the public_key configured here for %s is "
                     "not the one of its key file", peer);
     case SK_E_LINK_DOWN:
+    case SK_E_PROTOCOL:
     case SK_E_DUPLICATE:
     case SK_E_SHUTDOWN: return fail(handshake, code, "it refused: %s", sk_error_text(code));
     default: /* anybody may have sent it: a number without a place here, 0 included, is an error like others */

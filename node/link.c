@@ -7,7 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BACKLOG = 128, SILENT_MS_MIN = 1000, LATER_MS = 100 };
+enum {
+    BACKLOG = 128,
+    SILENT_MS_MIN = 1000,
+    LATER_MS = 100,
+};
 
 static const char *own_region(const sk_links *links) { return links->config->region; }
 
@@ -19,7 +23,8 @@ void sk_link_reschedule(sk_links *links) { links->timer_stale = true; }
 
 static bool may_dial(const sk_links *links, const sk_link_peer *peer)
 {
-    return !links->stopping && peer->allowed && !peer->up && !peer->dialing && !peer->resolving;
+    return !links->stopping && peer->allowed && !peer->up && !peer->dialing && !peer->resolving &&
+           peer->config->address_count > 0;
 }
 
 /* The region with the larger name lets the other one try first. */
@@ -45,75 +50,105 @@ static void dial_later(sk_links *links, sk_link_peer *peer)
 
 /* -- dialing ------------------------------------------------------------------------------------------------------- */
 
+/* Whether this was told of this address before, since the link was up last. */
+static bool was_told(sk_link_peer *peer, const char *why)
+{
+    uint32_t hash = 2166136261u ^ (uint32_t)peer->address; /* FNV-1a */
+    for (const char *at = why; *at; at++) hash = (hash ^ (uint8_t)*at) * 16777619u;
+    for (size_t i = 0; i < SK_LINK_TOLD_MAX && i < peer->told_count; i++)
+        if (peer->told[i] == hash) return true;
+    peer->told[peer->told_count++ % SK_LINK_TOLD_MAX] = hash;
+    return false;
+}
+
 /* Notes what went wrong; told once, not at each attempt. */
 static void note(sk_link_peer *peer, const char *event, const char *why)
 {
-    bool again = strcmp(peer->status, why) == 0;
+    char address[SK_ADDRESS_TEXT];
+    bool again = was_told(peer, why);
     snprintf(peer->status, sizeof peer->status, "%s", why);
+    sk_address_print(&peer->config->addresses[peer->address], address);
     sk_log(again ? SK_LOG_DEBUG : SK_LOG_WARN, event, sk_log_text("peer", peer->config->region),
-           sk_log_text("host", peer->config->host), sk_log_uint("port", peer->config->port),
-           sk_log_text("error", why));
+           sk_log_text("address", address), sk_log_text("error", why));
 }
 
-static void forget_addresses(sk_link_peer *peer)
+static void forget_resolved(sk_link_peer *peer)
 {
-    if (peer->addresses) uv_freeaddrinfo(peer->addresses);
-    peer->addresses = peer->next_address = NULL;
+    if (peer->resolved) uv_freeaddrinfo(peer->resolved);
+    peer->resolved = peer->next_resolved = NULL;
 }
 
-/* The next address that the name has, or false when all were tried. */
-static bool dial_next(sk_links *links, sk_link_peer *peer)
-{
-    while (peer->next_address && !peer->dialing) {
-        const struct addrinfo *at = peer->next_address;
-        peer->next_address = at->ai_next;
-        peer->dialing = sk_wire_dial(links, (size_t)(peer - links->peers), at->ai_addr);
-    }
-    if (!peer->dialing) forget_addresses(peer);
-    return peer->dialing != NULL;
-}
+static void try_next(sk_links *links, sk_link_peer *peer);
 
-static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *addresses)
+static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *resolved)
 {
     sk_link_peer *peer = SK_LIST_OWNER(resolve, sk_link_peer, resolve);
     sk_links *links = resolve->data;
     char why[SK_HANDSHAKE_WHY_MAX];
     peer->resolving = false;
     if (status == UV_ECANCELED || links->stopping) {
-        uv_freeaddrinfo(addresses);
+        uv_freeaddrinfo(resolved);
         return;
     }
     links->event(links->self);
     if (status < 0) {
         snprintf(why, sizeof why, "its address is not known: %s", uv_strerror(status));
         note(peer, "link.dial_failed", why);
-        dial_later(links, peer);
-        return;
     }
-    forget_addresses(peer);
-    peer->addresses = peer->next_address = addresses;
-    if (!may_dial(links, peer)) {
-        forget_addresses(peer);
-        return;
+    forget_resolved(peer);
+    peer->resolved = peer->next_resolved = resolved;
+    try_next(links, peer);
+}
+
+/* Looks the name up, on a thread of the loop's pool: that may take long. */
+static void resolve_name(sk_links *links, sk_link_peer *peer, const sk_address *address)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    char port[8];
+    snprintf(port, sizeof port, "%u", address->port);
+    peer->resolve.data = links;
+    peer->resolving = true;
+    int status = uv_getaddrinfo(links->loop, &peer->resolve, on_resolved, address->host, port, &hints);
+    if (status == 0) return;
+    peer->resolving = false;
+    note(peer, "link.dial_failed", uv_strerror(status));
+}
+
+static void connect_to(sk_links *links, sk_link_peer *peer, const struct sockaddr *address)
+{
+    peer->dialing = sk_wire_dial(links, (size_t)(peer - links->peers), address);
+    if (!peer->dialing) note(peer, "link.dial_failed", "it cannot be connected to from here");
+}
+
+/* The next place where the peer may be: what else its name stands for, then the next of its addresses. When all were
+ * tried, the first one again, later. */
+static void try_next(sk_links *links, sk_link_peer *peer)
+{
+    struct sockaddr_storage numeric;
+    while (may_dial(links, peer)) {
+        if (peer->next_resolved) {
+            const struct addrinfo *at = peer->next_resolved;
+            peer->next_resolved = at->ai_next;
+            connect_to(links, peer, at->ai_addr);
+        } else if (peer->next_address < peer->config->address_count) {
+            peer->address = peer->next_address++;
+            const sk_address *address = &peer->config->addresses[peer->address];
+            if (sk_address_numeric(address, &numeric))
+                connect_to(links, peer, (const struct sockaddr *)&numeric);
+            else
+                resolve_name(links, peer, address);
+        } else {
+            dial_later(links, peer);
+            break;
+        }
     }
-    if (!dial_next(links, peer)) {
-        note(peer, "link.dial_failed", "none of its addresses can be connected to");
-        dial_later(links, peer);
-    }
+    if (!peer->dialing) forget_resolved(peer);
 }
 
 static void dial(sk_links *links, sk_link_peer *peer)
 {
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    char port[8];
-    snprintf(port, sizeof port, "%u", peer->config->port);
-    peer->resolve.data = links;
-    peer->resolving = true;
-    int status = uv_getaddrinfo(links->loop, &peer->resolve, on_resolved, peer->config->host, port, &hints);
-    if (status == 0) return;
-    peer->resolving = false;
-    note(peer, "link.dial_failed", uv_strerror(status));
-    dial_later(links, peer);
+    peer->next_address = 0;
+    try_next(links, peer);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -171,7 +206,13 @@ static int admit(void *context, size_t index)
     const sk_link_peer *peer = &links->peers[index];
     if (links->stopping) return SK_E_SHUTDOWN;
     if (!peer->allowed) return SK_E_LINK_DOWN;
+    if (now_of(links) < peer->refuse_until_ms) return SK_E_PROTOCOL;
     return peer->up && !replaces(links, peer, false) ? SK_E_DUPLICATE : SK_OK;
+}
+
+static bool breaks_protocol(int error)
+{
+    return error == SK_E_PROTOCOL || error == SK_E_MALFORMED || error == SK_E_TOO_LARGE || error == SK_E_CRYPTO;
 }
 
 /* The link is no more; tells the engine. The wire is the caller's to end. */
@@ -185,6 +226,7 @@ static void drop(sk_links *links, sk_link_peer *peer, int error, const char *why
            sk_log_text("address", wire->address), sk_log_text("why", why));
     sk_replica_link_down(links->replica, (uint32_t)wire->peer);
     if (now_of(links) - wire->up_ms >= SK_LINK_GOOD_MS) peer->delay_ms = SK_LINK_BACKOFF_MS;
+    if (breaks_protocol(error)) peer->refuse_until_ms = now_of(links) + peer->delay_ms / 2;
     dial_later(links, peer);
 }
 
@@ -194,7 +236,7 @@ void sk_link_established(sk_wire *wire)
     sk_link_peer *peer = &links->peers[wire->peer];
     if (peer->dialing == wire) {
         peer->dialing = NULL;
-        forget_addresses(peer);
+        forget_resolved(peer);
     }
     if (links->stopping || !peer->allowed || (peer->up && !replaces(links, peer, wire->initiator))) {
         sk_wire_end(wire);
@@ -207,6 +249,7 @@ void sk_link_established(sk_wire *wire)
     }
     peer->up = wire;
     peer->status[0] = peer->refused[0] = 0;
+    peer->told_count = 0;
     sk_log(SK_LOG_INFO, "link.up", sk_log_text("peer", peer->config->region), sk_log_text("address", wire->address),
            sk_log_text("dialed_by", wire->initiator ? own_region(links) : peer->config->region));
     sk_replica_link_up(links->replica, (uint32_t)wire->peer);
@@ -235,12 +278,14 @@ void sk_link_lost(sk_wire *wire, int error, const char *why)
     } else if (peer && peer->dialing == wire) {
         bool connected = wire->state != SK_WIRE_CONNECTING;
         peer->dialing = NULL;
-        if (error == SK_E_DUPLICATE)
+        if (error == SK_E_DUPLICATE) {
             sk_log(SK_LOG_DEBUG, "link.duplicate", sk_log_text("peer", peer->config->region));
-        else
+            peer->next_address = peer->config->address_count; /* its other addresses would say the same */
+            forget_resolved(peer);
+        } else {
             note(peer, connected ? "link.handshake_failed" : "link.dial_failed", why);
-        if (connected) forget_addresses(peer); /* it did answer: its other addresses would not help */
-        if (links->stopping || !dial_next(links, peer)) dial_later(links, peer);
+        }
+        try_next(links, peer);
     } else if (!wire->initiator && error != SK_E_DUPLICATE) {
         note_refusal(links, wire, error, why);
     }
@@ -298,7 +343,7 @@ void sk_links_allow(sk_links *links, uint32_t index, bool allowed)
     if (peer->dialing) {
         sk_wire *dialing = peer->dialing;
         peer->dialing = NULL;
-        forget_addresses(peer);
+        forget_resolved(peer);
         sk_wire_close(dialing);
     }
     snprintf(peer->status, sizeof peer->status, "%s", sk_error_text(SK_E_LINK_DOWN));
@@ -307,6 +352,8 @@ void sk_links_allow(sk_links *links, uint32_t index, bool allowed)
 
 void sk_links_turn(sk_links *links)
 {
+    for (size_t i = 0; links->paused && i < links->peer_count; i++) /* not read from, so not heard either */
+        if (links->peers[i].up) sk_replica_heard(links->replica, (uint32_t)i);
     if (links->doomed) {
         links->doomed = false;
         for (size_t i = 0; i < links->peer_count; i++) {
@@ -415,7 +462,7 @@ void sk_links_close(sk_links *links)
 void sk_links_free(sk_links *links)
 {
     if (!links) return;
-    for (size_t i = 0; i < links->peer_count; i++) forget_addresses(&links->peers[i]);
+    for (size_t i = 0; i < links->peer_count; i++) forget_resolved(&links->peers[i]);
     free(links->peers);
     free(links);
 }
@@ -430,13 +477,19 @@ static void put_sentence(sk_buf *text, const char *name, const char *sentence)
     }
 }
 
+static const char *state_of(const sk_link_peer *peer)
+{
+    if (!peer->allowed) return "out_of_service";
+    if (peer->up) return "up";
+    if (peer->config->address_count == 0) return "awaited";
+    return peer->dialing || peer->resolving ? "dialing" : "waiting";
+}
+
 void sk_links_info(const sk_links *links, sk_buf *text)
 {
     for (size_t i = 0; i < links->peer_count; i++) {
         const sk_link_peer *peer = &links->peers[i];
-        const char *state = !peer->allowed ? "out_of_service" : peer->up ? "up" : peer->dialing ? "dialing" : "waiting";
-        sk_buf_printf(text, "link_%s:state=%s,host=%s,port=%u", peer->config->region, state, peer->config->host,
-                      peer->config->port);
+        sk_buf_printf(text, "link_%s:state=%s", peer->config->region, state_of(peer));
         if (peer->up)
             sk_buf_printf(text, ",address=%s,dialed_by=%s,up_ms=%llu,queued=%zu", peer->up->address,
                           peer->up->initiator ? own_region(links) : peer->config->region,

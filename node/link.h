@@ -1,8 +1,12 @@
 /* Links to the other regions: who dials whom and when, which connection is kept, and what messages travel on.
  *
  *   per peer:  waiting --dial_at--> resolving --> dialing --handshake--> up --lost--> waiting (backoff)
- *                 ^                                  |                   ^
- *                 '-------------- failed ------------'   accepted -------'
+ *                 ^                     ^            |                   ^
+ *                 |                     '- failed, next address          |
+ *                 '--- all failed -------------------'   accepted -------'
+ *
+ * A peer's addresses are tried in the order of the configuration, of a name every address that it has at that moment,
+ * each for SK_LINK_HANDSHAKE_MS at most. A peer without an address (behind NAT) is never dialed, only accepted.
  *
  * Both sides dial where they can, so two connections between the same regions may come up. Both ends then keep the one
  * whose initiator has the smaller name; of two with the same initiator the newer, because an initiator dials only when
@@ -14,7 +18,8 @@
  *     calling: what it asks for is done at the turn's end (sk_links_turn).
  *  2. A link is up only once the peer has proved the key that is configured for its name, in this very session.
  *  3. Each peer has its own connection, queue and backoff: a slow or dead one delays nobody.
- *  4. Strangers (handshake not over) are at most SK_LINK_STRANGERS_MAX, the oldest goes first, each within 5 s. */
+ *  4. A peer that breaks the protocol is let in again only after its backoff.
+ *  5. Strangers (handshake not over) are at most SK_LINK_STRANGERS_MAX, the oldest goes first, each within 5 s. */
 #ifndef SK_NODE_LINK_H
 #define SK_NODE_LINK_H
 

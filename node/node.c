@@ -29,6 +29,8 @@ enum {
     CLOSE_MS = 1000,
 };
 
+#define POOL_THREADS "16"
+
 typedef enum { RUNNING, DRAINING, LEAVING, STOPPED } phase;
 
 typedef struct {
@@ -498,6 +500,7 @@ int sk_node_run(sk_config *config)
 {
     if (sodium_init() < 0) return SK_EXIT_RUNTIME;
     sk_budget_set_malloc();
+    setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0); /* half of them may look up names: one that hangs delays no other */
     signal(SIGPIPE, SIG_IGN);
     if (sk_log_open(config->log.file, config->log.level, config->log.format) != 0) {
         fprintf(stderr, "skerryd: log.file %s cannot be opened: %s\n", config->log.file, strerror(errno));

@@ -3,11 +3,13 @@
 #include "node/log.h"
 #include "node/server.h"
 
+#include <netinet/tcp.h>
 #include <sodium.h>
 #include <stdlib.h>
 
 enum {
-    KEEPALIVE_S = 60,
+    KEEPALIVE_S = 15,         /* of a silent connection, until the system asks whether the other end is there */
+    UNACKED_MS_MAX = 60000,   /* what was sent and not taken for so long breaks the connection */
     LINGER_MS = 1000,
     SPARE_BYTES_MAX = 256 * 1024, /* of an idle connection's buffers */
 };
@@ -235,7 +237,9 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
     case SK_WIRE_HANDSHAKE: shake_hands(wire, fresh); break;
     case SK_WIRE_CONFIRM:
     case SK_WIRE_UP:
-        if (!wire->doom) decode(wire, fresh);
+        if (wire->doom) break;
+        if (wire->state == SK_WIRE_UP) sk_replica_heard(links->replica, (uint32_t)wire->peer);
+        decode(wire, fresh);
         break;
     default: break; /* lingering: dropped */
     }
@@ -276,6 +280,10 @@ static void tune(sk_wire *wire)
 {
     uv_tcp_nodelay(&wire->tcp, 1);
     uv_tcp_keepalive(&wire->tcp, 1, KEEPALIVE_S);
+    const unsigned most = UNACKED_MS_MAX;
+    uv_os_fd_t fd;
+    if (uv_fileno((uv_handle_t *)&wire->tcp, &fd) == 0)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &most, sizeof most); /* the engine's heartbeats miss it sooner */
     sk_address_text(&wire->tcp, true, wire->address);
 }
 

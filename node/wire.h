@@ -15,6 +15,8 @@
 
 #define SK_WIRE_STRANGER SIZE_MAX
 
+enum { SK_LINK_TOLD_MAX = 16 };
+
 typedef enum {
     SK_WIRE_CONNECTING,
     SK_WIRE_HANDSHAKE,
@@ -51,10 +53,13 @@ typedef struct {
     sk_wire *up, *dialing; /* borrowed */
     uv_getaddrinfo_t resolve;
     bool resolving, allowed;
-    struct addrinfo *addresses, *next_address; /* of the last resolve; owned, by the first */
+    struct addrinfo *resolved, *next_resolved;      /* what the last name stands for; owned, by the first */
+    size_t address, next_address;                   /* of the configured ones: being tried, and to try then */
     uint64_t dial_at_ms, delay_ms;
-    char status[SK_HANDSHAKE_WHY_MAX];  /* what went wrong last; empty while up */
-    char refused[SK_HANDSHAKE_WHY_MAX]; /* why somebody who said to be this peer was last refused; empty once up */
+    uint64_t refuse_until_ms;                       /* it broke the protocol: it is not let in again at once */
+    uint32_t told[SK_LINK_TOLD_MAX], told_count;    /* failures that the log has: hashes, the last ones */
+    char status[SK_HANDSHAKE_WHY_MAX];              /* what went wrong last; empty while up */
+    char refused[SK_HANDSHAKE_WHY_MAX];             /* why who said to be this peer was last refused; empty once up */
 } sk_link_peer;
 
 struct sk_links {

@@ -10,6 +10,7 @@ the nodes' last log lines. SKERRYD says which binary; everything lives in one te
 when a test fails.
 """
 import base64
+import json
 import os
 import random
 import secrets
@@ -100,7 +101,7 @@ class Node:
         if peers:
             lines.append("peers:")
         for peer in peers:
-            lines.append(f'  - {{region: "{peer.region}", address: "{peer.link_host}:{peer.link_port}", '
+            lines.append(f'  - {{region: "{peer.region}", address: {json.dumps(self.addresses_of(peer))}, '
                          f'public_key: "{peer.public.hex()}"}}')
         for name, fields in sections.items():
             lines.append(f"{name}:")
@@ -108,6 +109,10 @@ class Node:
         self.config_path = os.path.join(self.folder, "skerry.yaml")
         with open(self.config_path, "w") as f:
             f.write("\n".join(lines) + "\n")
+
+    def addresses_of(self, peer):
+        """Where this node looks for the other."""
+        return [f"{peer.link_host}:{peer.link_port}"]
 
     def command(self):
         return [self.cluster.skerryd, "--config", self.config_path]

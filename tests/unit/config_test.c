@@ -17,6 +17,8 @@
 /* Base points times small numbers: real public keys, all different. */
 #define KEY_US "0900000000000000000000000000000000000000000000000000000000000000"
 #define KEY_AP "2fe57da347cd62431528daac5fbb290730fff684afc4cfc2ed90995f58cb3b74"
+#define KEY_NAT "0a00000000000000000000000000000000000000000000000000000000000000"
+#define KEY_TWO "0b00000000000000000000000000000000000000000000000000000000000000"
 
 #define REQUIRED "region: eu\ncluster: test\ndata_dir: /data\n" /* lines 1 to 3 */
 #define KEY_FILE "replication: {key_file: /key}\n"
@@ -139,12 +141,13 @@ static void every_field_is_read(void **state)
     assert_int_equal(config.log.format, SK_LOG_AS_JSON);
     assert_string_equal(config.log.file, "/log");
     assert_int_equal(config.peer_count, 2);
-    assert_string_equal(config.peers[0].host, "us.example.net");
-    assert_int_equal(config.peers[0].port, 7201);
+    assert_int_equal(config.peers[0].address_count, 1);
+    assert_string_equal(config.peers[0].addresses[0].host, "us.example.net");
+    assert_int_equal(config.peers[0].addresses[0].port, 7201);
     assert_int_equal(config.peers[0].public_key[0], 9);
     assert_string_equal(config.peers[1].region, "ap");
-    assert_string_equal(config.peers[1].host, "fd00::1");
-    assert_int_equal(config.peers[1].port, 9);
+    assert_string_equal(config.peers[1].addresses[0].host, "fd00::1");
+    assert_int_equal(config.peers[1].addresses[0].port, 9);
     assert_int_equal(config.peers[1].public_key[31], 0x74);
 }
 
@@ -253,7 +256,7 @@ static void peers_that_are_wrong(void **state)
 {
     (void)state;
 #define US "region: us, address: 'a:1', public_key: " KEY_US
-    bad("peers:\n- {region: us}\n", "skerry.yaml:2: peers[0].address: missing");
+    bad("peers:\n- {region: us}\n", "skerry.yaml:2: peers[0].public_key: missing");
     bad("peers:\n- {" US "}\n- region: us\n  address: a:1\n", "skerry.yaml:3: peers[1].public_key: missing");
     bad("peers:\n- {region: U}\n",
         "skerry.yaml:2: peers[0].region: U is not a region's name (1 to 32 of a to z, 0 to 9 and -)");
@@ -286,8 +289,34 @@ static void peers_that_are_wrong(void **state)
         "skerry.yaml:7: peers[1]: the same region as peers[0]");
     bad(SMALLEST "peers:\n- {" US "}\n- {region: ap, address: 'A:1', public_key: " KEY_AP "}\n",
         "skerry.yaml:7: peers[1]: the same address as peers[0]");
+    bad(SMALLEST "peers:\n- {" US "}\n- {region: ap, address: ['b:1', 'a:1'], public_key: " KEY_AP "}\n",
+        "skerry.yaml:7: peers[1]: the same address as peers[0]");
+    bad("peers:\n- {address: ['a:1', 'A:1']}\n", "skerry.yaml:2: peers[0].address: A:1 is given twice");
+    bad("peers:\n- {address: ['a:1', ['b:1']]}\n",
+        "skerry.yaml:2: peers[0].address: a single value belongs here, not a list");
+    bad("peers:\n- {address: [a:1, a:2, a:3, a:4, a:5, a:6, a:7, a:8, a:9]}\n",
+        "skerry.yaml:2: peers[0].address: a:9 is one too many: a peer has at most 8 addresses");
+    bad("peers:\n- {region: [us]}\n", "skerry.yaml:2: peers[0].region: a single value belongs here, not a list");
     bad(SMALLEST "peers:\n- {" US "}\n- {region: ap, address: 'b:1', public_key: " KEY_US "}\n",
         "skerry.yaml:7: peers[1]: the same public_key as peers[0]");
+}
+
+static void addresses_of_a_peer(void **state)
+{
+    (void)state;
+    good(SMALLEST "peers:\n- {region: us, public_key: " KEY_US "}\n"
+                  "- {region: ap, address: ['ap.example.net:7201', '[::1]:7201'], public_key: " KEY_AP "}\n");
+    assert_int_equal(config.peers[0].address_count, 0);
+    assert_int_equal(config.peers[1].address_count, 2);
+    assert_string_equal(config.peers[1].addresses[0].host, "ap.example.net");
+    assert_string_equal(config.peers[1].addresses[1].host, "::1");
+    static const char *const none[] = {"", "~", "[]"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        char text[512];
+        snprintf(text, sizeof text, SMALLEST "peers:\n- region: us\n  address: %s\n  public_key: " KEY_US "\n", none[i]);
+        good(text);
+        assert_int_equal(config.peers[0].address_count, 0);
+    }
 }
 
 static void too_many_peers(void **state)
@@ -481,7 +510,7 @@ static void errors_in_the_environment(void **state)
     bad_with("SKERRY_CLUSTER=\xff", "SKERRY_CLUSTER: \"\\xff\" holds control characters or is not UTF-8");
     bad_with("SKERRY_PEERS=us", "SKERRY_PEERS: peers: a list of peers belongs here");
     bad_with("SKERRY_PEERS=[", "SKERRY_PEERS: this is not YAML: did not find expected node content");
-    bad_with("SKERRY_PEERS=[{region: us}]", "SKERRY_PEERS: peers[0].address: missing");
+    bad_with("SKERRY_PEERS=[{region: us}]", "SKERRY_PEERS: peers[0].public_key: missing");
     bad_with("SKERRY_PEERS=[{region: eu, address: 'a:1', public_key: " KEY_US "}]",
              "SKERRY_PEERS: peers[0]: eu is this node's own region");
 }
@@ -508,7 +537,8 @@ static void what_is_printed_loads_to_the_same(void **state)
              "replication: {key_file: /key, ring_max: 1025kb, flush_ms: 7}\n"
              "listen: {idle_timeout: 90s, password_hash: '%s'}\n"
              "storage: {durability: interval, cache: 1048577}\n"
-             "peers: [{" US "}, {region: ap, address: '[::1]:2', public_key: " KEY_AP "}]\n",
+             "peers: [{" US "}, {region: ap, address: '[::1]:2', public_key: " KEY_AP "},\n"
+             "  {region: nat, public_key: " KEY_NAT "}, {region: two, address: [b:1, c:1], public_key: " KEY_TWO "}]\n",
              hash_of_a_password());
     good(text);
     sk_config_print(&config, &first);
@@ -523,7 +553,10 @@ static void what_is_printed_loads_to_the_same(void **state)
     assert_string_equal(config.cluster, "a \" \\ # \xc3\xa4 : ");
     assert_string_equal(config.data_dir, " /d ");
     assert_int_equal(config.storage.cache, 1048577);
-    assert_string_equal(config.peers[1].host, "::1");
+    assert_string_equal(config.peers[1].addresses[0].host, "::1");
+    assert_int_equal(config.peers[2].address_count, 0);
+    assert_int_equal(config.peers[3].address_count, 2);
+    assert_string_equal(config.peers[3].addresses[1].host, "c");
     assert_null(config.listen.password_hash); /* the one thing that is not printed */
     config.listen.password_hash = strdup(hash_of_a_password());
     sk_config_print(&config, &second);
@@ -643,6 +676,7 @@ int main(void)
         cmocka_unit_test_teardown(values_that_are_wrong, clean_up),
         cmocka_unit_test_teardown(sizes_and_durations_that_are_wrong, clean_up),
         cmocka_unit_test_teardown(peers_that_are_wrong, clean_up),
+        cmocka_unit_test_teardown(addresses_of_a_peer, clean_up),
         cmocka_unit_test_teardown(too_many_peers, clean_up),
         cmocka_unit_test_teardown(fields_that_do_not_go_together, clean_up),
         cmocka_unit_test_teardown(a_wrong_hash_is_not_shown, clean_up),

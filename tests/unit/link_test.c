@@ -1,0 +1,364 @@
+/* Links between whole replicas over real sockets of the loopback, all in one loop: who is dialed where, and what a
+ * connection must survive. Waits ask until something holds; nothing is concluded from how long it took. */
+#include "node/command.h"
+#include "node/wire.h"
+#include "storage/memory.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cmocka.h>
+#include <sodium.h>
+
+enum { NODES_MAX = 3, WAIT_MS = 30000 };
+
+typedef struct {
+    sk_config config;
+    sk_config_peer peers[NODES_MAX];
+    const char *names[NODES_MAX];
+    sk_noise_keypair key;
+    sk_store *store;
+    sk_replica *replica;
+    sk_links *links;
+    sk_client *client;
+    sk_buf reply;
+} node;
+
+static struct {
+    uv_loop_t loop;
+    uv_timer_t tick;
+    node nodes[NODES_MAX];
+    int count;
+    uint64_t skew_ms; /* what the nodes' clocks are ahead of the real one */
+} world;
+
+static uint64_t now_ms(void) { return uv_hrtime() / 1000000 + world.skew_ms; }
+
+static void on_event(void *self) { sk_replica_time(((node *)self)->replica, now_ms(), (uint64_t)time(NULL) * 1000); }
+
+static void host_send(void *self, uint32_t peer, sk_bytes message) { sk_links_send(((node *)self)->links, peer, message); }
+
+static size_t host_queued(void *self, uint32_t peer) { return sk_links_queued(((node *)self)->links, peer); }
+
+static void host_hang_up(void *self, uint32_t peer, int error) { sk_links_hang_up(((node *)self)->links, peer, error); }
+
+static void host_link_allowed(void *self, uint32_t peer, bool allowed)
+{
+    sk_links_allow(((node *)self)->links, peer, allowed);
+}
+
+static const char *const regions[NODES_MAX] = {"ap", "eu", "us"};
+
+/* `address`: where it listens. Its peers are the other nodes, without any address yet. */
+static void open_node(int index, int count, const char *address)
+{
+    node *n = &world.nodes[index];
+    uint8_t secret[SK_NOISE_KEY];
+    memset(secret, index + 1, sizeof secret);
+    *n = (node){.store = sk_memory_open(SK_DURABILITY_ALWAYS)};
+    sk_noise_keypair_init(&n->key, secret);
+    n->config.region = (char *)regions[index];
+    n->config.cluster = "test";
+    n->config.replication.address = (char *)address;
+    n->config.replication.heartbeat_ms = 50;
+    n->config.peers = n->peers;
+    for (int i = 0; i < count; i++) {
+        if (i == index) continue;
+        sk_noise_keypair other;
+        memset(secret, i + 1, sizeof secret);
+        sk_noise_keypair_init(&other, secret);
+        sk_config_peer *peer = &n->peers[n->config.peer_count];
+        n->names[n->config.peer_count++] = regions[i];
+        strcpy(peer->region, regions[i]);
+        memcpy(peer->public_key, other.public, sizeof peer->public_key);
+    }
+    sk_replica_options options = {
+        .region = n->config.region,
+        .cluster = n->config.cluster,
+        .life = sk_bytes_str("life"),
+        .peers = n->names,
+        .peer_count = (uint32_t)n->config.peer_count,
+        .limits = sk_engine_limits_default(),
+        .transaction_bytes_max = SK_TRANSACTION_MAX,
+        .seed = (uint64_t)index + 1,
+    };
+    options.limits.heartbeat_ms = 50;
+    sk_replica_host host = {.self = n, .send = host_send, .queued = host_queued, .hang_up = host_hang_up,
+                            .link_allowed = host_link_allowed};
+    sk_buf error = {0};
+    assert_int_equal(sk_replica_new(n->store, &options, &host, now_ms(), 1, &error, &n->replica), 0);
+    n->links = sk_links_new(&world.loop, n->replica, &n->config, &n->key, on_event, n);
+    n->client = sk_client_new(n->replica);
+    assert_int_equal(sk_links_listen(n->links), 0);
+}
+
+static uint16_t port_of(int index)
+{
+    struct sockaddr_storage name;
+    int len = sizeof name;
+    assert_int_equal(uv_tcp_getsockname(&world.nodes[index].links->listener, (struct sockaddr *)&name, &len), 0);
+    return ntohs(name.ss_family == AF_INET ? ((struct sockaddr_in *)&name)->sin_port
+                                           : ((struct sockaddr_in6 *)&name)->sin6_port);
+}
+
+/* The peer's record at a node. */
+static sk_link_peer *peer_at(int index, int peer) { return &world.nodes[index].links->peers[peer - (peer > index)]; }
+
+/* Node `index` looks for `peer` at this host, at the port where node `at` listens. */
+static void tell_address(int index, int peer, const char *host, int at)
+{
+    sk_config_peer *config = &world.nodes[index].peers[peer - (peer > index)];
+    char text[SK_ADDRESS_TEXT];
+    snprintf(text, sizeof text, "%s:%u", host, port_of(at));
+    assert_true(sk_address_parse(text, &config->addresses[config->address_count++]));
+}
+
+static void on_tick(uv_timer_t *timer) { (void)timer; }
+
+static void open_world(int count, const char *const *addresses)
+{
+    memset(&world, 0, sizeof world);
+    uv_loop_init(&world.loop);
+    uv_timer_init(&world.loop, &world.tick);
+    uv_timer_start(&world.tick, on_tick, 5, 5);
+    world.count = count;
+    for (int i = 0; i < count; i++) open_node(i, count, addresses[i]);
+}
+
+static void start(void)
+{
+    for (int i = 0; i < world.count; i++) {
+        on_event(&world.nodes[i]);
+        sk_links_start(world.nodes[i].links);
+    }
+}
+
+static void turn(node *n)
+{
+    on_event(n);
+    for (int i = 0; i < 2; i++) {
+        sk_links_turn(n->links);
+        sk_replica_turn(n->replica);
+        assert_int_equal(sk_memory_sync(n->store, UINT64_MAX), 0);
+        sk_replica_reap(n->replica);
+        sk_links_turn(n->links);
+    }
+}
+
+static void step(void)
+{
+    uv_run(&world.loop, UV_RUN_ONCE);
+    for (int i = 0; i < world.count; i++) turn(&world.nodes[i]);
+}
+
+#define wait_for(holds)                                                                                               \
+    do {                                                                                                              \
+        uint64_t begin = uv_hrtime();                                                                                 \
+        while (!(holds)) {                                                                                            \
+            if (uv_hrtime() - begin > (uint64_t)WAIT_MS * 1000000) fail_msg("line %d: not seen: " #holds, __LINE__);  \
+            step();                                                                                                   \
+        }                                                                                                             \
+    } while (0)
+
+static bool is_up(int index, int peer) { return peer_at(index, peer)->up != NULL; }
+
+static bool is_linked(int a, int b) { return is_up(a, b) && is_up(b, a); }
+
+static void close_world(void)
+{
+    for (int i = 0; i < world.count; i++) sk_links_close(world.nodes[i].links);
+    uv_close((uv_handle_t *)&world.tick, NULL);
+    uv_run(&world.loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&world.loop), 0);
+    for (int i = 0; i < world.count; i++) {
+        sk_replica_free(world.nodes[i].replica);
+        sk_store_close(world.nodes[i].store);
+        sk_links_free(world.nodes[i].links);
+        sk_buf_free(&world.nodes[i].reply);
+    }
+}
+
+static const char *ask(int index, size_t argc, const sk_bytes *argv)
+{
+    node *n = &world.nodes[index];
+    sk_buf_reset(&n->reply);
+    sk_reply reply = {&n->reply, 2};
+    on_event(n);
+    sk_command_execute(n->replica, n->client, argv, argc, &reply);
+    sk_buf_byte(&n->reply, 0);
+    return (const char *)n->reply.data;
+}
+
+static void set(int index, const char *key, sk_bytes value)
+{
+    const sk_bytes argv[] = {sk_bytes_str("SET"), sk_bytes_str(key), value};
+    assert_string_equal(ask(index, 3, argv), "+OK\r\n");
+}
+
+static bool has(int index, const char *key, const char *value)
+{
+    const sk_bytes argv[] = {sk_bytes_str("GET"), sk_bytes_str(key)};
+    char expected[64];
+    snprintf(expected, sizeof expected, "$%zu\r\n%s\r\n", strlen(value), value);
+    return strcmp(ask(index, 2, argv), expected) == 0;
+}
+
+/* -- addresses ----------------------------------------------------------------------------------------------------- */
+
+static const char *const v4[NODES_MAX] = {"127.0.0.1", "127.0.0.1", "127.0.0.1"};
+
+static void a_peer_without_an_address_calls_and_gets_everything(void **state)
+{
+    (void)state;
+    open_world(2, v4);
+    tell_address(1, 0, "127.0.0.1", 0); /* only eu can call */
+    start();
+    assert_int_equal(peer_at(0, 1)->config->address_count, 0);
+    wait_for(is_linked(0, 1));
+    assert_false(peer_at(0, 1)->up->initiator);
+    set(0, "from", sk_bytes_str("ap"));
+    set(1, "to", sk_bytes_str("eu"));
+    wait_for(has(1, "from", "ap") && has(0, "to", "eu"));
+    sk_links_hang_up(world.nodes[0].links, 0, SK_E_IO); /* and it calls again */
+    wait_for(!is_up(0, 1));
+    set(0, "again", sk_bytes_str("ap"));
+    wait_for(has(1, "again", "ap"));
+    close_world();
+}
+
+static void addresses_are_tried_in_order(void **state)
+{
+    (void)state;
+    open_world(3, v4);
+    sk_config_peer *config = &world.nodes[0].peers[0];
+    assert_true(sk_address_parse("127.0.0.1:1", &config->addresses[config->address_count++])); /* nobody is there */
+    tell_address(0, 1, "127.0.0.1", 2);                                                        /* somebody else is */
+    tell_address(0, 1, "127.0.0.1", 1);
+    start();
+    wait_for(is_linked(0, 1));
+    assert_int_equal(peer_at(0, 1)->address, 2);
+    assert_true(peer_at(0, 1)->up->initiator);
+    close_world();
+}
+
+static void every_address_of_a_name_is_tried(void **state)
+{
+    (void)state;
+    open_world(2, v4); /* "localhost" may mean ::1 first, where nobody listens */
+    tell_address(0, 1, "localhost", 1);
+    start();
+    wait_for(is_linked(0, 1));
+    close_world();
+}
+
+static void links_over_ipv6(void **state)
+{
+    static const char *const addresses[] = {"::1", "::"};
+    (void)state;
+    open_world(2, addresses);
+    tell_address(1, 0, "[::1]", 0);
+    start();
+    wait_for(is_linked(0, 1));
+    close_world();
+    open_world(2, addresses);
+    tell_address(0, 1, "127.0.0.1", 1); /* "::" is both */
+    start();
+    wait_for(is_linked(0, 1));
+    close_world();
+}
+
+/* -- backoff ------------------------------------------------------------------------------------------------------- */
+
+static void the_delay_grows_up_to_a_bound_and_starts_anew_after_a_good_link(void **state)
+{
+    (void)state;
+    open_world(2, v4);
+    tell_address(0, 1, "127.0.0.1", 1);
+    sk_link_peer *peer = peer_at(0, 1);
+    uint16_t right = peer->config->addresses[0].port;
+    world.nodes[0].peers[0].addresses[0].port = 1; /* nobody is there */
+    start();
+    uint64_t before = SK_LINK_BACKOFF_MS;
+    while (before < SK_LINK_BACKOFF_MS_MAX) {
+        wait_for(peer->delay_ms != before); /* one more has failed */
+        assert_int_equal(peer->delay_ms, before * 2 < SK_LINK_BACKOFF_MS_MAX ? before * 2 : SK_LINK_BACKOFF_MS_MAX);
+        uint64_t pause = peer->dial_at_ms - world.nodes[0].replica->now_ms;
+        assert_in_range(pause, 0, before); /* the one with the larger name would wait a little more */
+        before = peer->delay_ms;
+        world.skew_ms += pause;
+        sk_link_reschedule(world.nodes[0].links);
+    }
+    world.nodes[0].peers[0].addresses[0].port = right;
+    world.skew_ms += SK_LINK_BACKOFF_MS_MAX;
+    sk_link_reschedule(world.nodes[0].links);
+    wait_for(is_linked(0, 1));
+    assert_int_equal(peer->delay_ms, SK_LINK_BACKOFF_MS_MAX);
+    world.skew_ms += SK_LINK_GOOD_MS; /* and nothing was heard in this time */
+    wait_for(!is_up(0, 1));
+    assert_in_range(peer->dial_at_ms - world.nodes[0].replica->now_ms, 0, SK_LINK_BACKOFF_MS);
+    wait_for(is_linked(0, 1));
+    close_world();
+}
+
+static void who_breaks_the_protocol_is_kept_out_for_a_while(void **state)
+{
+    (void)state;
+    open_world(2, v4);
+    tell_address(1, 0, "127.0.0.1", 0);
+    start();
+    wait_for(is_linked(0, 1));
+    peer_at(0, 1)->delay_ms = SK_LINK_BACKOFF_MS_MAX;
+    sk_links_send(world.nodes[1].links, 0, sk_bytes_str("\xc1 no message"));
+    wait_for(!is_up(0, 1) && !is_up(1, 0));
+    peer_at(1, 0)->dial_at_ms = 0; /* it does not wait itself */
+    sk_link_reschedule(world.nodes[1].links);
+    wait_for(is_up(0, 1) || peer_at(0, 1)->refused[0]);
+    assert_false(is_up(0, 1));
+    assert_non_null(strstr(peer_at(0, 1)->refused, sk_error_text(SK_E_PROTOCOL)));
+    world.skew_ms += SK_LINK_BACKOFF_MS_MAX / 2;
+    wait_for(is_linked(0, 1));
+    close_world();
+}
+
+/* -- silence ------------------------------------------------------------------------------------------------------- */
+
+static void a_link_that_is_not_read_from_is_not_silent(void **state)
+{
+    (void)state;
+    open_world(2, v4);
+    tell_address(1, 0, "127.0.0.1", 0);
+    start();
+    wait_for(is_linked(0, 1));
+    sk_links_pause(world.nodes[0].links, true);
+    const sk_wire *wire = peer_at(0, 1)->up;
+    for (int i = 0; i < 4; i++) { /* eu goes on hearing of ap */
+        world.skew_ms += 2000;
+        uint64_t heard = peer_at(1, 0)->up->heard_ms;
+        wait_for(!is_up(1, 0) || peer_at(1, 0)->up->heard_ms > heard);
+    }
+    assert_ptr_equal(peer_at(0, 1)->up, wire);
+    sk_links_pause(world.nodes[0].links, false);
+    set(1, "k", sk_bytes_str("v"));
+    wait_for(has(0, "k", "v"));
+    assert_ptr_equal(peer_at(0, 1)->up, wire);
+    close_world();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_peer_without_an_address_calls_and_gets_everything),
+        cmocka_unit_test(addresses_are_tried_in_order),
+        cmocka_unit_test(every_address_of_a_name_is_tried),
+        cmocka_unit_test(links_over_ipv6),
+        cmocka_unit_test(the_delay_grows_up_to_a_bound_and_starts_anew_after_a_good_link),
+        cmocka_unit_test(who_breaks_the_protocol_is_kept_out_for_a_while),
+        cmocka_unit_test(a_link_that_is_not_read_from_is_not_silent),
+    };
+    if (sodium_init() < 0) return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
