@@ -55,7 +55,7 @@ typedef struct {
 
     /* Links. `peer` is the index that sk_engine_add_peer gave. Bytes are borrowed for the call. */
     void (*send)(void *self, uint32_t peer, sk_bytes message);
-    size_t (*queued)(void *self, uint32_t peer); /* bytes accepted by send and not yet gone */
+    size_t (*queued)(void *self, uint32_t peer); /* bytes accepted by send and not yet gone; SIZE_MAX: take no more now */
     void (*hang_up)(void *self, uint32_t peer, int error);
 
     /* Database. Everything goes into the store's open batch; durability is reported by sk_engine_durable. */

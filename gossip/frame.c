@@ -2,7 +2,15 @@
 
 #include <sodium.h>
 
-enum { FLAG_LAST = 0, FLAG_MORE = 1 };
+enum {
+    FLAG_MORE = 1,
+    FLAG_COMPRESSED = 2,
+    FLAG_REKEY = 4,
+    FLAGS = FLAG_MORE | FLAG_COMPRESSED | FLAG_REKEY,
+    PACKED_MAX = SK_NOISE_PLAINTEXT_MAX - SK_FRAME_FLAG - SK_FRAME_PACKED,
+    GROWTH_MAX = SK_NOISE_PLAINTEXT_MAX - SK_FRAME_FLAG - SK_FRAME_PART_MAX, /* of a part that is compressed */
+    SPARE = SK_FRAME_FLAG + GROWTH_MAX,
+};
 
 static void put_header(uint8_t *at, size_t len)
 {
@@ -41,52 +49,91 @@ size_t sk_frame_encoded_len(size_t len)
     return len + records * SK_FRAME_OVERHEAD;
 }
 
-int sk_frame_encode(sk_noise_channel *channel, sk_bytes message, sk_buf *out)
+/* How long a compressed part is made at least (invariant 4). */
+static size_t padded_len(size_t plain, size_t packed)
+{
+    size_t least = (plain + SK_FRAME_RATIO_MAX - 1) / SK_FRAME_RATIO_MAX;
+    return packed < least ? least : packed;
+}
+
+/* What goes into a record behind the flags; returns its length. */
+static size_t put_compressed(sk_compressor *compressor, sk_bytes part, uint8_t *at)
+{
+    sk_assert(sk_compress_bound(part.len) <= PACKED_MAX);
+    size_t packed = sk_compress(compressor, part, at + SK_FRAME_PACKED), padded = padded_len(part.len, packed);
+    put_header(at, part.len);
+    put_header(at + SK_FRAME_HEADER, packed);
+    memset(at + SK_FRAME_PACKED + packed, 0, padded - packed);
+    return SK_FRAME_PACKED + padded;
+}
+
+/* One record. Returns its bytes, or an error. */
+static int put_record(sk_frame_encoder *encoder, sk_noise_channel *channel, sk_bytes part, uint8_t flags, uint8_t *at)
+{
+    uint8_t *plain = at + SK_FRAME_HEADER;
+    size_t len = part.len;
+    plain[0] = flags;
+    if (flags & FLAG_COMPRESSED)
+        len = put_compressed(&encoder->compressor, part, plain + SK_FRAME_FLAG);
+    else if (part.len)
+        memcpy(plain + SK_FRAME_FLAG, part.data, part.len);
+    int sealed = sk_noise_channel_seal(channel, sk_bytes_of(plain, SK_FRAME_FLAG + len), plain);
+    if (sealed < 0) return sealed;
+    if (flags & FLAG_REKEY) sk_noise_rekey(&channel->send);
+    put_header(at, (size_t)sealed);
+    return SK_FRAME_HEADER + sealed;
+}
+
+int sk_frame_encode(sk_frame_encoder *encoder, sk_noise_channel *channel, sk_bytes message, sk_buf *out)
 {
     if (message.len > SK_FRAME_MESSAGE_MAX) return SK_E_TOO_LARGE;
-    size_t total = sk_frame_encoded_len(message.len);
-    uint8_t *at = sk_buf_reserve(out, total);
-    if (!at) return SK_E_MEMORY;
-
     sk_noise_cipher before = channel->send;
+    size_t begin = out->len;
     int result = SK_OK;
     bool more;
     do {
         more = message.len > SK_FRAME_PART_MAX;
-        size_t part = more ? SK_FRAME_PART_MAX : message.len;
-        uint8_t *plain = at + SK_FRAME_HEADER;
-        plain[0] = more ? FLAG_MORE : FLAG_LAST;
-        if (part) memcpy(plain + SK_FRAME_FLAG, message.data, part);
-        int sealed = sk_noise_channel_seal(channel, sk_bytes_of(plain, SK_FRAME_FLAG + part), plain);
-        if (sealed < 0) {
+        sk_bytes part = sk_bytes_of(message.data, more ? SK_FRAME_PART_MAX : message.len);
+        bool large = encoder->compress_min && part.len >= encoder->compress_min;
+        bool packed = large && sk_compress_wanted(&encoder->compressor);
+        uint8_t flags = (more ? FLAG_MORE : 0) | (packed ? FLAG_COMPRESSED : 0) |
+                        (encoder->rekey && !more ? FLAG_REKEY : 0);
+        uint8_t *at = sk_buf_reserve(out, packed ? SK_FRAME_RECORD_MAX : part.len + SK_FRAME_OVERHEAD);
+        int len = at ? put_record(encoder, channel, part, flags, at) : SK_E_MEMORY;
+        if (len < 0) {
             channel->send = before; /* what it sealed so far is never sent */
-            result = sealed;
+            out->len = begin;
+            result = len;
             goto out;
         }
-        put_header(at, (size_t)sealed);
-        at += SK_FRAME_HEADER + sealed;
-        message = sk_bytes_of(part ? message.data + part : message.data, message.len - part);
+        out->len += (size_t)len;
+        message = sk_bytes_of(part.len ? message.data + part.len : message.data, message.len - part.len);
     } while (more);
-    out->len += total;
+    encoder->rekeys += encoder->rekey;
+    encoder->rekey = false;
 out:
     sodium_memzero(&before, sizeof before);
     return result;
 }
 
+void sk_frame_encoder_free(sk_frame_encoder *encoder) { sk_compressor_free(&encoder->compressor); }
+
 /* -- Decoding ------------------------------------------------------------------------------------------------------ */
 
-void sk_frame_decoder_init(sk_frame_decoder *decoder, size_t message_max)
+void sk_frame_decoder_init(sk_frame_decoder *decoder, size_t message_max, bool compressed)
 {
     sk_assert(message_max <= SK_FRAME_MESSAGE_MAX);
-    *decoder = (sk_frame_decoder){.message_max = message_max};
+    *decoder = (sk_frame_decoder){.message_max = message_max, .compressed = compressed};
     decoder->record.max = SK_FRAME_RECORD_MAX;
-    decoder->message.max = message_max + SK_FRAME_FLAG; /* the flag of a last part lies behind it for a moment */
+    decoder->message.max = message_max + SPARE; /* flags, and a compressed part as it comes, lie there for a moment */
 }
 
 void sk_frame_decoder_free(sk_frame_decoder *decoder)
 {
     sk_buf_free(&decoder->record);
     sk_buf_free(&decoder->message);
+    sk_buf_free(&decoder->packed);
+    sk_decompressor_free(&decoder->decompressor);
 }
 
 static void input_skip(sk_bytes *input, size_t len)
@@ -108,8 +155,8 @@ static bool record_fill(sk_buf *record, sk_bytes *input, size_t wanted)
 static int check_length(const sk_frame_decoder *decoder, size_t len)
 {
     if (len < SK_FRAME_FLAG + SK_NOISE_TAG) return SK_E_MALFORMED;
-    size_t part = len - SK_FRAME_FLAG - SK_NOISE_TAG;
-    return part > decoder->message_max - decoder->message.len ? SK_E_TOO_LARGE : SK_OK;
+    size_t part = len - SK_FRAME_FLAG - SK_NOISE_TAG, most = decoder->message_max - decoder->message.len;
+    return part > most + (decoder->compressed ? GROWTH_MAX : 0) ? SK_E_TOO_LARGE : SK_OK;
 }
 
 /* The next whole record's ciphertext: straight from the input where all of it is there, else gathered in `record`. */
@@ -133,6 +180,28 @@ static int next_record(sk_frame_decoder *decoder, sk_bytes *input, sk_bytes *cip
     return SK_OK;
 }
 
+/* A compressed part, which lies where the part shall lie. Returns the part's length, or an error. */
+static int unpack(sk_frame_decoder *decoder, size_t len)
+{
+    sk_buf *message = &decoder->message, *packed = &decoder->packed;
+    if (!decoder->compressed) return SK_E_PROTOCOL;
+    if (len <= SK_FRAME_PACKED) return SK_E_MALFORMED;
+    sk_buf_reset(packed);
+    sk_buf_append(packed, message->data + message->len, len);
+    size_t plain_len = get_header(packed->data), packed_len = get_header(packed->data + SK_FRAME_HEADER);
+    if (plain_len == 0 || plain_len > SK_FRAME_PART_MAX || packed_len == 0) return SK_E_MALFORMED;
+    if (len - SK_FRAME_PACKED != padded_len(plain_len, packed_len)) return SK_E_MALFORMED;
+    if (plain_len > decoder->message_max - message->len) return SK_E_TOO_LARGE;
+    const uint8_t *zeros = packed->data + SK_FRAME_PACKED + packed_len, *end = packed->data + packed->len;
+    for (; zeros < end; zeros++)
+        if (*zeros) return SK_E_MALFORMED;
+    uint8_t *at = sk_buf_reserve(message, plain_len + 1);
+    sk_assert(at != NULL); /* there is SPARE */
+    int status = sk_decompress(&decoder->decompressor, sk_bytes_of(packed->data + SK_FRAME_PACKED, packed_len), at,
+                               plain_len);
+    return status ? status : (int)plain_len;
+}
+
 /* Opens one record behind the parts so far. 1: the message is complete, 0: more parts follow. */
 static int open_record(sk_frame_decoder *decoder, sk_noise_channel *channel, sk_bytes ciphertext)
 {
@@ -142,14 +211,19 @@ static int open_record(sk_frame_decoder *decoder, sk_noise_channel *channel, sk_
     int opened = sk_noise_channel_open(channel, ciphertext, at);
     if (opened < 0) return opened;
 
-    uint8_t flag = at[0];
-    size_t part = (size_t)opened - SK_FRAME_FLAG;
-    if (flag != FLAG_LAST && flag != FLAG_MORE) return SK_E_MALFORMED;
-    if (flag == FLAG_MORE && part != SK_FRAME_PART_MAX) return SK_E_MALFORMED;
-    if (flag == FLAG_LAST && part == 0 && message->len > 0) return SK_E_MALFORMED;
-    memmove(at, at + SK_FRAME_FLAG, part);
-    message->len += part;
-    return flag == FLAG_LAST;
+    uint8_t flags = at[0];
+    int part = opened - SK_FRAME_FLAG;
+    if (flags & ~FLAGS) return SK_E_MALFORMED;
+    memmove(at, at + SK_FRAME_FLAG, (size_t)part);
+    if (flags & FLAG_COMPRESSED) part = unpack(decoder, (size_t)part);
+    if (part < 0) return part;
+    if ((size_t)part > SK_FRAME_PART_MAX) return SK_E_MALFORMED;
+    if ((size_t)part > decoder->message_max - message->len) return SK_E_TOO_LARGE;
+    if (flags & FLAG_MORE && part != SK_FRAME_PART_MAX) return SK_E_MALFORMED;
+    if (!(flags & FLAG_MORE) && part == 0 && message->len > 0) return SK_E_MALFORMED;
+    message->len += (size_t)part;
+    if (flags & FLAG_REKEY) sk_noise_rekey(&channel->receive);
+    return !(flags & FLAG_MORE);
 }
 
 int sk_frame_decode(sk_frame_decoder *decoder, sk_noise_channel *channel, sk_bytes *input, sk_bytes *message)

@@ -315,8 +315,8 @@ void sk_noise_split(sk_noise_handshake *handshake, sk_noise_channel *channel)
 
 /* -- The channel --------------------------------------------------------------------------------------------------- */
 
-/* REKEY() of section 4.2 in its default form. */
-static void rekey(sk_noise_cipher *cipher)
+/* In its default form. */
+void sk_noise_rekey(sk_noise_cipher *cipher)
 {
     static const uint8_t zeros[SK_NOISE_KEY];
     uint8_t fresh[SK_NOISE_KEY + SK_NOISE_TAG];
@@ -328,7 +328,7 @@ static void rekey(sk_noise_cipher *cipher)
 static void cipher_advance(sk_noise_cipher *cipher)
 {
     cipher->nonce++;
-    if (cipher->nonce % SK_NOISE_REKEY_MESSAGES == 0) rekey(cipher);
+    if (cipher->nonce % SK_NOISE_REKEY_MESSAGES == 0) sk_noise_rekey(cipher);
 }
 
 int sk_noise_channel_seal(sk_noise_channel *channel, sk_bytes plaintext, uint8_t *out)

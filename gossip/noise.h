@@ -25,7 +25,8 @@
  * 5. Message 1 can be replayed by anybody who saw it. Between sk_noise_read_1 and the first record that opens on the
  *    channel, a responder may check the key against its allowlist and answer, and must do nothing else.
  * 6. Each direction of a channel counts its messages from 0 and takes a new key (REKEY(), section 4.2) after every
- *    SK_NOISE_REKEY_MESSAGES; both sides count alike, so nothing about it is sent. The count never starts again.
+ *    SK_NOISE_REKEY_MESSAGES, which is at most 4 GiB; both sides count alike, so nothing about it is sent. The count never
+ *    starts again, also when sk_noise_rekey brings a new key between.
  * 7. No secret outlives its use: locals, and the handshake after the split, are wiped. */
 #ifndef SK_GOSSIP_NOISE_H
 #define SK_GOSSIP_NOISE_H
@@ -128,6 +129,10 @@ int sk_noise_channel_seal(sk_noise_channel *channel, sk_bytes plaintext, uint8_t
  *  that is negative) and may be ciphertext.data; after a failure it holds nothing of use.
  *  @return bytes of plaintext; SK_E_MALFORMED (too short), SK_E_TOO_LARGE, SK_E_CRYPTO. */
 int sk_noise_channel_open(sk_noise_channel *channel, sk_bytes ciphertext, uint8_t *out);
+
+/** Takes a new key for one direction, beside those that its count brings: REKEY() of section 4.2. Both sides must do it
+ *  behind the same message. */
+void sk_noise_rekey(sk_noise_cipher *cipher);
 
 /** Forgets every secret. Each holder of one of these calls its wipe when done, whatever happened. */
 void sk_noise_handshake_wipe(sk_noise_handshake *handshake);

@@ -1,5 +1,8 @@
 #include "node/budget.h"
 
+#include "gossip/compress.h"
+#include "gossip/engine.h"
+
 #include <inttypes.h>
 #include <malloc.h>
 #include <sodium.h>
@@ -20,6 +23,7 @@ sk_budget sk_budget_of(const sk_config *config)
         .write_buffer = config->storage.write_buffer,
         .ring = config->replication.ring_max,
         .transfers = config->replication.transfer_window * config->peer_count,
+        .links = (sk_engine_limits_default().send_queue_max + (uint64_t)2 * SK_COMPRESS_KB * 1024) * config->peer_count,
         .password = config->listen.password_hash ? crypto_pwhash_MEMLIMIT_INTERACTIVE : 0,
         .process = SK_BUDGET_PROCESS,
     };
@@ -28,7 +32,7 @@ sk_budget sk_budget_of(const sk_config *config)
 uint64_t sk_budget_sum(const sk_budget *budget)
 {
     return budget->block_cache + budget->row_cache + budget->write_buffer + budget->ring + budget->transfers +
-           budget->password + budget->process;
+           budget->links + budget->password + budget->process;
 }
 
 uint64_t sk_budget_pending(const sk_config *config)
@@ -72,6 +76,7 @@ void sk_budget_info(const sk_config *config, sk_buf *text)
     line(text, "write_buffer", budget.write_buffer);
     line(text, "ring", budget.ring);
     line(text, "transfers", budget.transfers);
+    line(text, "links", budget.links);
     line(text, "password", budget.password);
     line(text, "process", budget.process);
 }

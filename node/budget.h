@@ -8,11 +8,13 @@
  *                    (storage/placing.h); a quarter is memtables
  *   ring             replication.ring_max
  *   transfers        replication.transfer_window, for each peer
+ *   links            what waits to be sent (the window, node/wire.h) and both streams of compression, for each peer
  *   password         what one check of a password takes, if there is one; they come one at a time
  *   process          SK_BUDGET_PROCESS: code, threads, buffers, tables in the making, and what malloc cannot give back
  *
  * On top of the sum come the clients: each has at most listen.query_buffer_max of a request and listen.output_buffer_max
- * of replies, and one that is idle nothing; and one transaction of up to limits.transaction_max, while it is made. */
+ * of replies, and one that is idle nothing; and one transaction of up to limits.transaction_max, while it is made, and
+ * once more for each peer that it is on its way to. */
 #ifndef SK_NODE_BUDGET_H
 #define SK_NODE_BUDGET_H
 
@@ -21,7 +23,7 @@
 #define SK_BUDGET_PROCESS ((uint64_t)64 << 20)
 
 typedef struct {
-    uint64_t block_cache, row_cache, write_buffer, ring, transfers, password, process;
+    uint64_t block_cache, row_cache, write_buffer, ring, transfers, links, password, process;
 } sk_budget;
 
 sk_budget sk_budget_of(const sk_config *config);

@@ -86,6 +86,19 @@ const sk_config_field sk_config_fields[] = {
      .max = MINUTE, .about = "How often an otherwise quiet link is used to say what is known and that all is well."},
     {"replication.transfer_window", SK_CONFIG_SIZE, AT(replication.transfer_window), .initial = "4mb", .min = 64 * KB,
      .max = GB, .about = "Bytes of a catch-up transfer that may be under way before the receiver has confirmed them."},
+    {"replication.compress_min", SK_CONFIG_SIZE, AT(replication.compress_min), .live = true, .initial = "128b",
+     .max = MB,
+     .about =
+         "Messages of at least so many bytes are compressed (zstd) for peers that want it; 0: none, and none are wanted.\n"
+         "What does not get smaller is sent as it is. An onlooker sees sizes: with compression they tell a little of what\n"
+         "values have in common."},
+    {"replication.bytes_per_s", SK_CONFIG_SIZE, AT(replication.bytes_per_s), .live = true, .initial = "0", .max = 16 * GB,
+     .about = "Bytes that may be sent in a second to each of the other regions; 0: as many as go."},
+    {"replication.rekey_after", SK_CONFIG_DURATION, AT(replication.rekey_after), .live = true, .initial = "15m",
+     .max = 24 * 60 * MINUTE,
+     .about =
+         "How long what is sent over a link is encrypted with one key; 0: for 65536 messages, however long that is, which\n"
+         "is the bound in any case. Who learns a key can read nothing that was sent under those before it."},
 
     {"storage.durability", SK_CONFIG_CHOICE, AT(storage.durability), .initial = "always", .choices = durabilities,
      .about =
@@ -97,8 +110,8 @@ const sk_config_field sk_config_fields[] = {
     {"storage.cache", SK_CONFIG_SIZE, AT(storage.cache), .initial = "256mb", .min = MB, .max = 1024 * GB,
      .about =
          "Memory for blocks of files read from disk. The memory of a node is the sum of cache, row_cache, write_buffer,\n"
-         "replication.ring_max, replication.transfer_window for each peer, 64mb if there is a password, 64mb for the\n"
-         "process itself, and the buffers of its clients; INFO memory shows it (memory_max_configured)."},
+         "replication.ring_max, replication.transfer_window and 5mb for each peer, 64mb if there is a password, 64mb for\n"
+         "the process itself, and the buffers of its clients; INFO memory shows it (memory_max_configured)."},
     {"storage.row_cache", SK_CONFIG_SIZE, AT(storage.row_cache), .initial = "192mb", .min = MB, .max = 1024 * GB,
      .about = "Memory for single rows that were read or written lately. A row found here costs a tenth of one in a block."},
     {"storage.write_buffer", SK_CONFIG_SIZE, AT(storage.write_buffer), .initial = "128mb", .min = MB, .max = 4 * GB,

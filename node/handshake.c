@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { MARK = 8, ANSWER_MESSAGE_2 = 0, ANSWER_REFUSED = 1 };
+enum { MARK = 8, FEATURES = 1, ANSWER_MESSAGE_2 = 0, ANSWER_REFUSED = 1 };
 
 static const char magic[4] = {'S', 'K', 'R', 'Y'};
 
@@ -43,6 +43,7 @@ static void put_preamble(sk_buf *out, const sk_handshake_self *self, const char 
     sk_buf_append(out, magic, sizeof magic);
     sk_buf_byte(out, SK_PROTOCOL_VERSION);
     sk_buf_append(out, mark, sizeof mark);
+    sk_buf_byte(out, self->features);
     put_name(out, self->region);
     put_name(out, to);
 }
@@ -69,7 +70,8 @@ int sk_handshake_dial(sk_handshake *handshake, const sk_handshake_self *self, si
 {
     uint8_t message[SK_NOISE_OVERHEAD_1];
     sk_buf preamble = {0}, prologue = {0};
-    *handshake = (sk_handshake){.self = self, .initiator = true, .peer = peer, .step = SK_HANDSHAKE_ANSWER};
+    *handshake = (sk_handshake){.self = self, .initiator = true, .peer = peer, .step = SK_HANDSHAKE_ANSWER,
+                                .own_features = self->features};
     put_preamble(&preamble, self, self->peers[peer].region);
     put_prologue(&prologue, sk_buf_view(&preamble), self->cluster);
     sk_noise_initiator_init(&handshake->noise, self->key, self->peers[peer].public_key, sk_buf_view(&prologue));
@@ -124,10 +126,9 @@ static int take_answer(sk_handshake *handshake, sk_bytes *input, sk_noise_channe
     if (status || body.len < 2)
         return fail(handshake, SK_E_PROTOCOL, "what answers at the address of %s is not a skerry node", peer);
     if (body.data[0] == ANSWER_REFUSED) return explain_refusal(handshake, -(int)body.data[1]);
-    if (body.data[0] != ANSWER_MESSAGE_2 || body.len != 1 + SK_NOISE_OVERHEAD_2)
+    if (body.data[0] != ANSWER_MESSAGE_2 || body.len != 1 + SK_NOISE_OVERHEAD_2 + FEATURES)
         return fail(handshake, SK_E_PROTOCOL, "what answers at the address of %s is not a skerry node", peer);
-    uint8_t nothing[1];
-    status = sk_noise_read_2(&handshake->noise, sk_bytes_of(body.data + 1, body.len - 1), nothing);
+    status = sk_noise_read_2(&handshake->noise, sk_bytes_of(body.data + 1, body.len - 1), &handshake->features);
     if (status < 0) return fail(handshake, status, "its answer was not made with the key configured for %s", peer);
     *input = sk_bytes_of(body.data + body.len, input->len - SK_FRAME_HEADER - body.len);
     sk_noise_split(&handshake->noise, channel);
@@ -139,7 +140,8 @@ static int take_answer(sk_handshake *handshake, sk_bytes *input, sk_noise_channe
 
 void sk_handshake_await(sk_handshake *handshake, const sk_handshake_self *self)
 {
-    *handshake = (sk_handshake){.self = self, .peer = SIZE_MAX, .step = SK_HANDSHAKE_PREAMBLE};
+    *handshake = (sk_handshake){.self = self, .peer = SIZE_MAX, .step = SK_HANDSHAKE_PREAMBLE,
+                                .own_features = self->features};
 }
 
 static int check_preamble(sk_handshake *handshake, sk_bytes preamble)
@@ -147,7 +149,7 @@ static int check_preamble(sk_handshake *handshake, sk_bytes preamble)
     const sk_handshake_self *self = handshake->self;
     uint8_t mark[MARK];
     sk_bytes from, to, rest;
-    size_t fixed = sizeof magic + 1 + MARK;
+    size_t fixed = sizeof magic + 1 + MARK + FEATURES;
     if (preamble.len < sizeof magic + 1 || memcmp(preamble.data, magic, sizeof magic) != 0)
         return fail(handshake, SK_E_MALFORMED, "it does not speak skerry's replication protocol");
     if (preamble.data[sizeof magic] != SK_PROTOCOL_VERSION) /* what follows is then not ours to read */
@@ -155,6 +157,7 @@ static int check_preamble(sk_handshake *handshake, sk_bytes preamble)
                     "it speaks protocol version %u, this node %d: upgrade the older of the two nodes",
                     preamble.data[sizeof magic], SK_PROTOCOL_VERSION);
     if (preamble.len < fixed) return fail(handshake, SK_E_MALFORMED, "its preamble is too short");
+    handshake->features = preamble.data[fixed - FEATURES];
     rest = sk_bytes_of(preamble.data + fixed, preamble.len - fixed);
     if (!take_name(&rest, &from) || !take_name(&rest, &to) || rest.len)
         return fail(handshake, SK_E_MALFORMED, "its preamble does not follow the format");
@@ -218,13 +221,13 @@ static int take_message_1(sk_handshake *handshake, sk_bytes *input, const uint8_
                           sk_noise_channel *channel)
 {
     sk_bytes body;
-    uint8_t answer[1 + SK_NOISE_OVERHEAD_2] = {ANSWER_MESSAGE_2};
+    uint8_t answer[1 + SK_NOISE_OVERHEAD_2 + FEATURES] = {ANSWER_MESSAGE_2};
     int status = sk_frame_take(*input, SK_FRAME_HANDSHAKE_MAX, &body);
     if (status == SK_E_PARTIAL) return status;
     if (status) return fail(handshake, SK_E_MALFORMED, "its first message has a wrong length");
     status = check_message_1(handshake, body);
     if (status) return status;
-    int len = sk_noise_write_2(&handshake->noise, random, SK_BYTES_NONE, answer + 1);
+    int len = sk_noise_write_2(&handshake->noise, random, sk_bytes_of(&handshake->own_features, FEATURES), answer + 1);
     if (len < 0) return fail(handshake, len, "its keys cannot be used");
     sk_frame_put(out, sk_bytes_of(answer, 1 + (size_t)len));
     *input = sk_bytes_of(body.data + body.len, input->len - SK_FRAME_HEADER - body.len);

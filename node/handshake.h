@@ -1,14 +1,15 @@
 /* How a link between two regions begins: who calls whom, then Noise IK, bytes in and bytes out.
  *
  *     initiator                                        responder
- *     preamble: "SKRY", version, cluster, both names
+ *     preamble: "SKRY", version, cluster, features, both names
  *     Noise message 1                        ------>   names known? key of that region and no other?
- *                                            <------   0, Noise message 2      (or 1, an error code)
+ *                                            <------   0, Noise message 2 with its features (or 1, an error code)
  *     an empty sealed message                ------>   only now is the link up here
  *
  * The preamble is in clear: the responder must know which region calls before it can tell whether the key is right. So
  * it is the prologue of the handshake, followed by the cluster's whole name: whoever changes a byte of it breaks the
- * handshake. Each of these travels behind a length (sk_frame_put).
+ * handshake. Each of these travels behind a length (sk_frame_put). Features are what a side can read beyond the least;
+ * the other may use it then. Bits that a version does not know are for later ones.
  *
  * Invariants:
  *  1. A peer is known by its name and its static key together; neither alone is worth anything.
@@ -27,6 +28,9 @@ enum {
     SK_HANDSHAKE_WHY_MAX = 320,
 };
 
+/* Bits of the features. */
+enum { SK_FEATURE_COMPRESSED = 1 /* compressed records (gossip/frame.h) */ };
+
 /* Who we are, and whom we know. Everything borrowed. */
 typedef struct {
     const char *region, *cluster;
@@ -36,6 +40,7 @@ typedef struct {
     /* Asked by a responder once the peer's key is right: 0, or the error to refuse with. May be NULL. */
     int (*admit)(void *context, size_t peer);
     void *context;
+    uint8_t features; /* what this node can read; asked for when a handshake begins */
 } sk_handshake_self;
 
 typedef enum {
@@ -49,6 +54,8 @@ typedef struct {
     const sk_handshake_self *self;
     sk_handshake_step step; /* what is awaited */
     bool initiator;
+    uint8_t features;                /* of the other side; believed once it is over */
+    uint8_t own_features;            /* as they were told */
     size_t peer;                     /* index in self->peers; of a responder: as claimed, until it is over */
     sk_noise_handshake noise;
     char why[SK_HANDSHAKE_WHY_MAX]; /* after an error: what happened and what to do, for a person */

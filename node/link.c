@@ -3,6 +3,7 @@
 #include "node/log.h"
 #include "node/wire.h"
 
+#include <inttypes.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,6 +164,7 @@ static void on_timer(uv_timer_t *timer)
     for (sk_list *at = links->all.next, *next; at != &links->all; at = next) {
         sk_wire *wire = SK_LIST_OWNER(at, sk_wire, all);
         next = at->next;
+        if (wire->send_at_ms && now_of(links) >= wire->send_at_ms) sk_wire_flush(wire);
         if (!wire->deadline_ms || now_of(links) < wire->deadline_ms) continue;
         if (wire->state != SK_WIRE_LINGER) sk_link_lost(wire, SK_E_TIMEOUT, "no answer came within 5 s");
         sk_wire_close(wire);
@@ -178,6 +180,7 @@ static void set_timer(sk_links *links)
     for (sk_list *at = links->all.next; at != &links->all; at = at->next) {
         const sk_wire *wire = SK_LIST_OWNER(at, sk_wire, all);
         if (wire->deadline_ms && wire->deadline_ms < next) next = wire->deadline_ms;
+        if (wire->send_at_ms && wire->send_at_ms < next) next = wire->send_at_ms;
     }
     if (next == UINT64_MAX)
         uv_timer_stop(&links->timer);
@@ -318,7 +321,8 @@ void sk_links_send(sk_links *links, uint32_t peer, sk_bytes message)
 size_t sk_links_queued(const sk_links *links, uint32_t peer)
 {
     const sk_wire *wire = open_wire(links, peer);
-    return wire ? sk_wire_queued(wire) : 0;
+    if (!wire) return 0;
+    return sk_wire_queued(wire) > sk_wire_window(wire) ? SIZE_MAX : sk_wire_queued(wire);
 }
 
 void sk_links_hang_up(sk_links *links, uint32_t peer, int error)
@@ -388,7 +392,7 @@ sk_links *sk_links_new(uv_loop_t *loop, sk_replica *replica, const sk_config *co
         sk_assert(sk_replica_peer(replica, sk_bytes_str(peer->config->region)) == (int)i);
     }
     links->handshake = (sk_handshake_self){config->region, config->cluster, key, config->peers, config->peer_count,
-                                           admit, links};
+                                           admit, links, 0};
     sk_list_init(&links->all);
     sk_list_init(&links->strangers);
     uv_tcp_init(loop, &links->listener);
@@ -477,6 +481,16 @@ static void put_sentence(sk_buf *text, const char *name, const char *sentence)
     }
 }
 
+static void put_wire(const sk_links *links, const sk_wire *wire, sk_buf *text)
+{
+    const sk_compressor *compressor = &wire->encoder.compressor;
+    const char *dialer = wire->initiator ? own_region(links) : links->peers[wire->peer].config->region;
+    sk_buf_printf(text, ",address=%s,dialed_by=%s,up_ms=%" PRIu64 ",queued=%zu,window=%zu", wire->address, dialer,
+                  now_of(links) - wire->up_ms, sk_wire_queued(wire), sk_wire_window(wire));
+    sk_buf_printf(text, ",compressed_from=%" PRIu64 ",compressed_to=%" PRIu64 ",rekeys=%" PRIu64, compressor->plain_bytes,
+                  compressor->packed_bytes, wire->encoder.rekeys);
+}
+
 static const char *state_of(const sk_link_peer *peer)
 {
     if (!peer->allowed) return "out_of_service";
@@ -491,9 +505,7 @@ void sk_links_info(const sk_links *links, sk_buf *text)
         const sk_link_peer *peer = &links->peers[i];
         sk_buf_printf(text, "link_%s:state=%s", peer->config->region, state_of(peer));
         if (peer->up)
-            sk_buf_printf(text, ",address=%s,dialed_by=%s,up_ms=%llu,queued=%zu", peer->up->address,
-                          peer->up->initiator ? own_region(links) : peer->config->region,
-                          (unsigned long long)(now_of(links) - peer->up->up_ms), sk_wire_queued(peer->up));
+            put_wire(links, peer->up, text);
         put_sentence(text, "error", peer->up ? "" : peer->status);
         put_sentence(text, "refused", peer->refused);
         sk_buf_append(text, "\r\n", 2);

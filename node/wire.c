@@ -12,6 +12,11 @@ enum {
     UNACKED_MS_MAX = 60000,   /* what was sent and not taken for so long breaks the connection */
     LINGER_MS = 1000,
     SPARE_BYTES_MAX = 256 * 1024, /* of an idle connection's buffers */
+    WINDOW_MIN = 64 * 1024,
+    RATE_FIRST = 256 * 1024,      /* what a link is thought to carry in a second before it has shown it */
+    TELLING_BYTES = 64 * 1024,    /* the least piece that says how fast a link is */
+    LIMITED_PIECE_MS = 20,        /* under a limit, pieces are what it allows in so long, */
+    LIMITED_PIECE_MIN = 1400,     /* or a packet */
 };
 
 /* -- the end ------------------------------------------------------------------------------------------------------- */
@@ -20,6 +25,7 @@ static void on_closed(uv_handle_t *handle)
 {
     sk_wire *wire = handle->data;
     sk_noise_channel_wipe(&wire->channel);
+    sk_frame_encoder_free(&wire->encoder);
     sk_frame_decoder_free(&wire->decoder);
     sk_buf_free(&wire->in);
     sk_buf_free(&wire->filling);
@@ -59,6 +65,12 @@ static void on_shut(uv_shutdown_t *shutdown, int status)
     if (status < 0) sk_wire_close(wire); /* else the other side closes, or the deadline comes */
 }
 
+static void shut(sk_wire *wire)
+{
+    wire->shutdown.data = wire;
+    if (uv_shutdown(&wire->shutdown, (uv_stream_t *)&wire->tcp, on_shut) != 0) sk_wire_close(wire);
+}
+
 /* Closing a socket with unread input would reset the connection, and what was written last be lost: so the sending side
  * is shut, and what still comes is read and dropped for a moment. */
 void sk_wire_end(sk_wire *wire)
@@ -68,17 +80,14 @@ void sk_wire_end(sk_wire *wire)
         sk_wire_close(wire);
         return;
     }
+    wire->state = SK_WIRE_LINGER;
     sk_wire_flush(wire);
     if (wire->state == SK_WIRE_CLOSED) return;
-    wire->state = SK_WIRE_LINGER;
     forget_handshake(wire);
     wire->deadline_ms = wire->links->replica->now_ms + LINGER_MS;
     sk_link_reschedule(wire->links);
     sk_wire_update(wire);
-    if (sk_wire_queued(wire) == 0) {
-        wire->shutdown.data = wire;
-        if (uv_shutdown(&wire->shutdown, (uv_stream_t *)&wire->tcp, on_shut) != 0) sk_wire_close(wire);
-    }
+    if (sk_wire_queued(wire) == 0) shut(wire);
 }
 
 static void lose(sk_wire *wire, int error, const char *why)
@@ -96,48 +105,101 @@ static void give_back(sk_buf *buf)
     if (buf->cap > SPARE_BYTES_MAX) sk_buf_free(buf);
 }
 
+size_t sk_wire_window(const sk_wire *wire)
+{
+    const sk_links *links = wire->links;
+    uint64_t most = links->replica->options.limits.send_queue_max, limit = links->config->replication.bytes_per_s;
+    uint64_t rate = limit && limit < wire->bytes_per_s ? limit : wire->bytes_per_s;
+    if (rate < WINDOW_MIN) rate = WINDOW_MIN;
+    return rate < most ? rate : most;
+}
+
+/* Slower than was thought counts soon; faster may only mean that the system had room for it. */
+static void learn_rate(sk_wire *wire, uint64_t ms)
+{
+    if (wire->piece < TELLING_BYTES) return;
+    uint64_t rate = wire->piece * 1000 / (ms ? ms : 1), known = wire->bytes_per_s;
+    if (rate < known)
+        wire->bytes_per_s = (known * 3 + rate) / 4;
+    else
+        wire->bytes_per_s = rate < known * 2 ? rate : known * 2;
+}
+
+/* How much of `len` bytes may go now. 0: nothing until send_at_ms. */
+static size_t allowance(sk_wire *wire, size_t len)
+{
+    uint64_t limit = wire->links->config->replication.bytes_per_s, now = wire->links->replica->now_ms;
+    wire->send_at_ms = 0;
+    if (limit == 0 || wire->state != SK_WIRE_UP) return len;
+    uint64_t most = limit / (1000 / LIMITED_PIECE_MS), gone_ms = now - wire->allowed_ms;
+    if (most < LIMITED_PIECE_MIN) most = LIMITED_PIECE_MIN;
+    wire->allowed += limit * (gone_ms < 1000 ? gone_ms : 1000) / 1000;
+    if (wire->allowed > most) wire->allowed = most;
+    wire->allowed_ms = now;
+    if (len > most) len = most;
+    if (wire->allowed >= len) {
+        wire->allowed -= len;
+        return len;
+    }
+    wire->send_at_ms = now + (len - wire->allowed) * 1000 / limit + 1;
+    sk_link_reschedule(wire->links);
+    return 0;
+}
+
 static void on_written(uv_write_t *write, int status)
 {
     sk_wire *wire = write->data;
     sk_links *links = wire->links;
-    give_back(&wire->writing);
     if (wire->state == SK_WIRE_CLOSED) return;
     links->event(links->self);
     if (status < 0) {
         lose(wire, SK_E_IO, uv_strerror(status));
         return;
     }
-    size_t enough = links->replica->options.limits.send_queue_max / 2;
+    learn_rate(wire, links->replica->now_ms - wire->piece_ms);
+    wire->written += wire->piece;
+    wire->piece = 0;
+    size_t enough = sk_wire_window(wire) / 2;
     if (wire->state == SK_WIRE_UP && !wire->doom && wire->queue_peak >= enough && sk_wire_queued(wire) < enough) {
         wire->queue_peak = 0;
         sk_replica_writable(links->replica, (uint32_t)wire->peer);
     }
     sk_wire_flush(wire);
-    if (wire->state == SK_WIRE_LINGER && sk_wire_queued(wire) == 0) {
-        wire->shutdown.data = wire;
-        if (uv_shutdown(&wire->shutdown, (uv_stream_t *)&wire->tcp, on_shut) != 0) sk_wire_close(wire);
-    }
+    if (wire->state == SK_WIRE_LINGER && sk_wire_queued(wire) == 0) shut(wire);
 }
 
-/* One write at a time, of everything that has gathered meanwhile. */
+/* One write at a time: the rest of the last, or everything that has gathered meanwhile. */
 void sk_wire_flush(sk_wire *wire)
 {
-    if (wire->state == SK_WIRE_CLOSED || wire->state == SK_WIRE_CONNECTING) return;
-    if (wire->writing.len || wire->filling.len == 0) return;
-    sk_buf full = wire->filling;
-    wire->filling = wire->writing;
-    wire->writing = full;
+    if (wire->state == SK_WIRE_CLOSED || wire->state == SK_WIRE_CONNECTING || wire->piece) return;
+    if (wire->written == wire->writing.len) {
+        give_back(&wire->writing);
+        wire->written = 0;
+        if (wire->filling.len == 0) return;
+        sk_buf full = wire->filling;
+        wire->filling = wire->writing;
+        wire->writing = full;
+    }
+    size_t left = wire->writing.len - wire->written, window = sk_wire_window(wire);
+    wire->piece = allowance(wire, left < window ? left : window);
+    if (wire->piece == 0) return;
+    wire->piece_ms = wire->links->replica->now_ms;
     wire->write.data = wire;
-    uv_buf_t piece = {.base = (char *)full.data, .len = full.len};
+    uv_buf_t piece = {.base = (char *)wire->writing.data + wire->written, .len = wire->piece};
     int status = uv_write(&wire->write, (uv_stream_t *)&wire->tcp, &piece, 1, on_written);
-    if (status == 0) return;
-    sk_buf_reset(&wire->writing);
-    lose(wire, SK_E_IO, uv_strerror(status));
+    if (status) lose(wire, SK_E_IO, uv_strerror(status));
 }
 
 int sk_wire_send(sk_wire *wire, sk_bytes message)
 {
-    int status = sk_frame_encode(&wire->channel, message, &wire->filling);
+    const sk_links *links = wire->links;
+    uint64_t after = links->config->replication.rekey_after, now = links->replica->now_ms;
+    wire->encoder.compress_min = wire->may_compress ? links->config->replication.compress_min : 0;
+    if (after && now - wire->rekeyed_ms >= after) {
+        wire->encoder.rekey = true;
+        wire->rekeyed_ms = now;
+    }
+    int status = sk_frame_encode(&wire->encoder, &wire->channel, message, &wire->filling);
     if (sk_wire_queued(wire) > wire->queue_peak) wire->queue_peak = sk_wire_queued(wire);
     return status;
 }
@@ -177,8 +239,11 @@ static void begin_channel(sk_wire *wire, sk_bytes rest)
     sk_buf in = wire->in; /* what `rest` points into */
     wire->in = (sk_buf){0};
     wire->peer = wire->handshake->peer;
+    wire->may_compress = wire->handshake->features & SK_FEATURE_COMPRESSED;
+    wire->bytes_per_s = RATE_FIRST;
+    wire->rekeyed_ms = wire->links->replica->now_ms;
+    sk_frame_decoder_init(&wire->decoder, SK_FRAME_MESSAGE_MAX, wire->handshake->own_features & SK_FEATURE_COMPRESSED);
     forget_handshake(wire);
-    sk_frame_decoder_init(&wire->decoder, SK_FRAME_MESSAGE_MAX);
     if (wire->initiator) {
         int status = sk_wire_send(wire, SK_BYTES_NONE);
         sk_assert(status == SK_OK); /* the first record of a channel, into a buffer without a limit */
@@ -267,6 +332,7 @@ static sk_wire *wire_new(sk_links *links, bool initiator)
     wire->peer = SK_WIRE_STRANGER;
     wire->deadline_ms = links->replica->now_ms + SK_LINK_HANDSHAKE_MS;
     wire->handshake = sk_alloc(sizeof *wire->handshake);
+    links->handshake.features = links->config->replication.compress_min ? SK_FEATURE_COMPRESSED : 0;
     sk_list_init(&wire->strangers);
     sk_list_init(&wire->all);
     sk_list_append(&links->all, &wire->all);

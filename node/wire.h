@@ -4,6 +4,10 @@
  *                                 '------(initiator)-----------------------------------^
  *   any --sk_wire_end--> LINGER (writes what is left, waits for the other end) --> CLOSED
  *
+ * What is sent: messages are sealed into `filling`; when everything before has gone, that becomes `writing`, and goes to
+ * libuv in pieces. How much the engine may put there (the window) follows from how fast it goes: about a second's worth,
+ * so that a heartbeat is not long behind the rest on a slow link. replication.bytes_per_s holds the pieces back.
+ *
  * Invariants: bytes that came before the handshake is over are at most SK_HANDSHAKE_INPUT_MAX. `channel` holds secrets
  * from CONFIRM or UP on and is wiped when the connection is freed. */
 #ifndef SK_NODE_WIRE_H
@@ -38,9 +42,17 @@ typedef struct {
     size_t peer;               /* index of the peer; SK_WIRE_STRANGER until the handshake says */
     sk_handshake *handshake;   /* owned; until it is over */
     sk_noise_channel channel;
+    sk_frame_encoder encoder;
     sk_frame_decoder decoder;
+    bool may_compress;         /* the peer reads it */
     sk_buf in;                 /* during the handshake */
-    sk_buf filling, writing;   /* sealed records: waiting, and with libuv */
+    sk_buf filling, writing;   /* sealed records: waiting, and on their way */
+    size_t written, piece;     /* of `writing`: what has gone, and what libuv has just now (0: nothing) */
+    uint64_t piece_ms;         /* when it got that */
+    uint64_t bytes_per_s;      /* that large pieces went with lately */
+    uint64_t allowed, allowed_ms; /* bytes that replication.bytes_per_s leaves, as of when */
+    uint64_t send_at_ms;       /* when it leaves more; 0: nothing waits for that */
+    uint64_t rekeyed_ms;       /* when the key for sending was new */
     size_t queue_peak;         /* most bytes queued since the engine was last told that there is room */
     uint64_t deadline_ms;      /* 0: none */
     uint64_t heard_ms, up_ms;
@@ -89,8 +101,10 @@ int sk_wire_send(sk_wire *wire, sk_bytes message);
 void sk_wire_flush(sk_wire *wire);
 static inline size_t sk_wire_queued(const sk_wire *wire)
 {
-    return wire->filling.len + wire->writing.len;
+    return wire->filling.len + wire->writing.len - wire->written;
 }
+/** How many bytes may be queued before the engine waits. */
+size_t sk_wire_window(const sk_wire *wire);
 /** Starts or stops reading, as the links' pause asks. */
 void sk_wire_update(sk_wire *wire);
 /** Writes what is left, then closes. */

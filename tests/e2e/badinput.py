@@ -145,7 +145,7 @@ def frame(body):
 def preamble(cluster="test", source="us", target="eu", version=None, magic=b"SKRY"):
     mark = hashlib.blake2b(cluster.encode(), digest_size=32).digest()[:8]
     names = b"".join(bytes([len(n)]) + n.encode() for n in (source, target))
-    return frame(magic + bytes([PROTOCOL if version is None else version]) + mark + names)
+    return frame(magic + bytes([PROTOCOL if version is None else version]) + mark + b"\0" + names)
 
 
 PROTOCOL = 1

@@ -73,7 +73,7 @@ static size_t decode_all(sk_bytes wire, size_t step, size_t message_max, int *en
     sk_noise_channel channel = {0};
     sk_frame_decoder decoder;
     size_t count = 0;
-    sk_frame_decoder_init(&decoder, message_max);
+    sk_frame_decoder_init(&decoder, message_max, true);
     *end = SK_E_PARTIAL;
     for (size_t at = 0; at < wire.len && *end == SK_E_PARTIAL; at += step) {
         sk_bytes message, input = sk_bytes_of(wire.data + at, wire.len - at < step ? wire.len - at : step);
@@ -83,7 +83,8 @@ static size_t decode_all(sk_bytes wire, size_t step, size_t message_max, int *en
             count++;
         }
         must(decoder.record.cap <= 2 * (at + step) + 64);
-        must(decoder.message.cap <= 2 * (at + step) + 64);
+        must(decoder.packed.cap <= 2 * (at + step) + 64);
+        must(decoder.message.cap <= 2 * SK_FRAME_RATIO_MAX * (at + step) + 64);
     }
     sk_frame_decoder_free(&decoder);
     return count;
@@ -99,7 +100,7 @@ static void sealed_records(sk_bytes input)
         size_t left = input.len - at - 1, len = input.data[at] < left ? input.data[at] : left;
         memset(plain, 0, sizeof plain);
         memcpy(plain, input.data + at + 1, len);
-        size_t padded = input.data[at] == 255 ? SK_NOISE_PLAINTEXT_MAX : len;
+        size_t padded = input.data[at] == 255 ? SK_FRAME_FLAG + SK_FRAME_PART_MAX : len;
         int sealed = sk_noise_channel_seal(&channel, sk_bytes_of(plain, padded), plain);
         must(sealed > 0);
         must(sk_frame_put(&wire, sk_bytes_of(plain, (size_t)sealed)) == SK_OK);
@@ -116,18 +117,20 @@ static void sealed_records(sk_bytes input)
     sk_buf_free(&pieces);
 }
 
-/* The input as a message: what is encoded comes back. */
-static void round_trip(sk_bytes input)
+/* The input as a message: what is encoded comes back, compressed or not, with a new key behind it or not. */
+static void round_trip(sk_bytes input, bool compressed)
 {
     sk_noise_channel channel = {0};
+    sk_frame_encoder encoder = {.compress_min = compressed, .rekey = compressed};
     sk_buf wire = {0}, back = {0};
     int end;
     if (input.len > SK_FRAME_MESSAGE_MAX) return;
-    must(sk_frame_encode(&channel, input, &wire) == SK_OK);
-    must(wire.len == sk_frame_encoded_len(input.len));
+    must(sk_frame_encode(&encoder, &channel, input, &wire) == SK_OK);
+    must(compressed || wire.len == sk_frame_encoded_len(input.len));
     must(decode_all(sk_buf_view(&wire), 1 + input.len / 2, input.len, &end, &back) == 1);
     must(end == SK_E_PARTIAL);
     must(sk_bytes_equal(input, sk_buf_view(&back)));
+    sk_frame_encoder_free(&encoder);
     sk_buf_free(&wire);
     sk_buf_free(&back);
 }
@@ -142,6 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     decode_all(input, size + 1, SK_FRAME_MESSAGE_MAX, &end, NULL);
     decode_all(input, 1 + size / 3, SK_FRAME_MESSAGE_MAX, &end, NULL);
     sealed_records(input);
-    round_trip(input);
+    round_trip(input, false);
+    round_trip(input, true);
     return 0;
 }

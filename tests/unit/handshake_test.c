@@ -94,8 +94,8 @@ static void assert_talk(side *from, side *to)
     sk_frame_decoder decoder;
     sk_bytes message, input;
     sk_buf wire = {0};
-    sk_frame_decoder_init(&decoder, 100);
-    assert_int_equal(sk_frame_encode(&from->channel, sk_bytes_str("hello"), &wire), SK_OK);
+    sk_frame_decoder_init(&decoder, 100, false);
+    assert_int_equal(sk_frame_encode(&(sk_frame_encoder){.rekey = false}, &from->channel, sk_bytes_str("hello"), &wire), SK_OK);
     input = sk_buf_view(&wire);
     assert_int_equal(sk_frame_decode(&decoder, &to->channel, &input, &message), SK_OK);
     assert_true(sk_bytes_equal(message, sk_bytes_str("hello")));
@@ -221,6 +221,33 @@ static void test_names_are_bound(void **state)
     free_pair();
 }
 
+/* Each side learns what the other can read; bits that nobody knows yet disturb nobody, and none can be changed on the way. */
+static void test_features(void **state)
+{
+    static const uint8_t told[][2] = {{0, 0}, {SK_FEATURE_COMPRESSED, 0}, {0, SK_FEATURE_COMPRESSED}, {0x81, 0xfe}};
+    (void)state;
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        setup_pair();
+        a.self.features = told[i][0];
+        b.self.features = told[i][1];
+        run(7);
+        assert_int_equal(a.status, SK_OK);
+        assert_int_equal(b.status, SK_OK);
+        assert_int_equal(a.handshake.features, told[i][1]);
+        assert_int_equal(b.handshake.features, told[i][0]);
+        assert_talk(&a, &b);
+        free_pair();
+    }
+    uint8_t random[SK_NOISE_KEY] = {1};
+    setup_pair();
+    assert_int_equal(sk_handshake_dial(&a.handshake, &a.self, 0, random, &a.out), SK_OK);
+    a.out.data[2 + 4 + 1 + 8] ^= SK_FEATURE_COMPRESSED;
+    sk_handshake_await(&b.handshake, &b.self);
+    carry(&a, &b, 1000);
+    assert_int_equal(b.status, SK_E_CRYPTO);
+    free_pair();
+}
+
 static void test_answers_of_something_else(void **state)
 {
     (void)state;
@@ -259,14 +286,14 @@ static void test_replay(void **state)
     sk_handshake_await(&b.handshake, &b.self);
     carry(&a, &b, 1000);
     carry(&b, &a, 1000);
-    assert_int_equal(sk_frame_encode(&a.channel, SK_BYTES_NONE, &confirmation), SK_OK);
+    assert_int_equal(sk_frame_encode(&(sk_frame_encoder){.rekey = false}, &a.channel, SK_BYTES_NONE, &confirmation), SK_OK);
 
     sk_handshake_await(&b.handshake, &b.self);
     sk_bytes rest = sk_buf_view(&recorded), input = sk_buf_view(&confirmation), message;
     random[5] = 77; /* the responder's ephemeral key is another one this time */
     assert_int_equal(sk_handshake_input(&b.handshake, &rest, random, &b.out, &b.channel), SK_OK);
     sk_frame_decoder decoder;
-    sk_frame_decoder_init(&decoder, 100);
+    sk_frame_decoder_init(&decoder, 100, false);
     assert_int_equal(sk_frame_decode(&decoder, &b.channel, &input, &message), SK_E_CRYPTO);
     sk_frame_decoder_free(&decoder);
     sk_buf_free(&recorded);
@@ -294,6 +321,7 @@ int main(void)
 {
     if (sodium_init() < 0) return 1;
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_features),
         cmocka_unit_test(test_works_however_cut),        cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_other_version),            cmocka_unit_test(test_every_bit_matters),
         cmocka_unit_test(test_answers_of_something_else), cmocka_unit_test(test_replay),

@@ -157,9 +157,9 @@ static void step(void)
 
 #define wait_for(holds)                                                                                               \
     do {                                                                                                              \
-        uint64_t begin = uv_hrtime();                                                                                 \
+        uint64_t asked = uv_hrtime();                                                                                 \
         while (!(holds)) {                                                                                            \
-            if (uv_hrtime() - begin > (uint64_t)WAIT_MS * 1000000) fail_msg("line %d: not seen: " #holds, __LINE__);  \
+            if (uv_hrtime() - asked > (uint64_t)WAIT_MS * 1000000) fail_msg("line %d: not seen: " #holds, __LINE__);  \
             step();                                                                                                   \
         }                                                                                                             \
     } while (0)
@@ -348,6 +348,124 @@ static void a_link_that_is_not_read_from_is_not_silent(void **state)
     close_world();
 }
 
+/* -- what travels -------------------------------------------------------------------------------------------------- */
+
+static void start_pair(uint64_t compress_0, uint64_t compress_1)
+{
+    open_world(2, v4);
+    tell_address(1, 0, "127.0.0.1", 0);
+    world.nodes[0].config.replication.compress_min = compress_0;
+    world.nodes[1].config.replication.compress_min = compress_1;
+    start();
+    wait_for(is_linked(0, 1));
+}
+
+static bool has_len(int index, const char *key, size_t len)
+{
+    const sk_bytes argv[] = {sk_bytes_str("STRLEN"), sk_bytes_str(key)};
+    char expected[32];
+    snprintf(expected, sizeof expected, ":%zu\r\n", len);
+    return strcmp(ask(index, 2, argv), expected) == 0;
+}
+
+static void exchange(const char *key, size_t len)
+{
+    char other[32];
+    uint8_t *value = calloc(1, len);
+    snprintf(other, sizeof other, "%s back", key);
+    set(0, key, sk_bytes_of(value, len));
+    set(1, other, sk_bytes_of(value, len));
+    wait_for(has_len(1, key, len) && has_len(0, other, len));
+    free(value);
+}
+
+static const sk_compressor *compressor_of(int index) { return &peer_at(index, 1 - index)->up->encoder.compressor; }
+
+static void compression_is_for_those_who_want_it(void **state)
+{
+    (void)state;
+    start_pair(100, 100);
+    exchange("small", 10);
+    exchange("large", 300000);
+    for (int i = 0; i < 2; i++) {
+        assert_true(compressor_of(i)->plain_bytes > 300000);
+        assert_true(compressor_of(i)->packed_bytes < 10000);
+    }
+    world.nodes[0].config.replication.compress_min = 0; /* at once, for what it sends */
+    uint64_t before = compressor_of(0)->plain_bytes;
+    exchange("again", 300000);
+    assert_int_equal(compressor_of(0)->plain_bytes, before);
+    assert_true(compressor_of(1)->plain_bytes > 600000);
+    close_world();
+
+    start_pair(100, 0); /* neither direction, as one wants none */
+    exchange("large", 300000);
+    assert_int_equal(compressor_of(0)->plain_bytes, 0);
+    assert_int_equal(compressor_of(1)->plain_bytes, 0);
+    world.nodes[1].config.replication.compress_min = 1; /* it may always send what the other said to read */
+    exchange("again", 300000);
+    assert_int_equal(compressor_of(0)->plain_bytes, 0);
+    assert_true(compressor_of(1)->plain_bytes > 300000);
+    close_world();
+}
+
+static void keys_change_with_time(void **state)
+{
+    (void)state;
+    open_world(2, v4);
+    tell_address(1, 0, "127.0.0.1", 0);
+    for (int i = 0; i < 2; i++) world.nodes[i].config.replication.rekey_after = 1000;
+    start();
+    wait_for(is_linked(0, 1));
+    const sk_wire *a = peer_at(0, 1)->up, *b = peer_at(1, 0)->up;
+    for (uint64_t i = 1; i <= 5; i++) {
+        assert_true(a->encoder.rekeys <= i && b->encoder.rekeys <= i);
+        world.skew_ms += 1000;
+        wait_for(a->encoder.rekeys >= i && b->encoder.rekeys >= i);
+        exchange("k", 100 + (size_t)i);
+    }
+    assert_ptr_equal(peer_at(0, 1)->up, a);
+    assert_ptr_equal(peer_at(1, 0)->up, b);
+    close_world();
+}
+
+/* What a message of 200 KB takes at 16 KB/s is longer than a silent link lives; the nodes' clocks run fast here. */
+static void a_limited_link_is_slow_and_lives(void **state)
+{
+    (void)state;
+    enum { LIMIT = 16 * 1024, LEN = 200000 };
+    start_pair(0, 0);
+    const sk_wire *wire = peer_at(0, 1)->up, *other = peer_at(1, 0)->up;
+    world.nodes[0].config.replication.bytes_per_s = LIMIT;
+    uint8_t *value = calloc(1, LEN);
+    set(0, "large", sk_bytes_of(value, LEN));
+    wait_for(sk_wire_queued(wire) > LEN / 2);
+    uint64_t begin = world.nodes[0].replica->now_ms, took = 0;
+    while (!has_len(1, "large", LEN)) {
+        world.skew_ms += 100;
+        step();
+        assert_ptr_equal(peer_at(0, 1)->up, wire);
+        assert_ptr_equal(peer_at(1, 0)->up, other);
+        took = world.nodes[0].replica->now_ms - begin;
+        assert_true(took < 60000);
+    }
+    assert_true(took > sk_engine_limits_default().silence_ms);
+    assert_true(took >= (LEN - LIMIT) / (LIMIT / 1000)); /* it is no faster than allowed */
+    for (int i = 0; i < 300; i++) { /* the engine stops where a link goes slowly */
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        set(0, key, sk_bytes_of(value, 1000));
+        step();
+        assert_in_range(sk_wire_queued(wire), 0, sk_wire_window(wire) + 2 * 64 * 1024 + 4096);
+    }
+    assert_int_equal(sk_wire_window(wire), 64 * 1024);
+    assert_true(peer_at(0, 1)->up == wire);
+    world.nodes[0].config.replication.bytes_per_s = 0;
+    wait_for(has_len(1, "k299", 1000));
+    free(value);
+    close_world();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -358,6 +476,9 @@ int main(void)
         cmocka_unit_test(the_delay_grows_up_to_a_bound_and_starts_anew_after_a_good_link),
         cmocka_unit_test(who_breaks_the_protocol_is_kept_out_for_a_while),
         cmocka_unit_test(a_link_that_is_not_read_from_is_not_silent),
+        cmocka_unit_test(compression_is_for_those_who_want_it),
+        cmocka_unit_test(keys_change_with_time),
+        cmocka_unit_test(a_limited_link_is_slow_and_lives),
     };
     if (sodium_init() < 0) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
