@@ -25,6 +25,8 @@ static void cmd_time(sk_ctx *ctx)
 enum { FLUSH = SK_CMD_WRITE | SK_CMD_ALL_KEYS };
 
 const sk_command sk_commands_server[] = {
+    {.name = "backup", .arity = -2, SERVER, .acl = "", .since = "skerry 0.1", .args = "",
+     .summary = "Copies of the whole database, made while the node runs", .subcommands = sk_backup_subcommands},
     {.name = "command", .run = sk_cmd_command, .arity = -1, .flags = SK_CMD_LOADING, SERVER, .acl = "@connection",
      .since = "2.8.13", .args = "", .summary = "Get array of Redis command details",
      .subcommands = sk_command_subcommands},

@@ -77,6 +77,7 @@ typedef struct {
         uint64_t row_cache;    /* bytes */
         uint64_t write_buffer; /* bytes */
         uint64_t min_free;     /* bytes */
+        char *backup_dir;      /* NULL: no backups are made */
     } storage;
     struct {
         sk_log_level level;

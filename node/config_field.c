@@ -119,7 +119,11 @@ const sk_config_field sk_config_fields[] = {
          "Memory for writes on their way to files. A quarter of it is gathered and sorted at a time: more of it\n"
          "makes larger files and less work. Writes wait when it is full."},
     {"storage.min_free", SK_CONFIG_SIZE, AT(storage.min_free), .initial = "64mb", .max = 1024 * GB,
-     .about = "Writes are refused while the disk has less space than this; reads go on."},
+     .about = "Writes are refused while the disk has less space than this; reads go on. A backup leaves as much free."},
+    {"storage.backup_dir", SK_CONFIG_PATH, AT(storage.backup_dir), .max = 4000, .sample = "/var/backups/skerry",
+     .about =
+         "The folder, by its whole path, in which BACKUP CREATE (skerryctl backup) may make backups, itself or folders\n"
+         "below it. No backups are made when it is not set."},
 
     {"log.level", SK_CONFIG_CHOICE, AT(log.level), .live = true, .initial = "info", .choices = levels,
      .about = "The least important events that are logged."},

@@ -125,7 +125,7 @@ int sk_context_parse(const sk_db *db, sk_bytes text, sk_arena *arena, sk_context
 
 /* -- for people ---------------------------------------------------------------------------------------------------------------- */
 
-static const sk_db *sorting; /* qsort takes no argument of its own; one thread uses a database */
+static _Thread_local const sk_db *sorting; /* qsort takes no argument of its own */
 
 static int compare_origins(const void *a, const void *b)
 {

@@ -27,7 +27,7 @@ typedef struct {
     int node_count; /* at least 1 */
     bool json;
     double timeout_s;  /* of one question; of the whole wait for wait-converged. 0: not given */
-    const char *keep;  /* siblings resolve --keep; NULL: not given */
+    const char *keep;  /* of siblings resolve and purge; NULL: not given */
     char *password;    /* owned; NULL: none */
 } ctl_tool;
 
@@ -83,5 +83,6 @@ ctl_run ctl_keygen, ctl_status, ctl_region_list, ctl_region_lag, ctl_region_link
 ctl_run ctl_siblings_list, ctl_siblings_get, ctl_siblings_resolve;                            /* ctl_siblings.c */
 ctl_run ctl_policy_list, ctl_policy_get, ctl_policy_set;                                      /* ctl_siblings.c */
 ctl_run ctl_wait_converged;                                                                   /* ctl_wait.c */
+ctl_run ctl_backup, ctl_backups, ctl_purge, ctl_verify, ctl_restore;                          /* ctl_backup.c */
 
 #endif

@@ -1,5 +1,6 @@
 #include "node/node.h"
 
+#include "node/backups.h"
 #include "node/budget.h"
 #include "node/key.h"
 #include "node/life.h"
@@ -39,6 +40,7 @@ typedef struct {
     const char *peers[SK_CONFIG_PEERS_MAX];
     char life[SK_LIFE_MAX];
     sk_store *store;
+    sk_backups *backups;
     sk_replica *replica;
     sk_server *server;
     sk_links *links;
@@ -52,6 +54,7 @@ typedef struct {
     phase phase;
     int logged_store_error;
     bool logged_damage;
+    _Atomic bool backup_ended; /* set by its thread: to be logged */
     bool busy;   /* something happened: the turn's end is wanted */
     bool paused; /* the links are, as the server is */
 } node;
@@ -119,6 +122,21 @@ static void note_sums(node *n)
     n->logged_damage = damaged;
 }
 
+static void note_backup(node *n)
+{
+    if (!atomic_exchange(&n->backup_ended, false)) return;
+    sk_backup_status status;
+    sk_backups_status(n->backups, &status);
+    if (status.state == SK_BACKUP_FAILED)
+        sk_log(SK_LOG_ERROR, "backup.failed", sk_log_text("directory", status.directory),
+               sk_log_text("error", status.text));
+    else
+        sk_log(SK_LOG_INFO, "backup.made", sk_log_text("directory", status.directory),
+               sk_log_uint("number", status.number), sk_log_uint("bytes", status.bytes),
+               sk_log_uint("copied_bytes", status.copied_bytes),
+               sk_log_uint("took_ms", status.ended_ms - status.started_ms));
+}
+
 static bool everything_is_durable(const node *n)
 {
     const sk_replica *replica = n->replica;
@@ -163,6 +181,7 @@ static void turn(node *n)
     }
     note_store(n);
     note_sums(n);
+    note_backup(n);
     set_timer(n);
 }
 
@@ -186,6 +205,14 @@ static void on_wake(uv_async_t *wake)
 
 /* From the commit thread. */
 static void wake_up(void *context) { uv_async_send(&((node *)context)->wake); }
+
+/* From a backup's thread. */
+static void backup_ended(void *context)
+{
+    node *n = context;
+    atomic_store(&n->backup_ended, true);
+    uv_async_send(&n->wake);
+}
 
 /* -- signals ------------------------------------------------------------------------------------------------------- */
 
@@ -252,7 +279,27 @@ static int host_config_set(void *self, sk_bytes name, sk_bytes value, sk_buf *er
     return status;
 }
 
+static int host_backup(void *self, sk_bytes directory, sk_buf *error)
+{
+    node *n = self;
+    return sk_backups_start(n->backups, directory, n->replica->wall_ms, error);
+}
+
+static void host_backup_status(void *self, sk_backup_status *status)
+{
+    sk_backups_status(((node *)self)->backups, status);
+}
+
 static bool host_writable(void *self) { return !sk_rocksdb_space_low(((node *)self)->store); }
+
+static void info_backup(node *n, sk_buf *text)
+{
+    sk_backup_status status;
+    sk_backups_status(n->backups, &status);
+    sk_buf_printf(text, "backup_in_progress:%d\r\nbackup_last_ended_ms:%" PRIu64 "\r\nbackup_last_status:%s\r\n",
+                  status.state == SK_BACKUP_RUNNING, status.ended_ms,
+                  status.state == SK_BACKUP_FAILED ? status.text : "ok");
+}
 
 static void host_info(void *self, const char *section, sk_buf *text)
 {
@@ -269,6 +316,8 @@ static void host_info(void *self, const char *section, sk_buf *text)
         sk_buf_printf(text, "used_memory_rss:%" PRIu64 "\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n",
                       sk_budget_resident());
         sk_budget_info(n->config, text);
+    } else if (strcmp(section, "persistence") == 0) {
+        info_backup(n, text);
     } else if (strcmp(section, "stats") == 0) {
         sk_buf_printf(text,
                       "total_connections_received:%" PRIu64 "\r\nrejected_connections:%" PRIu64
@@ -353,6 +402,8 @@ static int open_replica(node *n)
         .config_set = host_config_set,
         .info = host_info,
         .writable = host_writable,
+        .backup = host_backup,
+        .backup_status = host_backup_status,
     };
     int status = sk_replica_new(n->store, &options, &host, now_ms(), wall_ms(), &error, &n->replica);
     if (status) {
@@ -428,6 +479,8 @@ static int start(node *n)
     }
     raise_file_limit(config);
     if (open_store(n) != 0 || open_replica(n) != 0) return SK_EXIT_DATA;
+    n->backups = sk_backups_new(n->store, config->data_dir, config->storage.backup_dir, config->storage.min_free,
+                                backup_ended, n);
     n->server = sk_server_new(&n->loop, n->replica, config, on_event, n);
     n->links = sk_links_new(&n->loop, n->replica, config, &n->key, on_event, n);
     if (!listen_on(sk_server_listen(n->server), "clients", config->listen.address, config->listen.port) ||
@@ -474,6 +527,7 @@ static bool close_handles(node *n)
 static int finish(node *n, int code)
 {
     bool closed = close_handles(n);
+    sk_backups_free(n->backups);
     if (n->replica) {
         int status = n->replica->store_error ? n->replica->store_error : sk_store_flush(n->store);
         if (status && code == SK_EXIT_OK) {

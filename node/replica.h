@@ -22,6 +22,8 @@
 #include "node/db.h"
 #include "node/fold.h"
 
+struct sk_backup_status; /* node/backups.h */
+
 typedef struct {
     const char *region, *cluster;
     sk_bytes life;                  /* see sk_db_identity */
@@ -50,6 +52,9 @@ typedef struct {
     /* Appends "name:value\r\n" lines of what the owner knows to a section of INFO (server, clients,
      * memory, persistence, stats, replication, keyspace); may be NULL. */
     void (*info)(void *self, const char *section, sk_buf *text);
+    /* BACKUP CREATE and STATUS; may be NULL. `backup` starts one, or returns an error with a sentence. */
+    int (*backup)(void *self, sk_bytes directory, sk_buf *error);
+    void (*backup_status)(void *self, struct sk_backup_status *status);
     /* Each local transaction as it commits into the open batch (not yet durable), in the numbers of db.origins: what the
      * simulator's history is made of; may be NULL. */
     void (*audit)(void *self, const sk_txn *txn);

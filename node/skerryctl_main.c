@@ -37,6 +37,21 @@ static const ctl_command commands[] = {
      "For each other region how many transactions it lacks of this node's, and this node of its."},
     {"region", "link", "NAME up|down", 2, 2, false, ctl_region_link,
      "Takes the node's link to region NAME out of service, or into it again. Both sides go on taking writes."},
+    {NULL, "backup", "[DIR]", 0, 1, false, ctl_backup,
+     "Has the node make a backup and waits until it is done: in DIR, a directory on the node's machine, which must be\n"
+     "its storage.backup_dir (the default) or below it. The node goes on serving. Several backups in one directory\n"
+     "share what they have in common: each costs what is new."},
+    {NULL, "backups", "DIR", 1, 1, true, ctl_backups,
+     "Lists the backups in a directory of this machine. No node is asked, nor by the next three."},
+    {NULL, "verify", "DIR [NUMBER]", 1, 2, true, ctl_verify,
+     "Checks a backup (the newest, or that NUMBER): every file's bytes, that every row can be read, and that the rows'\n"
+     "digest is the one that was stored."},
+    {NULL, "restore", "DIR DATADIR [NUMBER]", 2, 3, true, ctl_restore,
+     "Makes a data directory out of a backup (the newest, or that NUMBER): of the same region as before, for a node\n"
+     "that is then started on it. DATADIR must be empty. The node begins a new life and learns from its peers what\n"
+     "was written since."},
+    {NULL, "purge", "DIR --keep N", 1, 1, true, ctl_purge,
+     "Removes all but the newest N backups, and the files that only they had."},
     {"siblings", "list", "", 0, 0, false, ctl_siblings_list, "Keys and hash fields in conflict."},
     {"siblings", "get", "KEY [FIELD]", 1, 2, false, ctl_siblings_get,
      "The siblings of a key, or of a field of a hash, each with region, time, type and value, and the context that\n"

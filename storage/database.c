@@ -220,6 +220,15 @@ int sk_database_table_take_in(sk_database *database, sk_cf cf, char *error)
     return sk_database_error(message, error);
 }
 
+int sk_database_checkpoint(sk_database *database, const char *path, char *error)
+{
+    char *message = NULL;
+    rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(database->db, &message);
+    if (checkpoint && !message) rocksdb_checkpoint_create(checkpoint, path, 0, &message); /* 0: memtables become tables */
+    if (checkpoint) rocksdb_checkpoint_object_destroy(checkpoint);
+    return sk_database_error(message, error);
+}
+
 uint64_t sk_database_property(const sk_database *database, const char *name)
 {
     uint64_t sum = 0;

@@ -55,6 +55,10 @@ int sk_database_table_begin(sk_database *database, sk_cf cf, char *error);
 void sk_database_table_add(sk_database *database, sk_bytes key, const sk_bytes *value);
 int sk_database_table_take_in(sk_database *database, sk_cf cf, char *error);
 
+/** Makes the folder `path`, on the same disk as the database: its files as they are at one moment, tables by links. Nobody may
+ *  write meanwhile. 0 or an error with words, as above. */
+int sk_database_checkpoint(sk_database *database, const char *path, char *error);
+
 /** A number that RocksDB keeps, summed over the families; 0 if it does not know it. */
 uint64_t sk_database_property(const sk_database *database, const char *name);
 

@@ -14,12 +14,11 @@
 #ifndef SK_STORAGE_FOLDER_H
 #define SK_STORAGE_FOLDER_H
 
-#include "crdt/error.h"
-#include "crdt/memory.h"
+#include "storage/file.h"
 
 enum {
     SK_FOLDER_FORMAT = 2, /* what this binary writes, and the only one that it reads */
-    SK_FOLDER_ERROR = 256, /* bytes that a sentence about an error needs */
+    SK_FOLDER_ERROR = SK_FILE_ERROR, /* bytes that a sentence about an error needs */
     SK_FOLDER_MARK = 88    /* characters, NUL included */
 };
 
@@ -33,6 +32,11 @@ typedef struct {
 /** Opens the directory at `path`, making it (mode 0700) if it is missing. 0 or SK_E_LOCKED, SK_E_FORMAT, SK_E_CORRUPT,
  *  SK_E_IO, SK_E_DISK_FULL with a sentence in `error` (SK_FOLDER_ERROR bytes). After an error nothing is held. */
 int sk_folder_open(sk_folder *folder, const char *path, char *error);
+/** The same for a directory that is to be filled with a database from elsewhere: SK_E_FORMAT if anything is in it. It is no
+ *  database's until sk_folder_declare has written SKERRY, which comes last: one that was filled in part is refused by
+ *  sk_folder_open. */
+int sk_folder_open_empty(sk_folder *folder, const char *path, char *error);
+int sk_folder_declare(sk_folder *folder, char *error);
 void sk_folder_close(sk_folder *folder);
 
 /** What tells this directory from a copy of it, and from itself after a copy was put in its place, in whole or in part:
@@ -47,7 +51,5 @@ uint64_t sk_folder_space(const sk_folder *folder);
 int sk_folder_probe(const sk_folder *folder, size_t bytes);
 /** Bytes of the logs (db/NNNNNN.log) that opening the database would read, and write again as tables. */
 uint64_t sk_folder_log_bytes(const sk_folder *folder);
-/** SK_E_DISK_FULL for the errno values that more space would cure, else SK_E_IO. */
-int sk_folder_error(int number);
 
 #endif

@@ -36,7 +36,7 @@ static uint64_t get_number(const uint8_t *at, int bytes)
 static int say(char *error, const char *what, int number)
 {
     snprintf(error, SK_FOLDER_ERROR, "the commit log: cannot %s: %s", what, strerror(number));
-    return sk_folder_error(number);
+    return sk_file_error(number);
 }
 
 static char *path_of(const sk_journal *journal, uint64_t number)

@@ -16,6 +16,7 @@ enum {
     PLACE_PART = 4,          /* of the write buffer; placing holds twice that, memtables have as much again */
     REAP_CHANGES = 4096,     /* placed changes that one reap takes out of the overlay */
     PRESENCE_PART = 16,      /* of the row cache's bytes */
+    COPY_BYTES = 4 << 20,    /* each cache of a copy that is only looked through */
 };
 #define SEGMENT_BYTES ((size_t)8 << 20)
 #define CACHE_BYTES ((size_t)128 << 20)
@@ -43,6 +44,7 @@ typedef struct {
     size_t iterators;                /* open ones of the newest state: no batch leaves the overlay meanwhile */
     rocksdb_pinnableslice_t *pinned; /* under the value that the last get gave */
     size_t readers;                  /* iterators and snapshots that are open */
+    pthread_mutex_t opened;          /* held by who opens or closes the database, and by a checkpoint, from its thread */
     int broken;                      /* why the database is not open for writing; 0: it is */
     char message[SK_ROCKSDB_ERROR];
 } rocks;
@@ -389,6 +391,7 @@ static int rocks_reopen(sk_store *store)
     sk_assert(self->readers == 0);
     unpin(self);
     sk_presence_stop(&self->presence);
+    pthread_mutex_lock(&self->opened);
     sk_committer_stop(&self->committer, true);
     sk_placing_stop(&self->placing, true);
     /* What is committed may still have to be placed: until the disk takes that, it is read from here. */
@@ -412,7 +415,54 @@ static int rocks_reopen(sk_store *store)
     }
     if (result == SK_OK) sk_presence_learn(&self->presence, &self->database);
     self->broken = result;
+    pthread_mutex_unlock(&self->opened);
     return result;
+}
+
+/* -- copies of the files ------------------------------------------------------------------------------------------ */
+
+/* Memtables go first, without holding placing off, so that little is left to do while it waits; and only where they have
+ * room: RocksDB should not meet a full disk. */
+static int flush_all(rocks *self, char *error)
+{
+    uint64_t wanted = sk_database_property(&self->database, "rocksdb.cur-size-all-mem-tables") + REOPEN_SPARE;
+    if (sk_folder_space(&self->folder) < wanted)
+        return sk_file_say(error, SK_E_DISK_FULL, "%s: the disk has no room for a checkpoint", self->folder.path);
+    int status = SK_OK;
+    for (int cf = 0; cf < SK_CF_COUNT && !status; cf++) status = sk_database_flush(&self->database, (sk_cf)cf, error);
+    return status;
+}
+
+static int checkpoint(rocks *self, const char *path, char *error)
+{
+    int status = self->broken ? self->broken : sk_failure_code(&self->failure);
+    if (status) return sk_file_say(error, status, "the store does not work: %s", sk_error_text(status));
+    status = sk_file_remove_folder(path, error);
+    if (!status) status = flush_all(self, error);
+    if (status) return status;
+    status = sk_placing_hold(&self->placing);
+    if (status) return sk_file_say(error, status, "the store does not work: %s", sk_error_text(status));
+    status = sk_database_checkpoint(&self->database, path, error);
+    sk_placing_release(&self->placing);
+    return status;
+}
+
+int sk_rocksdb_checkpoint(sk_store *store, const char *path, char *error)
+{
+    rocks *self = rocks_of(store);
+    pthread_mutex_lock(&self->opened);
+    int status = checkpoint(self, path, error);
+    pthread_mutex_unlock(&self->opened);
+    return status;
+}
+
+int sk_rocksdb_name(const sk_store *store, sk_buf *name, char *error)
+{
+    char *path = sk_file_join(((const rocks *)store)->folder.db_path, "IDENTITY");
+    int found = sk_file_read(path, SK_ROCKSDB_ERROR, name, error);
+    if (found == 0) found = sk_file_say(error, SK_E_CORRUPT, "%s: is not there", path);
+    free(path);
+    return found < 0 ? found : SK_OK;
 }
 
 /* -- the rest ----------------------------------------------------------------------------------------------------- */
@@ -463,6 +513,7 @@ static void give_back(rocks *self)
     sk_overlay_free(&self->overlay);
     sk_rowcache_free(&self->cache);
     sk_folder_close(&self->folder);
+    pthread_mutex_destroy(&self->opened);
     free(self);
 }
 
@@ -474,7 +525,7 @@ static void rocks_close(sk_store *store)
     sk_committer_stop(&self->committer, false);
     sk_placing_stop(&self->placing, false);
     char ignored[SK_ROCKSDB_ERROR];
-    bool all_placed = !self->broken && !sk_failure_code(&self->failure);
+    bool all_placed = !self->broken && !sk_failure_code(&self->failure) && !self->database.read_only;
     if (all_placed) sk_journal_restart(&self->journal, ignored); /* nothing to replay at the next start */
     give_back(self);
 }
@@ -514,28 +565,52 @@ static sk_rocksdb_options with_defaults(const sk_rocksdb_options *given)
     return options;
 }
 
+/* The parts, over a folder that is known; nothing is open yet. */
+static void init_parts(rocks *self, const sk_rocksdb_options *options)
+{
+    self->store.ops = &rocks_ops;
+    sk_assert(pthread_mutex_init(&self->opened, NULL) == 0);
+    sk_overlay_init(&self->overlay, 1);
+    size_t presence_bytes = options->row_cache_bytes / PRESENCE_PART;
+    sk_presence_init(&self->presence, SK_CF_ROW, presence_bytes);
+    sk_rowcache_init(&self->cache, options->row_cache_bytes - presence_bytes);
+    sk_database_init(&self->database, options);
+    sk_failure_init(&self->failure);
+    sk_journal_init(&self->journal, self->folder.db_path, options->segment_bytes);
+    sk_placing_init(&self->placing, &self->database, &self->journal, &self->failure, options);
+    sk_committer_init(&self->committer, &self->journal, &self->folder, &self->placing, &self->failure, options);
+    sk_database_thread_begin();
+}
+
+int sk_rocksdb_open_copy(const char *path, sk_store **store, char *error)
+{
+    sk_rocksdb_options given = {.cache_bytes = COPY_BYTES, .row_cache_bytes = COPY_BYTES, .write_buffer_bytes = COPY_BYTES};
+    sk_rocksdb_options options = with_defaults(&given);
+    rocks *self = sk_alloc(sizeof *self);
+    self->folder = (sk_folder){.path = strdup(path), .db_path = strdup(path), .lock = -1};
+    sk_assert(self->folder.path && self->folder.db_path);
+    init_parts(self, &options);
+    int result = sk_database_open(&self->database, &self->folder, true, error);
+    if (result != SK_OK) {
+        give_back(self);
+        return result;
+    }
+    *store = &self->store;
+    return SK_OK;
+}
+
 int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *error)
 {
     _Static_assert((int)SK_ROCKSDB_ERROR == (int)SK_FOLDER_ERROR, "one size for sentences");
     sk_rocksdb_options options = with_defaults(given);
     rocks *self = sk_alloc(sizeof *self);
-    self->store.ops = &rocks_ops;
     self->min_free_bytes = options.min_free_bytes;
     int result = sk_folder_open(&self->folder, options.path, error);
     if (result != SK_OK) {
         free(self);
         return result;
     }
-    sk_overlay_init(&self->overlay, 1);
-    size_t presence_bytes = options.row_cache_bytes / PRESENCE_PART;
-    sk_presence_init(&self->presence, SK_CF_ROW, presence_bytes);
-    sk_rowcache_init(&self->cache, options.row_cache_bytes - presence_bytes);
-    sk_database_init(&self->database, &options);
-    sk_failure_init(&self->failure);
-    sk_journal_init(&self->journal, self->folder.db_path, options.segment_bytes);
-    sk_placing_init(&self->placing, &self->database, &self->journal, &self->failure, &options);
-    sk_committer_init(&self->committer, &self->journal, &self->folder, &self->placing, &self->failure, &options);
-    sk_database_thread_begin();
+    init_parts(self, &options);
     result = room_to_start(self, error);
     if (result == SK_OK) result = open_and_replay(self, error);
     if (result == SK_OK) result = start_threads(self);

@@ -51,6 +51,15 @@ void sk_rocksdb_mark(const sk_store *store, char text[SK_ROCKSDB_MARK]);
 /** Whether less than min_free_bytes are free, as looked at 100 ms ago at most (1 s when nothing is written). Cheap. */
 bool sk_rocksdb_space_low(const sk_store *store);
 
+/** Any thread: makes the folder `path` (on the data directory's disk; what is there is removed) with RocksDB's files as they are
+ *  when everything that was committed before the call is in its place: a database that needs no commit log. Commits go on
+ *  meanwhile, placing waits for a moment. 0, or an error with a sentence in `error` (SK_ROCKSDB_ERROR bytes). */
+int sk_rocksdb_checkpoint(sk_store *store, const char *path, char *error);
+/** What tells this database's files from those of another: its name in db/IDENTITY. Any thread. 0 or an error. */
+int sk_rocksdb_name(const sk_store *store, sk_buf *name, char *error);
+/** Opens a folder with such files for gets and iterators alone: nothing in it is written but RocksDB's own log. */
+int sk_rocksdb_open_copy(const char *path, sk_store **store, char *error);
+
 /** What RocksDB said about the last failure; empty if there was none. Borrowed until the next call on the store. */
 const char *sk_rocksdb_last_error(sk_store *store);
 
