@@ -181,6 +181,12 @@ static struct stat look_at(const char *folder, const char *name)
     return status;
 }
 
+bool sk_folder_is_there(const sk_folder *folder)
+{
+    struct stat locked, there = look_at(folder->path, "skerry.lock");
+    return fstat(folder->lock, &locked) == 0 && locked.st_dev == there.st_dev && locked.st_ino == there.st_ino;
+}
+
 static unsigned long long changed_ns(const struct stat *status)
 {
     return (unsigned long long)status->st_ctim.tv_sec * 1000000000 + (unsigned long long)status->st_ctim.tv_nsec;

@@ -38,6 +38,9 @@ int sk_folder_open(sk_folder *folder, const char *path, char *error);
 int sk_folder_open_empty(sk_folder *folder, const char *path, char *error);
 int sk_folder_declare(sk_folder *folder, char *error);
 void sk_folder_close(sk_folder *folder);
+/** Whether what stands at the path is still the directory that was locked: nobody has removed it, or put another one, which
+ *  another process may use, in its place. */
+bool sk_folder_is_there(const sk_folder *folder);
 
 /** What tells this directory from a copy of it, and from itself after a copy was put in its place, in whole or in part:
  *  device, inode and time of change of SKERRY, inode and time of change of db/IDENTITY. Inodes alone do not: a file system

@@ -376,6 +376,9 @@ static int start_threads(rocks *self)
 
 static int reopen_database(rocks *self)
 {
+    if (!sk_folder_is_there(&self->folder))
+        return sk_file_say(self->message, SK_E_IO, "%s: the data directory was removed or another one put in its place",
+                           self->folder.path);
     int result = worth_trying(self);
     if (result != SK_OK) return result;
     sk_database_close(&self->database);

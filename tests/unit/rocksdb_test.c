@@ -452,6 +452,30 @@ static void a_file_size_limit_is_met_like_a_full_disk(void **state)
     harness_end(&with);
 }
 
+/* Somebody removes the data directory of a running node, and another node begins a new one there. */
+static void a_directory_that_was_replaced_is_left_alone(void **state)
+{
+    (void)state;
+    with_store(with, SK_DURABILITY_ALWAYS);
+    char aside[128];
+    put(with.store, SK_CF_META, "ours", "1");
+    sk_store_seal(with.store);
+    assert_int_equal(sk_store_flush(with.store), SK_OK);
+    snprintf(aside, sizeof aside, "%s.aside", with.path);
+    assert_int_equal(rename(with.path, aside), 0);
+    assert_int_equal(sk_store_reopen(with.store), SK_E_IO);
+    assert_value(with.store, SK_CF_META, "ours", "1"); /* reads go on */
+    assert_int_equal(mkdir(with.path, 0700), 0);
+    run_shell("touch $D/skerry.lock", with.path);
+    assert_int_equal(sk_store_reopen(with.store), SK_E_IO);
+    assert_non_null(strstr(sk_rocksdb_last_error(with.store), "another one put in its place"));
+    run_shell("rm $D/skerry.lock; rmdir $D", with.path); /* nothing else has come there */
+    assert_int_equal(rename(aside, with.path), 0);
+    assert_int_equal(sk_store_reopen(with.store), SK_OK);
+    assert_value(with.store, SK_CF_META, "ours", "1");
+    harness_end(&with);
+}
+
 /* -- space -------------------------------------------------------------------------------------------------------- */
 
 static void an_idle_store_gives_the_space_of_removed_ranges_back(void **state)
@@ -496,6 +520,7 @@ int main(void)
         cmocka_unit_test(closing_commits_what_is_sealed),
         cmocka_unit_test_teardown(a_full_disk_refuses_writes_until_there_is_room, unmount),
         cmocka_unit_test(a_file_size_limit_is_met_like_a_full_disk),
+        cmocka_unit_test(a_directory_that_was_replaced_is_left_alone),
         cmocka_unit_test(an_idle_store_gives_the_space_of_removed_ranges_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
