@@ -61,6 +61,7 @@ static void clear_session(sk_engine *engine, uint32_t peer)
     p->tracks = NULL;
     p->track_count = 0;
     p->announced = 0;
+    p->clock.heard = false;
     p->said_term = p->said_view = 0;
     p->neighbours = 0;
     p->blocked = p->has_ping = p->has_offer = false;
@@ -400,8 +401,19 @@ sk_peer_status sk_engine_peer_status(const sk_engine *engine, uint32_t peer)
     status.region = p->region;
     status.up = p->state == LINK_UP;
     status.acked = &p->acked;
+    status.clock_known = p->clock.known;
+    status.clock_offset_ms = p->clock.known ? p->clock.base_ms + (int64_t)engine->now_ms - (int64_t)engine->wall_ms : 0;
+    status.clock_error_ms = p->clock.trip_ms / 2;
     status.sending_transfer = p->out.source != NULL;
     status.receiving_transfer = engine->incoming.peer == peer;
+    return status;
+}
+
+sk_clock_status sk_engine_clock(const sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
+{
+    if (wall_ms > SK_SEQ_MAX) wall_ms = SK_SEQ_MAX;
+    sk_clock_status status = {.known = engine->clock.known, .stamp_ms = sk_clock_bounded(&engine->clock, now_ms, wall_ms)};
+    if (status.known) status.ahead_ms = (int64_t)wall_ms - (engine->clock.base_ms + (int64_t)now_ms);
     return status;
 }
 

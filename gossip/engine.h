@@ -150,13 +150,24 @@ typedef struct {
     const sk_vv *acked;       /* durable at the peer, as far as we know */
     uint64_t last_heard_ms;   /* now_ms scale; 0: never */
     uint64_t round_trip_ms;   /* of the last heartbeat that was answered */
-    int64_t clock_offset_ms;  /* the peer's wall clock minus ours, from the same exchange */
+    bool clock_known;
+    int64_t clock_offset_ms;  /* the peer's wall clock minus ours */
+    uint64_t clock_error_ms;  /* at most, either way */
     uint64_t sent_bytes, received_bytes;  /* messages, before encryption */
     uint64_t sent_txns, received_txns, duplicate_txns;
     uint64_t sent_rows_bytes;      /* transfer chunks */
     uint64_t transfers_out, transfers_in;
     bool sending_transfer, receiving_transfer;
 } sk_peer_status;
+
+/* How our wall clock stands to those of the peers (gossip/clock.h). */
+typedef struct {
+    bool known;           /* more than half of them were heard at some time */
+    int64_t ahead_ms;     /* of the reference */
+    uint64_t stamp_ms;    /* what local transactions are to be stamped with: the wall clock, or less */
+} sk_clock_status;
+
+sk_clock_status sk_engine_clock(const sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 
 uint32_t sk_engine_peers(const sk_engine *engine);
 /** Borrowed until the next event. */

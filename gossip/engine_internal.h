@@ -17,6 +17,7 @@
 #ifndef SK_GOSSIP_ENGINE_INTERNAL_H
 #define SK_GOSSIP_ENGINE_INTERNAL_H
 
+#include "gossip/clock.h"
 #include "gossip/engine.h"
 #include "gossip/message.h"
 #include "gossip/ring.h"
@@ -76,6 +77,7 @@ typedef struct {
     sk_vv staged;          /* owned; what it has staged of a transfer of ours is at least of this vector */
     bool has_staged;       /* … and the transfer has not come to its end, as far as we know */
     sk_peer_status counts; /* only the counters and times in it */
+    sk_clock clock;
 
     /* session */
     sk_link_state state;
@@ -125,6 +127,7 @@ struct sk_engine {
     const sk_origins *origins; /* the host's */
     const uint32_t *own;       /* the host's */
     uint64_t now_ms, wall_ms;
+    sk_clock_reference clock; /* what our own is bounded by */
     sk_vv durable;         /* owned */
     uint64_t term;         /* of our own acknowledgements; 0: no time was told yet */
     uint32_t fresh_origin; /* one of ours that this process began: nobody can know more of it */

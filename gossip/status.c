@@ -325,13 +325,26 @@ static int check_status(const sk_engine *engine, const sk_peer *from, const sk_s
     return 0;
 }
 
-/* Round trip and clock offset, from a ping of ours that came back. */
+static void refer_clock(sk_engine *engine)
+{
+    int64_t bases[SK_MEMBERS_MAX] = {(int64_t)engine->wall_ms - (int64_t)engine->now_ms};
+    size_t heard = 1, known = 1;
+    for (uint32_t m = 0; m < engine->peer_count; m++) {
+        const sk_clock *clock = &engine->peers[m].clock;
+        known += clock->known;
+        if (clock->heard) bases[heard++] = clock->base_ms;
+    }
+    sk_clock_refer(&engine->clock, bases, heard, known, engine->now_ms);
+}
+
+/* Round trip and the peer's clock, from a ping of ours that came back. */
 static void take_pong(sk_engine *engine, sk_peer *from, const sk_status *said)
 {
     if (said->pong_ms > engine->now_ms || said->pong_held_ms > engine->now_ms - said->pong_ms) return;
     uint64_t trip = engine->now_ms - said->pong_ms - said->pong_held_ms;
     from->counts.round_trip_ms = trip;
-    from->counts.clock_offset_ms = (int64_t)(said->wall_ms + trip / 2) - (int64_t)engine->wall_ms;
+    sk_clock_measure(&from->clock, said->wall_ms, trip, engine->now_ms);
+    refer_clock(engine);
 }
 
 int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader)

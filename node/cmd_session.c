@@ -199,12 +199,13 @@ static void region_lag(sk_ctx *ctx)
     sk_reply_array(ctx->reply, peers);
     for (uint32_t i = 0; i < peers; i++) {
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
-        sk_reply_map(ctx->reply, 4);
+        sk_reply_map(ctx->reply, 5);
         sk_reply_bulk_str(ctx->reply, "region");
         sk_reply_bulk_str(ctx->reply, peer.region);
         reply_field_int(ctx, "it_lacks", (int64_t)distance(ctx->db, &replica->durable_vv, peer.acked, NULL));
         reply_field_int(ctx, "we_lack", (int64_t)distance(ctx->db, peer.acked, &ctx->db->vv, NULL));
         reply_field_int(ctx, "heard_ms_ago", heard_ago(replica, &peer));
+        reply_field_int(ctx, "clock_offset_ms", peer.clock_offset_ms);
     }
 }
 
@@ -268,7 +269,7 @@ static const sk_command session_commands[] = {
 static const sk_command region_commands[] = {
     OWN("help", region_help, 2, SK_CMD_READONLY | SK_CMD_FAST | SK_CMD_LOADING, "", "The subcommands"),
     OWN("lag", region_lag, 2, SK_CMD_READONLY | SK_CMD_FAST | SK_CMD_LOADING, "",
-        "For each other region how many transactions it lacks of ours, and we of it"),
+        "For each other region how many transactions it lacks of ours, and we of it, and how its clock differs"),
     OWN("link", region_link, 4, SK_CMD_ADMIN | SK_CMD_NO_MULTI | SK_CMD_LOADING, "region up|down",
         "Take the link to a region out of service, or into it again"),
     OWN("list", region_list, 2, SK_CMD_READONLY | SK_CMD_FAST | SK_CMD_LOADING, "",

@@ -67,6 +67,7 @@ typedef struct {
         uint64_t compress_min;    /* bytes; 0: nothing is compressed */
         uint64_t bytes_per_s;     /* of each link; 0: no limit */
         uint64_t rekey_after;     /* milliseconds; 0: by the count of messages alone */
+        uint64_t clock_alarm;     /* milliseconds; 0: none */
     } replication;
     sk_config_peer *peers;
     size_t peer_count;

@@ -99,6 +99,9 @@ const sk_config_field sk_config_fields[] = {
      .about =
          "How long what is sent over a link is encrypted with one key; 0: for 65536 messages, however long that is, which\n"
          "is the bound in any case. Who learns a key can read nothing that was sent under those before it."},
+    {"replication.clock_alarm", SK_CONFIG_DURATION, AT(replication.clock_alarm), .live = true, .initial = "5s",
+     .max = 24 * 60 * MINUTE,
+     .about = "Log a warning when another region's wall clock differs from ours by more than this; 0: never."},
 
     {"storage.durability", SK_CONFIG_CHOICE, AT(storage.durability), .initial = "always", .choices = durabilities,
      .about =

@@ -55,6 +55,13 @@ static void cell_int(ctl_table *table, int column, const redisReply *value, cons
     cell(table, column, text);
 }
 
+static void cell_clock(ctl_table *table, int column, const redisReply *offset)
+{
+    char text[32] = "-";
+    if (offset) snprintf(text, sizeof text, "%+" PRId64 " ms", ctl_int(offset));
+    cell(table, column, text);
+}
+
 static void cell_text(ctl_table *table, int column, const redisReply *value)
 {
     char text[CELL_MAX];
@@ -130,15 +137,13 @@ static void append_regions(const redisReply *regions, sk_buf *text)
     ctl_table table = {.columns = 8};
     headings(&table, names);
     for (size_t i = 0; i < ctl_count(regions); i++) {
-        const redisReply *region = regions->element[i], *offset = ctl_field(region, "clock_offset_ms");
-        char clock[32] = "-";
-        if (offset) snprintf(clock, sizeof clock, "%+" PRId64 " ms", ctl_int(offset));
+        const redisReply *region = regions->element[i];
         cell_text(&table, 0, ctl_field(region, "region"));
         cell_text(&table, 1, ctl_field(region, "link"));
         cell_int(&table, 2, ctl_field(region, "lag"), "");
         cell_int(&table, 3, ctl_field(region, "heard_ms_ago"), " ms ago");
         cell_int(&table, 4, ctl_field(region, "round_trip_ms"), " ms");
-        cell(&table, 5, clock);
+        cell_clock(&table, 5, ctl_field(region, "clock_offset_ms"));
         cell_text(&table, 6, ctl_field(region, "transfer"));
         cell_text(&table, 7, ctl_field(region, "vector"));
     }
@@ -182,15 +187,16 @@ static int show_status(ctl_tool *ctl, ctl_node *node, const redisReply *answer, 
 
 static int show_lag(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
 {
-    static const char *const names[] = {"REGION", "IT LACKS", "WE LACK", "HEARD"};
+    static const char *const names[] = {"REGION", "IT LACKS", "WE LACK", "CLOCK", "HEARD"};
     (void)ctl, (void)node;
-    ctl_table table = {.columns = 4};
+    ctl_table table = {.columns = 5};
     headings(&table, names);
     for (size_t i = 0; i < ctl_count(answer); i++) {
         cell_text(&table, 0, ctl_field(answer->element[i], "region"));
         cell_int(&table, 1, ctl_field(answer->element[i], "it_lacks"), "");
         cell_int(&table, 2, ctl_field(answer->element[i], "we_lack"), "");
-        cell_int(&table, 3, ctl_field(answer->element[i], "heard_ms_ago"), " ms ago");
+        cell_clock(&table, 3, ctl_field(answer->element[i], "clock_offset_ms"));
+        cell_int(&table, 4, ctl_field(answer->element[i], "heard_ms_ago"), " ms ago");
     }
     append_table(&table, text);
     json_regions(json, answer);

@@ -67,7 +67,8 @@ struct sk_db {
     sk_vv vv;     /* applied: the node clock */
     sk_vv floor;  /* history at or below may be gone */
     sk_hlc clock;
-    uint64_t wall_ms; /* set by the owner before each event */
+    uint64_t wall_ms;  /* set by the owner before each event */
+    uint64_t ahead_ms; /* how much of it is not to be believed: stamps are made without (gossip/clock.h) */
     sk_digest digest;
     sk_sums sums;
     uint64_t sealed; /* number of the last batch that was sealed: the open one has a higher */

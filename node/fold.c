@@ -176,7 +176,7 @@ static void add_history(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
 static void note_history(sk_db *db, sk_bytes raw, const sk_row *row)
 {
     for (uint32_t i = 0; i < row->count; i++) {
-        sk_hlc_observe(&db->clock, row->entries[i].hlc, db->wall_ms);
+        sk_hlc_observe(&db->clock, row->entries[i].hlc, db->wall_ms - db->ahead_ms);
         if (!sk_vv_covers(&db->vv, row->entries[i].dot)) add_history(db, row->entries[i].dot, raw, 0);
     }
     for (uint32_t i = 0; i < row->count; i++) {

@@ -2,6 +2,7 @@
 
 #include "node/backups.h"
 #include "node/budget.h"
+#include "node/clocks.h"
 #include "node/key.h"
 #include "node/life.h"
 #include "node/link.h"
@@ -57,6 +58,7 @@ typedef struct {
     _Atomic bool backup_ended; /* set by its thread: to be logged */
     bool busy;   /* something happened: the turn's end is wanted */
     bool paused; /* the links are, as the server is */
+    sk_clocks clocks;
 } node;
 
 /* -- turns --------------------------------------------------------------------------------------------------------- */
@@ -182,6 +184,7 @@ static void turn(node *n)
     note_store(n);
     note_sums(n);
     note_backup(n);
+    sk_clocks_look(&n->clocks, n->replica, n->config->replication.clock_alarm);
     set_timer(n);
 }
 
@@ -328,6 +331,7 @@ static void host_info(void *self, const char *section, sk_buf *text)
                       stats.closed_output, sk_log_lost());
     } else if (strcmp(section, "replication") == 0) {
         sk_links_info(n->links, text);
+        sk_clocks_info(&n->clocks, n->replica, text);
     }
 }
 

@@ -282,6 +282,7 @@ void sk_replica_time(sk_replica *replica, uint64_t now_ms, uint64_t wall_ms)
 {
     if (now_ms > replica->now_ms) replica->now_ms = now_ms;
     replica->wall_ms = replica->db.wall_ms = wall_ms;
+    replica->db.ahead_ms = wall_ms - sk_engine_clock(replica->engine, replica->now_ms, wall_ms).stamp_ms;
 }
 
 static void seal(sk_replica *replica)
@@ -306,6 +307,9 @@ typedef struct {
     uint32_t count;
 } due_keys;
 
+/* A clock that is ahead of all others shows keys as expired here, but takes nothing away from them. */
+static uint64_t believed_ms(const sk_replica *replica) { return replica->wall_ms - replica->db.ahead_ms; }
+
 static int collect_due(void *self, sk_bytes index_key, const sk_row *row)
 {
     (void)row;
@@ -313,7 +317,7 @@ static int collect_due(void *self, sk_bytes index_key, const sk_row *row)
     uint64_t deadline = 0;
     if (index_key.len < SK_INDEX_DEADLINE_BYTES) return 0;
     for (int i = 0; i < 8; i++) deadline = deadline << 8 | index_key.data[1 + i];
-    if (deadline > due->replica->wall_ms || due->count == EXPIRE_MOST) return 1;
+    if (deadline > believed_ms(due->replica) || due->count == EXPIRE_MOST) return 1;
     due->keys[due->count++] =
         sk_arena_copy(&due->arena, sk_bytes_of(index_key.data + SK_INDEX_DEADLINE_BYTES,
                                                index_key.len - SK_INDEX_DEADLINE_BYTES));
@@ -332,8 +336,8 @@ static bool ours_to_expire(const sk_replica *replica, const sk_row *row)
     for (uint32_t i = 0; i < row->count; i++)
         if (row->entries[i].kind == SK_ENTRY_DEADLINE && sk_hlc_ms(row->entries[i].hlc) > set_ms)
             set_ms = sk_hlc_ms(row->entries[i].hlc);
-    if (deadline < set_ms) deadline = set_ms;
-    return deadline + replica->options.foreign_expiry_ms <= replica->wall_ms;
+    if (deadline < set_ms && set_ms <= believed_ms(replica) + SK_HLC_LEAD_MS_MAX) deadline = set_ms;
+    return deadline + replica->options.foreign_expiry_ms <= believed_ms(replica);
 }
 
 static void expire_key(sk_replica *replica, sk_bytes key)

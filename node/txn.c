@@ -97,7 +97,7 @@ void sk_db_begin(sk_db *db)
     }
     sk_arena_reset(&txn->arena);
     sk_vv_copy(&txn->seen, &db->vv);
-    txn->hlc = sk_hlc_tick(&db->clock, db->wall_ms);
+    txn->hlc = sk_hlc_tick(&db->clock, db->wall_ms - db->ahead_ms);
 }
 
 static void *copy_array(sk_arena *arena, const void *first, uint32_t count, const void *more, uint32_t more_count,
@@ -325,7 +325,7 @@ int sk_db_apply(sk_db *db, const sk_txn *txn)
     int status = apply_ops(db, txn);
     if (status) return status;
     sk_vv_set(&db->vv, txn->dot.origin, txn->dot.seq);
-    sk_hlc_observe(&db->clock, txn->hlc, db->wall_ms);
+    sk_hlc_observe(&db->clock, txn->hlc, db->wall_ms - db->ahead_ms);
     db->dirty = true;
     return 0;
 }

@@ -548,6 +548,35 @@ def clock_jumps(own, set_clock):
     own.wait_converged()
 
 
+def clock_alarms(own, set_clock):
+    """A clock ten days ahead: said on both sides, held back where it is, and over when it is set right."""
+    eu, us, day = own["eu"].client(), own["us"].client(), 86400000
+
+    def offset():
+        return dict(zip(*[iter(us.execute_command("REGION", "LAG")[0])] * 2))[b"clock_offset_ms"]
+
+    eu.set("before", "1")
+    set_clock("+10d")
+    own.wait(lambda: offset() > 9 * day, "us measures the clock of eu")
+    own.wait(lambda: own["us"].info("replication")["clock_alarms"] == 1, "us raises the alarm")
+    own.wait(lambda: own["eu"].info("replication")["clock_ahead_ms"] > 9 * day, "eu sees that it is ahead itself")
+    assert own["eu"].info("replication")["clock_held_back_ms"] > 9 * day
+    for node, event in (("us", "clock.differs"), ("eu", "clock.differs"), ("eu", "clock.ahead")):
+        own.wait(lambda: event in own[node].log(), f"{node} logs {event}")
+    own.cut("us")
+    eu.set("stamped", "by eu")
+    us.set("stamped", "by us")
+    own.heal("us")
+    times = [int(sibling[-1]) for sibling in us.execute_command("SIBLINGS", "GET", "stamped")[3]]
+    assert len(times) == 2 and all(abs(t - time.time() * 1000) < 200000 for t in times), (times, time.time())
+    set_clock("+0d")
+    own.wait(lambda: own["us"].info("replication")["clock_alarms"] == 0, "the alarm of us is over")
+    own.wait(lambda: "clock.right_again" in own["eu"].log(), "eu says that its clock is right again")
+    assert "clock.agrees" in own["us"].log()
+    assert own["us"].info("replication")["clock_alarms_total"] >= 1
+    assert us.config_set("replication.clock_alarm", "0")
+
+
 def test_clock(_):
     if not os.path.exists(FAKETIME):
         print("  skipped: the package faketime is not installed", flush=True)
@@ -578,6 +607,7 @@ def test_clock(_):
         here = own["eu"].client().time()[0]
         assert here > time.time() + 9 * 86400, "the clock of eu does not jump: this test tests nothing"
         clock_jumps(own, set_clock)
+        clock_alarms(own, set_clock)
         for node in own:
             assert node.stop() == 0, node.log_tail()
 

@@ -451,5 +451,5 @@ const char *sim_check_converged(sim_world *world)
         const char *missing = region_at_rest(&world->regions[i]);
         if (missing) return missing;
     }
-    return NULL;
+    return sim_clock_missing(world);
 }

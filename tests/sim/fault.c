@@ -207,8 +207,10 @@ static void strike_region(sim_world *world, sim_fault fault)
         break;
     case SIM_FAULT_SLOW: region->slow = sim_random_of(&world->random, 5, 50, 200); break;
     case SIM_FAULT_CLOCK: {
+        if (sim_clock_far(world, region)) break;
         int64_t jump = (int64_t)sim_random_delay(&world->random, sim_random_of(&world->random, 50, 5000, 3600000));
         region->wall_offset_ms += sim_random_chance(&world->random, 500) ? jump : -jump;
+        if (region->wall_offset_ms > region->wall_most_ms) region->wall_most_ms = region->wall_offset_ms;
         world->counts.clock_jumps++;
         return;
     }
@@ -269,6 +271,7 @@ void sim_fault_repair(sim_world *world, const sim_event *event)
     case SIM_FAULT_FLAP: sim_network_cut(world, event->b); return;
     case SIM_FAULT_DISK: repair_disk(&world->regions[event->b]); return;
     case SIM_FAULT_SLOW: world->regions[event->b].slow = 1; return;
+    case SIM_FAULT_CLOCK: world->regions[event->b].far_ms = 0; return;
     case SIM_FAULT_OPERATOR: operate(world, &world->regions[event->b], (uint32_t)event->n, true); return;
     default: return;
     }
@@ -282,6 +285,7 @@ void sim_fault_heal(sim_world *world)
         sim_region *region = &world->regions[i];
         repair_disk(region);
         region->slow = 1;
+        region->far_ms = 0;
         if (!region->replica) sim_event_push(world, world->now_us, SIM_EVENT_START, i, 0, 0);
         for (uint32_t k = 0; k < i; k++) {
             sim_link *link = &world->links[sim_network_link(world, i, k)];

@@ -46,6 +46,7 @@ static void host_audit(void *self, const sk_txn *txn)
     if (world->oracle.error[0]) sim_fail(world, "%s: %s", region->name, world->oracle.error);
     region->last_txn = made->dot;
     sim_check_dot(region, made->dot);
+    sim_clock_check(region, txn->hlc);
     world->counts.transactions++;
 }
 
@@ -70,6 +71,7 @@ void sim_region_init(sim_world *world, uint32_t index)
     region->new_life = true;
     if (world->config.faults >> SIM_FAULT_CLOCK & 1)
         region->wall_offset_ms = (int64_t)sim_random_below(&world->random, 20000) - 10000;
+    region->wall_most_ms = region->wall_offset_ms;
 }
 
 void sim_region_free(sim_region *region)
@@ -86,7 +88,7 @@ void sim_region_free(sim_region *region)
 
 uint64_t sim_region_wall_ms(const sim_region *region)
 {
-    return (uint64_t)((int64_t)(SIM_WALL_MS + sim_now_ms(region->world)) + region->wall_offset_ms);
+    return (uint64_t)((int64_t)(SIM_WALL_MS + sim_now_ms(region->world)) + region->wall_offset_ms + region->far_ms);
 }
 
 void sim_region_time(sim_region *region)

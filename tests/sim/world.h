@@ -5,6 +5,7 @@
  *   region.c    a region: the replica (the node's own object code), its store, its clock, its loop
  *   network.c   links between regions
  *   fault.c     what goes wrong, and when
+ *   clock.c     clocks that are far ahead
  *   client.c    clients: requests, replies and when they may leave
  *   workload.c  what clients ask for
  *   expect.c    what a reply must be
@@ -264,7 +265,8 @@ struct sim_region {
     char life[24];
     uint64_t lives;
     bool new_life; /* at the next start */
-    int64_t wall_offset_ms;
+    int64_t wall_offset_ms, wall_most_ms; /* what counts as right, and the most of it so far */
+    int64_t far_ms;                       /* and what does not: clock.c */
     sim_client clients[SIM_CLIENTS_MAX];
 
     uint64_t timer_us; /* when the pending TIMER event is; UINT64_MAX: none */
@@ -309,6 +311,15 @@ void sim_region_turn(sim_region *region, uint64_t run);
 void sim_region_disk(sim_region *region, const sim_event *event);
 void sim_region_sync_tick(sim_region *region);
 uint64_t sim_region_wall_ms(const sim_region *region);
+
+/* -- clock.c ------------------------------------------------------------------------------------------------------- */
+
+/** Sets the region's clock far ahead, if it is its turn. */
+bool sim_clock_far(sim_world *world, sim_region *region);
+/** A local transaction was stamped. */
+void sim_clock_check(const sim_region *region, sk_hlc stamp);
+/** What the end of a run still waits for; NULL: nothing. */
+const char *sim_clock_missing(const sim_world *world);
 /** Brings `map` up to date, and makes a vector canonical (over `out`). */
 void sim_region_canonical(sim_region *region, const sk_vv *vv, sk_vv *out);
 static inline bool sim_region_up(const sim_region *region) { return region->replica != NULL; }
@@ -379,6 +390,7 @@ struct sim_world {
     uint64_t now_us;
     bool healing;
     sim_region regions[SIM_REGIONS_MAX];
+    sim_region *far_region; /* the one whose clock is sometimes far ahead; NULL: none yet */
     sim_link links[SIM_REGIONS_MAX * SIM_REGIONS_MAX];
     sim_oracle oracle;
     sim_counts counts;

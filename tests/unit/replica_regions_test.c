@@ -41,6 +41,62 @@ static void a_clock_far_ahead_drags_nobody_along(void **state)
     region_close(&us);
 }
 
+#define TEN_YEARS_MS (10ull * 365 * 86400 * 1000)
+
+/* Once it has heard another, a region whose clock jumps ahead stamps as the other's clock allows, cut off or not; and it
+ * takes no keys away whose deadline only it has reached. Set right, it goes on from there. */
+static void a_clock_ten_years_ahead_wins_nothing(void **state)
+{
+    (void)state;
+    region eu, us;
+    regions_open(&eu, &us);
+    expect(&eu, "SET k 1", "+OK");
+    expect(&eu, "SET lives x EX 1000", "+OK");
+    expect(&us, "SET too y EX 1000", "+OK");
+    regions_meet(&eu, &us);
+    assert_true(sk_engine_clock(us.replica->engine, us.replica->now_ms, us.replica->wall_ms).known);
+    sk_replica_time(us.replica, us.replica->now_ms, us.replica->wall_ms + TEN_YEARS_MS);
+    expect(&us, "SET k ahead", "+OK");
+    expect(&us, "GET lives", "$-1"); /* by its clock it is gone */
+    for (int i = 0; i < 40; i++) region_turn(&us, 100);
+    assert_in_range(sk_hlc_ms(us.replica->db.clock), WALL_MS, WALL_MS + SK_HLC_AHEAD_MS_MAX + 60000);
+    uint64_t minutes = 2 * SK_HLC_AHEAD_MS_MAX; /* go by */
+    sk_replica_time(eu.replica, eu.replica->now_ms + minutes, eu.replica->wall_ms + minutes);
+    expect(&eu, "SET k later", "+OK");
+    expect(&eu, "POLICY SET k newest", "+OK");
+    regions_meet(&eu, &us);
+    expect(&eu, "GET k", "$5 later");
+    expect(&us, "GET k", "$5 later");
+    expect(&eu, "GET lives", "$1 x");
+    expect(&eu, "GET too", "$1 y");
+    expect(&us, "GET lives", "$-1");
+    sk_replica_time(us.replica, us.replica->now_ms, eu.replica->wall_ms);
+    expect(&us, "GET lives", "$1 x");
+    expect(&us, "SET k right", "+OK");
+    assert_in_range(sk_hlc_ms(us.replica->db.clock), WALL_MS, us.replica->wall_ms + SK_HLC_LEAD_MS_MAX);
+    region_close(&eu);
+    region_close(&us);
+}
+
+/* It was ahead before it had heard anybody: what it wrote then is stamped so, but nothing after. */
+static void a_clock_that_began_ahead_comes_back(void **state)
+{
+    (void)state;
+    region eu, us;
+    regions_open(&eu, &us);
+    sk_replica_time(us.replica, us.replica->now_ms, us.replica->wall_ms + TEN_YEARS_MS);
+    expect(&us, "SET early us", "+OK");
+    assert_true(sk_hlc_ms(us.replica->db.clock) >= WALL_MS + TEN_YEARS_MS);
+    regions_meet(&eu, &us);
+    expect(&us, "SET k us", "+OK");
+    assert_in_range(sk_hlc_ms(us.replica->db.clock), WALL_MS, eu.replica->wall_ms + SK_HLC_AHEAD_MS_MAX + SK_HLC_LEAD_MS_MAX);
+    expect(&us, "SET early later", "+OK"); /* it saw that one: no time matters */
+    regions_meet(&eu, &us);
+    expect(&eu, "GET early", "$5 later");
+    region_close(&eu);
+    region_close(&us);
+}
+
 static void watch_sees_a_change_within_a_member(void **state)
 {
     (void)state;
@@ -64,6 +120,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_old_context_leaves_what_it_has_not_seen),
         cmocka_unit_test(a_clock_far_ahead_drags_nobody_along),
+        cmocka_unit_test(a_clock_ten_years_ahead_wins_nothing),
+        cmocka_unit_test(a_clock_that_began_ahead_comes_back),
         cmocka_unit_test(watch_sees_a_change_within_a_member),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
