@@ -219,11 +219,12 @@ static int dispatch(sk_engine *engine, uint32_t peer, sk_bytes message)
     }
 }
 
-void sk_engine_heard(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms)
+void sk_engine_heard(sk_engine *engine, uint32_t peer, bool large, uint64_t now_ms, uint64_t wall_ms)
 {
     set_time(engine, now_ms, wall_ms);
     sk_assert(peer < engine->peer_count);
     engine->peers[peer].heard_ms = engine->now_ms;
+    if (large && engine->incoming.peer == peer) engine->incoming.progress_ms = engine->now_ms;
 }
 
 void sk_engine_message(sk_engine *engine, uint32_t peer, sk_bytes message, uint64_t now_ms, uint64_t wall_ms)

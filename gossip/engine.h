@@ -120,8 +120,8 @@ void sk_engine_link_up(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64
 /** The link is gone. Everything in flight on it is forgotten; an incoming transfer keeps its staged progress. */
 void sk_engine_link_down(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
 /** Part of a message came, or would have if we were reading: this is no silence. On a slow link a large message takes
- *  longer than silence_ms. */
-void sk_engine_heard(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
+ *  longer than silence_ms. `large`: it may be of a transfer, which gets on then. */
+void sk_engine_heard(sk_engine *engine, uint32_t peer, bool large, uint64_t now_ms, uint64_t wall_ms);
 /** A message came. On a protocol error the engine calls hang_up. */
 void sk_engine_message(sk_engine *engine, uint32_t peer, sk_bytes message, uint64_t now_ms, uint64_t wall_ms);
 /** This link's queue has drained. */

@@ -136,6 +136,11 @@ void sk_frame_decoder_free(sk_frame_decoder *decoder)
     sk_decompressor_free(&decoder->decompressor);
 }
 
+size_t sk_frame_pending(const sk_frame_decoder *decoder)
+{
+    return decoder->record.len + (decoder->complete ? 0 : decoder->message.len);
+}
+
 static void input_skip(sk_bytes *input, size_t len)
 {
     *input = sk_bytes_of(len ? input->data + len : input->data, input->len - len);

@@ -92,6 +92,9 @@ void sk_frame_decoder_init(sk_frame_decoder *decoder, size_t message_max, bool c
  *  @return SK_OK, SK_E_PARTIAL, or an error after which to hang up: SK_E_MALFORMED, SK_E_TOO_LARGE, SK_E_CRYPTO. */
 int sk_frame_decode(sk_frame_decoder *decoder, sk_noise_channel *channel, sk_bytes *input, sk_bytes *message);
 
+/** Bytes that came of a message whose end has not. */
+size_t sk_frame_pending(const sk_frame_decoder *decoder);
+
 /** Gives its memory back. */
 void sk_frame_decoder_free(sk_frame_decoder *decoder);
 

@@ -357,7 +357,7 @@ void sk_links_allow(sk_links *links, uint32_t index, bool allowed)
 void sk_links_turn(sk_links *links)
 {
     for (size_t i = 0; links->paused && i < links->peer_count; i++) /* not read from, so not heard either */
-        if (links->peers[i].up) sk_replica_heard(links->replica, (uint32_t)i);
+        if (links->peers[i].up) sk_replica_heard(links->replica, (uint32_t)i, true);
     if (links->doomed) {
         links->doomed = false;
         for (size_t i = 0; i < links->peer_count; i++) {

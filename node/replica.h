@@ -130,9 +130,9 @@ static inline void sk_replica_link_down(sk_replica *replica, uint32_t peer)
 {
     sk_engine_link_down(replica->engine, peer, replica->now_ms, replica->wall_ms);
 }
-static inline void sk_replica_heard(sk_replica *replica, uint32_t peer)
+static inline void sk_replica_heard(sk_replica *replica, uint32_t peer, bool large)
 {
-    sk_engine_heard(replica->engine, peer, replica->now_ms, replica->wall_ms);
+    sk_engine_heard(replica->engine, peer, large, replica->now_ms, replica->wall_ms);
 }
 static inline void sk_replica_message(sk_replica *replica, uint32_t peer, sk_bytes message)
 {

@@ -14,6 +14,7 @@ enum {
     SPARE_BYTES_MAX = 256 * 1024, /* of an idle connection's buffers */
     WINDOW_MIN = 64 * 1024,
     RATE_FIRST = 256 * 1024,      /* what a link is thought to carry in a second before it has shown it */
+    LARGE_BYTES = 4096,           /* of a message that has not all come: no heartbeat */
     TELLING_BYTES = 64 * 1024,    /* the least piece that says how fast a link is */
     LIMITED_PIECE_MS = 20,        /* under a limit, pieces are what it allows in so long, */
     LIMITED_PIECE_MIN = 1400,     /* or a packet */
@@ -303,8 +304,9 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
     case SK_WIRE_CONFIRM:
     case SK_WIRE_UP:
         if (wire->doom) break;
-        if (wire->state == SK_WIRE_UP) sk_replica_heard(links->replica, (uint32_t)wire->peer);
         decode(wire, fresh);
+        if (wire->state == SK_WIRE_UP && !wire->doom)
+            sk_replica_heard(links->replica, (uint32_t)wire->peer, sk_frame_pending(&wire->decoder) >= LARGE_BYTES);
         break;
     default: break; /* lingering: dropped */
     }

@@ -146,6 +146,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     decode_all(input, 1 + size / 3, SK_FRAME_MESSAGE_MAX, &end, NULL);
     sealed_records(input);
     round_trip(input, false);
-    round_trip(input, true);
+    if (size % 16 == 0) round_trip(input, true); /* half a megabyte for a stream each time: not always */
     return 0;
 }

@@ -319,7 +319,7 @@ static void test_liars(void **state)
     wire_link l;
     enum { LEN = 640 };
     uint8_t zeros[LEN] = {0}, packed[LEN + 100] = {0};
-    sk_compressor compressor = {NULL};
+    sk_compressor compressor = {.stream = NULL};
     size_t len = sk_compress(&compressor, sk_bytes_of(zeros, LEN), packed);
     sk_compressor_free(&compressor);
     size_t padded = len < LEN / SK_FRAME_RATIO_MAX ? LEN / SK_FRAME_RATIO_MAX : len;

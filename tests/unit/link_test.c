@@ -36,6 +36,8 @@ static struct {
     uint64_t skew_ms; /* what the nodes' clocks are ahead of the real one */
 } world;
 
+static size_t ring_bytes = 64 << 20; /* of each node that is opened */
+
 static uint64_t now_ms(void) { return uv_hrtime() / 1000000 + world.skew_ms; }
 
 static void on_event(void *self) { sk_replica_time(((node *)self)->replica, now_ms(), (uint64_t)time(NULL) * 1000); }
@@ -87,6 +89,7 @@ static void open_node(int index, int count, const char *address)
         .seed = (uint64_t)index + 1,
     };
     options.limits.heartbeat_ms = 50;
+    options.limits.ring_bytes_max = ring_bytes;
     sk_replica_host host = {.self = n, .send = host_send, .queued = host_queued, .hang_up = host_hang_up,
                             .link_allowed = host_link_allowed};
     sk_buf error = {0};
@@ -466,6 +469,39 @@ static void a_limited_link_is_slow_and_lives(void **state)
     close_world();
 }
 
+/* A chunk of a transfer takes longer than what makes no progress may last. */
+static void a_transfer_gets_through_a_slow_link(void **state)
+{
+    (void)state;
+    enum { ROWS = 64, LEN = 2000, LIMIT = 6000 }; /* two chunks, the second nearly as large */
+    uint8_t value[LEN] = {0};
+    char key[16];
+    ring_bytes = 4096;
+    open_world(2, v4);
+    ring_bytes = 64 << 20;
+    tell_address(1, 0, "127.0.0.1", 0);
+    for (int i = 0; i < ROWS; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        set(0, key, sk_bytes_of(value, LEN));
+        step();
+    }
+    world.nodes[0].config.replication.bytes_per_s = LIMIT;
+    start();
+    wait_for(is_linked(0, 1));
+    const sk_wire *wire = peer_at(0, 1)->up;
+    uint64_t begin = world.nodes[0].replica->now_ms;
+    while (!has_len(1, key, LEN)) {
+        world.skew_ms += 100;
+        step();
+        assert_true(world.nodes[0].replica->now_ms - begin < 120000);
+    }
+    assert_ptr_equal(peer_at(0, 1)->up, wire);
+    assert_true(world.nodes[0].replica->now_ms - begin > 15000);
+    assert_int_equal(sk_engine_peer_status(world.nodes[0].replica->engine, 0).transfers_out, 1);
+    assert_int_equal(sk_engine_peer_status(world.nodes[1].replica->engine, 0).transfers_in, 1);
+    close_world();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +515,7 @@ int main(void)
         cmocka_unit_test(compression_is_for_those_who_want_it),
         cmocka_unit_test(keys_change_with_time),
         cmocka_unit_test(a_limited_link_is_slow_and_lives),
+        cmocka_unit_test(a_transfer_gets_through_a_slow_link),
     };
     if (sodium_init() < 0) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
