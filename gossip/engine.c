@@ -280,6 +280,21 @@ void sk_engine_close_sources(sk_engine *engine)
     sk_transfer_close_sources(engine);
 }
 
+void sk_engine_joined(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
+{
+    set_time(engine, now_ms, wall_ms);
+    sk_status_grown(engine);
+    sk_receive_release(engine);
+    sk_transfer_request(engine);
+}
+
+int sk_engine_known_elsewhere(sk_engine *engine, uint64_t seq, uint64_t now_ms, uint64_t wall_ms)
+{
+    set_time(engine, now_ms, wall_ms);
+    sk_status_grown(engine);
+    return sk_status_amnesia(engine, seq);
+}
+
 static void cut(sk_vv *vv, uint32_t count)
 {
     if (vv->count > count) vv->count = count;

@@ -133,6 +133,11 @@ void sk_engine_durable(sk_engine *engine, const sk_vv *durable, uint64_t now_ms,
 /** Closes every outgoing transfer's source (the peers are told to ask again): the store is about to be reopened, and no
  *  snapshot may outlive that. */
 void sk_engine_close_sources(sk_engine *engine);
+/** The applied vector was joined with what came another way than over a link: what waited for that goes on. */
+void sk_engine_joined(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
+/** Somebody, over whatever way, knows our own origin up to `seq`: if that is more than we do, we have come back with less,
+ *  and a new incarnation is taken. 0, or an error: SK_E_PROTOCOL when that cannot be true. */
+int sk_engine_known_elsewhere(sk_engine *engine, uint64_t seq, uint64_t now_ms, uint64_t wall_ms);
 /** The store failed and went back to its durable state: drop from ring and bookkeeping what is above `applied`. */
 void sk_engine_rolled_back(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 /** Time passed. Call at or after sk_engine_next_ms. */

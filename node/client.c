@@ -1,5 +1,6 @@
 #include "node/client.h"
 
+#include "node/export.h"
 #include "node/replica.h"
 
 #include <stdlib.h>
@@ -59,9 +60,17 @@ void sk_client_password_checked(sk_client *client, bool fits)
     client->password_wrong = !fits;
 }
 
+void sk_client_export_close(sk_client *client)
+{
+    sk_export_close(client->export);
+    client->export = NULL;
+}
+
 void sk_client_free(sk_client *client)
 {
     sk_replica *replica = client->replica;
+    sk_client_export_close(client);
+    if (replica->importer == client) sk_replica_import_abort(replica);
     if (client->block != SK_BLOCK_NONE) replica->blocked_count--;
     sk_client_discard(client);
     if (client->next) client->next->previous = client->previous;

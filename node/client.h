@@ -61,11 +61,14 @@ struct sk_client {
     bool password_wrong; /* the verdict, for the request that is executed again */
     void *owner;
     size_t output_bytes; /* kept by the owner, for CLIENT LIST */
+    struct sk_export *export; /* owned; NULL: none is being read */
 };
 
 /** A new session in the replica's list; ids ascend from 1. Owned by the caller. */
 sk_client *sk_client_new(sk_replica *replica);
 void sk_client_free(sk_client *client);
+/** Ends an export that was not read to its end. */
+void sk_client_export_close(sk_client *client);
 /** Forgets MULTI's queue and WATCH. */
 void sk_client_discard(sk_client *client);
 void sk_client_unwatch(sk_client *client);

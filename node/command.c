@@ -11,6 +11,7 @@
 static const sk_command *const tables[] = {
     sk_commands_string,     sk_commands_hash,        sk_commands_set,      sk_commands_key,     sk_commands_connection,
     sk_commands_server,     sk_commands_transaction, sk_commands_siblings, sk_commands_session,
+    sk_commands_export,
 };
 
 enum { TABLES = sizeof tables / sizeof *tables, SLOTS = 1024, NAME_MAX_LEN = 32 };

@@ -76,7 +76,7 @@ struct sk_command {
 /* Each file of commands has one table, ending with a NULL name; command.c knows them all. */
 extern const sk_command sk_commands_string[], sk_commands_hash[], sk_commands_set[], sk_commands_key[],
     sk_commands_connection[], sk_commands_server[], sk_commands_transaction[], sk_commands_siblings[],
-    sk_commands_session[];
+    sk_commands_session[], sk_commands_export[];
 
 /** The command of that name in any case, or NULL. */
 const sk_command *sk_command_find(sk_bytes name);

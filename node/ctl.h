@@ -84,5 +84,6 @@ ctl_run ctl_siblings_list, ctl_siblings_get, ctl_siblings_resolve;              
 ctl_run ctl_policy_list, ctl_policy_get, ctl_policy_set;                                      /* ctl_siblings.c */
 ctl_run ctl_wait_converged;                                                                   /* ctl_wait.c */
 ctl_run ctl_backup, ctl_backups, ctl_purge, ctl_verify, ctl_restore;                          /* ctl_backup.c */
+ctl_run ctl_export, ctl_import;                                                               /* ctl_export.c */
 
 #endif

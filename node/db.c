@@ -59,6 +59,22 @@ int sk_db_snapshot_state(sk_db *db, sk_store_snapshot *snapshot, sk_vv *vv, sk_v
     return found && !reader.bad ? 0 : SK_E_CORRUPT;
 }
 
+int sk_db_snapshot_digest(sk_db *db, sk_store_snapshot *snapshot, sk_digest *digest)
+{
+    sk_buf value = {0};
+    sk_vv ignored = {0};
+    int found = sk_store_snapshot_get(db->store, snapshot, SK_CF_META, KEY_STATE, &value);
+    sk_reader reader = sk_reader_of(sk_buf_view(&value));
+    for (int i = 0; i < 2; i++) sk_vv_read(&reader, NULL, &ignored);
+    (void)sk_read_uint(&reader);
+    *digest = (sk_digest)sk_read_uint(&reader) << 64;
+    *digest |= sk_read_uint(&reader);
+    sk_vv_free(&ignored);
+    sk_buf_free(&value);
+    if (found < 0) return found;
+    return found && !reader.bad ? 0 : SK_E_CORRUPT;
+}
+
 static sk_bytes origin_key(uint8_t key[sizeof PREFIX_ORIGIN + 3], uint32_t origin)
 {
     size_t prefix = sizeof PREFIX_ORIGIN - 1;

@@ -166,6 +166,9 @@ bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw);
 /** Reads the vector and floor that a snapshot holds. */
 int sk_db_snapshot_state(sk_db *db, sk_store_snapshot *snapshot, sk_vv *vv, sk_vv *floor);
 
+/** Reads the digest that a snapshot holds. */
+int sk_db_snapshot_digest(sk_db *db, sk_store_snapshot *snapshot, sk_digest *digest);
+
 /* -- policies --------------------------------------------------------------------------------------------------------------- */
 
 enum { SK_POLICIES_MAX = 1024 };

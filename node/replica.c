@@ -1,5 +1,6 @@
 #include "node/replica.h"
 
+#include "node/export.h"
 #include "node/keyspace.h"
 #include "node/session.h"
 
@@ -96,12 +97,14 @@ static int host_sink_progress(void *self, sk_transfer_progress *progress)
 
 static bool host_sink_busy(void *self)
 {
-    return sk_fold_active(&((sk_replica *)self)->db);
+    sk_replica *replica = self;
+    return replica->import || sk_fold_active(&replica->db);
 }
 
 static int host_sink_begin(void *self, const sk_transfer_head *head)
 {
     sk_replica *replica = self;
+    if (replica->import) return SK_E_BUSY; /* it is staged in the same place */
     return replica->store_error ? replica->store_error : sk_fold_begin(&replica->db, head);
 }
 
@@ -196,6 +199,14 @@ static void put_acked(sk_replica *replica)
     sk_buf_free(&value);
 }
 
+/* What a crash left of one. */
+static int drop_import(sk_db *db)
+{
+    int status = sk_import_drop_left(db);
+    if (!status && db->dirty) sk_db_seal(db);
+    return status;
+}
+
 int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_replica_host *host, uint64_t now_ms,
                    uint64_t wall_ms, sk_buf *error, sk_replica **out)
 {
@@ -209,6 +220,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     replica->epoch = 1;
     sk_db_identity identity = {options->region, options->cluster, options->life, sk_replica_random(replica)};
     int status = sk_db_open(&replica->db, store, &identity, error);
+    if (!status) status = drop_import(&replica->db);
     if (!status) status = sk_store_flush(store);
     if (status) {
         if (error->len == 0) sk_buf_printf(error, "the database cannot be written: %s", sk_error_text(status));
@@ -262,6 +274,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
 void sk_replica_free(sk_replica *replica)
 {
     while (replica->clients) sk_client_free(replica->clients);
+    sk_replica_import_abort(replica);
     if (!replica->db.failed && !replica->store_error && replica->engine) {
         put_acked(replica);
         sk_db_seal(&replica->db);
@@ -385,7 +398,7 @@ static void forget(sk_replica *replica)
 static void drop_staged(sk_replica *replica)
 {
     bool heard = false;
-    if (!replica->db.fold || sk_fold_active(&replica->db)) return;
+    if (!replica->db.fold || sk_fold_active(&replica->db) || replica->import) return;
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
         bool heard_of = false;
@@ -440,7 +453,10 @@ static void roll_back(sk_replica *replica)
     if (replica->now_ms < replica->retry_at_ms) return;
     replica->retry_at_ms = replica->now_ms + STORE_RETRY_MS;
     sk_engine_close_sources(replica->engine);
+    for (sk_client *client = replica->clients; client; client = client->next) sk_client_export_close(client);
     int status = sk_store_reopen(replica->store), loaded = sk_db_reload(&replica->db);
+    sk_replica_import_abort(replica);
+    if (!status && !loaded) loaded = sk_import_drop_left(&replica->db);
     replica->store_error = status ? status : loaded;
     replica->sealed_count = 0;
     if (loaded) {
@@ -491,6 +507,32 @@ uint64_t sk_replica_next_ms(const sk_replica *replica)
     for (sk_client *client = replica->blocked_count ? replica->clients : NULL; client; client = client->next)
         if (client->block != SK_BLOCK_NONE && client->block_until_ms < next) next = client->block_until_ms;
     return next;
+}
+
+/* -- imports ------------------------------------------------------------------------------------------------------------------------ */
+
+static int known_elsewhere(void *self, uint64_t seq)
+{
+    sk_replica *replica = self;
+    return sk_engine_known_elsewhere(replica->engine, seq, replica->now_ms, replica->wall_ms);
+}
+
+int sk_replica_import(sk_replica *replica, const sk_client *client)
+{
+    bool busy = replica->import || sk_fold_active(&replica->db);
+    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++)
+        busy |= sk_engine_peer_status(replica->engine, i).receiving_transfer;
+    if (busy) return SK_E_BUSY;
+    replica->import = sk_import_open(&replica->db, replica->options.cluster, known_elsewhere, replica);
+    replica->importer = client;
+    return 0;
+}
+
+void sk_replica_import_abort(sk_replica *replica)
+{
+    sk_import_abort(replica->import);
+    replica->import = NULL;
+    replica->importer = NULL;
 }
 
 int sk_replica_peer(const sk_replica *replica, sk_bytes region)

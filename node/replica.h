@@ -95,6 +95,8 @@ struct sk_replica {
     bool more_to_do;                /* a fold goes on: call turn again soon */
     sk_arena arena; /* a command's */
     sk_cursors cursors; /* scans under way */
+    struct sk_import *import;  /* owned; NULL: none */
+    const sk_client *importer; /* whose it is */
 
     uint64_t stat_commands, stat_writes, stat_expired, stat_conflicts_refused;
     bool stopping;
@@ -143,6 +145,10 @@ static inline void sk_replica_writable(sk_replica *replica, uint32_t peer)
     sk_engine_writable(replica->engine, peer, replica->now_ms, replica->wall_ms);
 }
 
+/** Begins an import for a client; only one at a time, and not while a transfer comes in: SK_E_BUSY. */
+int sk_replica_import(sk_replica *replica, const sk_client *client);
+/** Ends the import, if there is one, and drops what it brought. */
+void sk_replica_import_abort(sk_replica *replica);
 /** The peer's index, or -1. */
 int sk_replica_peer(const sk_replica *replica, sk_bytes region);
 /** Random bits from the replica's seeded generator. */

@@ -52,6 +52,13 @@ static const ctl_command commands[] = {
      "was written since."},
     {NULL, "purge", "DIR --keep N", 1, 1, true, ctl_purge,
      "Removes all but the newest N backups, and the files that only they had."},
+    {NULL, "export", "FILE", 1, 1, false, ctl_export,
+     "Writes the node's whole state into FILE (-: the standard output): every row with its siblings and causal contexts,\n"
+     "as a stream that any version of this format reads, and other programs too (node/README.md)."},
+    {NULL, "import", "FILE", 1, 1, false, ctl_import,
+     "Merges such a stream (-: from the standard input) into the node: what it has and the stream does not know stays,\n"
+     "what the stream knows to be removed goes, and the other regions get it. All of it or, when the stream is cut or\n"
+     "damaged or the node stops meanwhile, nothing."},
     {"siblings", "list", "", 0, 0, false, ctl_siblings_list, "Keys and hash fields in conflict."},
     {"siblings", "get", "KEY [FIELD]", 1, 2, false, ctl_siblings_get,
      "The siblings of a key, or of a field of a hash, each with region, time, type and value, and the context that\n"

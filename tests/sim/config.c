@@ -50,12 +50,12 @@ static void draw_faults(sim_config *config, sim_random *random)
 {
     /* One run in twelve has no faults at all, one in eight a single kind; the others a subset. */
     uint32_t dice = (uint32_t)sim_random_below(random, 24);
-    for (uint32_t i = 0; i < SIM_FAULT_COUNT; i++) {
+    for (uint32_t i = 0; i < SIM_FAULT_REWIND; i++) {
         bool on = dice >= 5 && sim_random_chance(random, 350);
         if (on) config->faults |= 1u << i;
         config->fault_mean_us[i] = sim_random_between(random, 2000000, 12000000);
     }
-    if (dice >= 2 && dice < 5) config->faults = 1u << sim_random_below(random, SIM_FAULT_COUNT);
+    if (dice >= 2 && dice < 5) config->faults = 1u << sim_random_below(random, SIM_FAULT_REWIND);
     if (config->faults >> SIM_FAULT_FLAP & 1) config->fault_mean_us[SIM_FAULT_FLAP] *= 2;
     if (config->durability != SK_DURABILITY_ALWAYS) config->faults &= ~(1u << SIM_FAULT_AMNESIA);
 }

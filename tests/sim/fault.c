@@ -6,7 +6,7 @@
 
 static const char *const names[SIM_FAULT_COUNT] = {"cut",   "stall", "partition", "flap",    "kill",
                                                    "power", "stop",  "restore",   "amnesia", "disk",
-                                                   "slow",  "clock", "operator"};
+                                                   "slow",  "clock", "operator",  "rewind"};
 
 static void next_strike(sim_world *world, sim_fault fault)
 {
@@ -113,7 +113,7 @@ static void operate(sim_world *world, sim_region *region, uint32_t other, bool u
 
 /* -- processes and disks ------------------------------------------------------------------------------------------- */
 
-static void restart_later(sim_world *world, sim_region *region)
+void sim_fault_restart_later(sim_world *world, sim_region *region)
 {
     uint64_t down = sim_random_delay(&world->random, sim_random_of(&world->random, 20000, 500000, 4000000));
     sim_event_push(world, world->now_us + down, SIM_EVENT_START, region->index, 0, 0);
@@ -179,7 +179,7 @@ static void restore(sim_world *world, sim_region *region, bool amnesia)
               amnesia ? "an old copy comes back unnoticed"
               : fresh ? "a new disk"
                       : "an old copy comes back");
-    restart_later(world, region);
+    sim_fault_restart_later(world, region);
 }
 
 static void strike_region(sim_world *world, sim_fault fault)
@@ -194,7 +194,7 @@ static void strike_region(sim_world *world, sim_fault fault)
             sim_region_stop(region);
         else
             sim_region_crash(region, fault == SIM_FAULT_KILL);
-        if (!region->replica) restart_later(world, region);
+        if (!region->replica) sim_fault_restart_later(world, region);
         return;
     case SIM_FAULT_RESTORE:
     case SIM_FAULT_AMNESIA: restore(world, region, fault == SIM_FAULT_AMNESIA); return;
@@ -235,6 +235,7 @@ void sim_fault_strike(sim_world *world, sim_fault fault)
         return;
     case SIM_FAULT_PARTITION: partition(world); return;
     case SIM_FAULT_FLAP: flap(world); return;
+    case SIM_FAULT_REWIND: sim_rewind_strike(world); return;
     case SIM_FAULT_OPERATOR: {
         sim_region *region = &world->regions[world->links[link].region[sim_random_below(&world->random, 2)]];
         uint32_t other = world->links[link].region[world->links[link].region[0] == region->index];

@@ -80,6 +80,10 @@ void sim_region_free(sim_region *region)
     if (region->replica) sk_replica_free(region->replica);
     sk_store_close(region->store);
     if (region->copy) sk_store_close(region->copy);
+    for (int i = 0; i < SIM_BACKUPS_MAX; i++) {
+        if (region->kept[i].store) sk_store_close(region->kept[i].store);
+        sk_vv_free(&region->kept[i].vv);
+    }
     free(region->map);
     sk_vv_free(&region->vv);
     sk_vv_free(&region->at_least);

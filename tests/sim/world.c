@@ -11,6 +11,7 @@ static void begin(sim_world *world)
 {
     sim_random_seed(&world->random, world->seed);
     sim_config_draw(&world->config, &world->random);
+    sim_rewind_draw(&world->config, world->seed);
     sim_workload_init(world);
     sim_network_init(world);
     const sim_config *config = &world->config;
@@ -37,6 +38,7 @@ static void check_end(sim_world *world)
         sim_region *region = &world->regions[i];
         region->dirty = true;
         sim_check_region(region, true);
+        sim_rewind_check(region);
         const sk_db *db = &region->replica->db;
         if (region->less_own && region->less_own == db->origins.list[db->own].incarnation &&
             region->less_losses == sim_check_losses(world))

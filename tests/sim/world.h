@@ -91,6 +91,7 @@ typedef enum {
     SIM_FAULT_SLOW,      /* a disk is slow for a while */
     SIM_FAULT_CLOCK,     /* a wall clock jumps */
     SIM_FAULT_OPERATOR,  /* REGION LINK down, and up again */
+    SIM_FAULT_REWIND,    /* all regions, or some, are restored from backups of different age; drawn apart (rewind.c) */
     SIM_FAULT_COUNT
 } sim_fault;
 
@@ -114,6 +115,8 @@ typedef struct {
 } sim_config;
 
 void sim_config_draw(sim_config *config, sim_random *random);
+/** Whether this seed rewinds: drawn from a generator of its own, so that other seeds mean what they meant. */
+void sim_rewind_draw(sim_config *config, uint64_t seed);
 
 /* -- network ------------------------------------------------------------------------------------------------------- */
 
@@ -252,6 +255,14 @@ void sim_expect_free(sim_world *world);
 
 /* -- regions ------------------------------------------------------------------------------------------------------- */
 
+enum { SIM_BACKUPS_MAX = 3 }; /* of a region */
+
+typedef struct {
+    sk_store *store; /* owned; NULL: none */
+    uint64_t number; /* ascends with time */
+    sk_vv vv;        /* canonical: what it has for certain */
+} sim_kept_backup;
+
 struct sim_region {
     sim_world *world;
     uint32_t index;
@@ -281,6 +292,7 @@ struct sim_region {
 
     sk_store *copy;                  /* a backup; NULL: none */
     uint64_t copied_own, copied_seq; /* when it was made: the incarnation, and how far it had come at least */
+    sim_kept_backup kept[SIM_BACKUPS_MAX]; /* for rewind.c */
     uint64_t mute_own; /* amnesia: clients wait while the region's incarnation is this one; 0: they do not */
     uint64_t less_own; /* it came back with less of this incarnation than others have on disk; 0: it did not */
     uint64_t less_losses; /* how often regions had lost something by then */
@@ -329,6 +341,12 @@ static inline bool sim_region_up(const sim_region *region) { return region->repl
 void sim_fault_init(sim_world *world);
 void sim_fault_strike(sim_world *world, sim_fault fault);
 void sim_fault_repair(sim_world *world, const sim_event *event);
+/** Its process starts again after a while. */
+void sim_fault_restart_later(sim_world *world, sim_region *region);
+/** Takes a backup of some region, or restores all or some from what they have. */
+void sim_rewind_strike(sim_world *world);
+/** What the backups had from which all regions were restored is here, if nothing was lost since. */
+void sim_rewind_check(sim_region *region);
 /** Everything that is broken is repaired, and nothing breaks any more. */
 void sim_fault_heal(sim_world *world);
 
@@ -363,7 +381,7 @@ void sim_report(const sim_world *world, const char *what);
 
 typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
-    uint64_t messages, cuts, partitions, kills, power_losses, stops, restores, amnesias, disk_failures, clock_jumps;
+    uint64_t messages, cuts, partitions, kills, power_losses, stops, restores, amnesias, rewinds, disk_failures, clock_jumps;
     uint64_t rollbacks, new_incarnations, dots_reused;
     uint64_t transfers, transfers_everything, transfers_resumed, transfers_ended, duplicates, resends;
     uint64_t expired, conflicts, checks, waits, tokens, reads_checked, replies_checked;
@@ -394,6 +412,8 @@ struct sim_world {
     sim_link links[SIM_REGIONS_MAX * SIM_REGIONS_MAX];
     sim_oracle oracle;
     sim_counts counts;
+    sk_vv rewound; /* canonical: all that the backups had when all regions were last restored */
+    uint64_t rewound_losses, backups;
     uint64_t next_value;
     uint32_t weights[64]; /* of the kinds of requests */
     sim_note tokens[SIM_NOTES_MAX], contexts[SIM_NOTES_MAX];

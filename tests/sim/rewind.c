@@ -1,0 +1,118 @@
+/* All regions restored at once, each from a backup of its own age; or one of them. What any of the backups held must come
+ * back everywhere, and every row be what the history says.
+ *
+ * A region that went back to a backup does not go forward again to a later one of the past that it left (SIM_ABANDONED: it
+ * may): see gossip/stability.c for what then becomes of counts. */
+#include "tests/sim/world.h"
+
+#ifndef SIM_REWIND_PERMILLE
+#define SIM_REWIND_PERMILLE 120 /* of the seeds */
+#endif
+
+void sim_rewind_draw(sim_config *config, uint64_t seed)
+{
+    sim_random random;
+    sim_random_seed(&random, seed ^ 0x7265776e64u);
+    if (config->faults == 0 || !sim_random_chance(&random, SIM_REWIND_PERMILLE)) return;
+    config->faults |= 1u << SIM_FAULT_REWIND;
+    config->fault_mean_us[SIM_FAULT_REWIND] = sim_random_between(&random, 300000, 3000000);
+}
+
+static void back_up(sim_region *region)
+{
+    sim_kept_backup *to = &region->kept[sim_random_below(&region->world->random, SIM_BACKUPS_MAX)];
+    sk_vv durable = {0};
+    if (!region->replica) return;
+    /* What is committed is brought to the disk first, whatever the durability: a checkpoint does so. */
+    if (region->world->config.durability != SK_DURABILITY_ALWAYS && sk_memory_sync(region->store, UINT64_MAX)) return;
+    if (to->store) sk_store_close(to->store);
+    to->store = sk_memory_copy(region->store);
+    sim_check_durable(region, &durable);
+    sk_vv_free(&to->vv);
+    to->vv = durable;
+    to->number = ++region->world->backups;
+    sim_trace(region->world, "%s: a backup is kept", region->name);
+}
+
+static const sim_kept_backup *any_backup(sim_region *region)
+{
+    uint64_t first = sim_random_below(&region->world->random, SIM_BACKUPS_MAX);
+    for (uint64_t i = 0; i < SIM_BACKUPS_MAX; i++) {
+        const sim_kept_backup *backup = &region->kept[(first + i) % SIM_BACKUPS_MAX];
+        if (backup->store) return backup;
+    }
+    return NULL;
+}
+
+#ifndef SIM_ABANDONED
+static void drop_newer(sim_region *region, const sim_kept_backup *backup)
+{
+    for (int i = 0; i < SIM_BACKUPS_MAX; i++) {
+        sim_kept_backup *other = &region->kept[i];
+        if (!other->store || other->number <= backup->number) continue;
+        sk_store_close(other->store);
+        other->store = NULL;
+    }
+}
+#endif
+
+/* The backup stays: it may be put back once more. */
+static void restore(sim_region *region, const sim_kept_backup *backup)
+{
+#ifndef SIM_ABANDONED
+    drop_newer(region, backup);
+#endif
+    sim_world *world = region->world;
+    bool was_up = region->replica != NULL;
+    sim_check_lost(region);
+    if (was_up) sim_region_crash(region, false);
+    sk_store_close(region->store);
+    region->store = sk_memory_copy(backup->store);
+    if (region->disk_error) sk_memory_fail(region->store, 0, region->disk_error);
+    sk_vv_copy(&region->at_least, &backup->vv);
+    region->new_life = true;
+    region->less_own = region->mute_own = 0;
+    if (was_up) sim_fault_restart_later(world, region);
+}
+
+static void rewind_all(sim_world *world)
+{
+    const sim_kept_backup *chosen[SIM_REGIONS_MAX];
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        chosen[i] = any_backup(&world->regions[i]);
+        if (!chosen[i]) return;
+    }
+    sk_vv_free(&world->rewound);
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        sk_vv_join(&world->rewound, &chosen[i]->vv);
+        restore(&world->regions[i], chosen[i]);
+    }
+    world->rewound_losses = sim_check_losses(world);
+    world->counts.rewinds++;
+    sim_trace(world, "all regions come back from backups");
+}
+
+void sim_rewind_strike(sim_world *world)
+{
+    sim_region *region = &world->regions[sim_random_below(&world->random, world->config.regions)];
+    uint64_t dice = sim_random_below(&world->random, 100);
+    if (dice < 70) {
+        back_up(region);
+    } else if (dice < 85) {
+        rewind_all(world);
+    } else {
+        const sim_kept_backup *backup = any_backup(region);
+        if (!backup) return;
+        restore(region, backup);
+        world->counts.restores++;
+        sim_trace(world, "%s: comes back from a backup", region->name);
+    }
+}
+
+void sim_rewind_check(sim_region *region)
+{
+    sim_world *world = region->world;
+    if (world->rewound_losses != sim_check_losses(world)) return;
+    if (!sk_vv_at_most(&world->rewound, &region->vv))
+        sim_fail(world, "%s: it lacks what a backup had when all regions were restored", region->name);
+}
