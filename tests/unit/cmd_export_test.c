@@ -187,6 +187,34 @@ static void a_failing_store_ends_both(void **state)
     region_close(&b);
 }
 
+/* What is staged of an import is nobody's after a crash: no peer may go on with it as with a transfer of its own. */
+static void a_crash_ends_an_import(void **state)
+{
+    (void)state;
+    region a;
+    sk_buf stream = {0}, error = {0};
+    region_open(&a, "eu", NULL, NULL);
+    ask(&a, "SET k 1");
+    region_turn(&a, 1);
+    take_export(&a, &stream);
+    expect(&a, "IMPORT OPEN", "+OK");
+    import_write(&a, a.client, sk_bytes_of(stream.data, stream.len - 1));
+    region_turn(&a, 1);
+    assert_non_null(a.replica->db.fold);
+    sk_memory_crash(a.store, UINT64_MAX);
+    sk_replica_options options = a.replica->options;
+    options.region = "eu";
+    sk_replica_host host = a.replica->host;
+    sk_replica_free(a.replica);
+    sk_memory_crash(a.store, 0); /* what the end of the replica put there */
+    assert_int_equal(sk_replica_new(a.store, &options, &host, 9000, WALL_MS, &error, &a.replica), 0);
+    assert_null(a.replica->db.fold);
+    a.client = sk_client_new(a.replica);
+    expect(&a, "GET k", "$1 1");
+    sk_buf_free(&stream);
+    region_close(&a);
+}
+
 static void backups_are_the_owners_matter(void **state)
 {
     (void)state;
@@ -207,6 +235,7 @@ int main(void)
         cmocka_unit_test(a_stream_of_a_later_self_ends_the_incarnation),
         cmocka_unit_test(exports_are_bounded_and_end_with_their_connection),
         cmocka_unit_test(a_failing_store_ends_both),
+        cmocka_unit_test(a_crash_ends_an_import),
         cmocka_unit_test(backups_are_the_owners_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
