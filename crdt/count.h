@@ -8,7 +8,7 @@
  *
  * An entry whose base is its last increment is dead: it is read as absent and stays in no digest, but is kept until
  * the reset that left it so is stable (not any other reset of the row), because a later increment of the same epoch may
- * still come from elsewhere. An origin that finds its own entry dead or gone begins a new epoch. */
+ * still come from elsewhere; if its origin is open-ended (sk_origins_open_ended), for good. An origin that finds its own entry dead or gone begins a new epoch. */
 #ifndef SK_CRDT_COUNT_H
 #define SK_CRDT_COUNT_H
 

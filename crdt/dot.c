@@ -40,6 +40,18 @@ int sk_origins_intern(sk_origins *origins, sk_bytes region, uint64_t incarnation
     return 0;
 }
 
+bool sk_origins_open_ended(const sk_origins *origins, uint32_t origin)
+{
+    const sk_origin *ended = &origins->list[origin];
+    for (uint32_t o = 0; o < origins->count; o++) {
+        const sk_origin *other = &origins->list[o];
+        if (o != origin && other->incarnation & 1 && strcmp(other->region, ended->region) == 0 &&
+            sk_incarnation_seconds(other->incarnation) >= sk_incarnation_seconds(ended->incarnation))
+            return true;
+    }
+    return false;
+}
+
 int sk_origins_compare(const sk_origins *origins, uint32_t a, uint32_t b)
 {
     if (a == b) return 0;

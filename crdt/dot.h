@@ -1,7 +1,7 @@
 /* Dots, and the origins that make them.
  *
- * An origin is one life of one region's database: the region's name and a random 64-bit incarnation. A new life (a new,
- * restored or cloned database) takes a new incarnation, so that a dot is never used twice. A dot (origin, seq) names one
+ * An origin is one life of one region's database: the region's name and a 64-bit incarnation. A new life (a new, restored
+ * or cloned database, or another boot of the machine) takes a new incarnation, so that a dot is never used twice. A dot (origin, seq) names one
  * transaction; one transaction leaves at most one content entry and one deadline entry in a row.
  *
  * Inside one database origins are interned: dots and rows hold a small number, and the table below says which origin
@@ -43,6 +43,20 @@ bool sk_region_name_valid(sk_bytes name);
 int sk_origins_intern(sk_origins *origins, sk_bytes region, uint64_t incarnation, uint32_t *origin);
 /** True and the number, if it is there. */
 bool sk_origins_find(const sk_origins *origins, sk_bytes region, uint64_t incarnation, uint32_t *origin);
+/* An incarnation: seconds of the wall clock when it was taken (32 bits), random bits (31), and last whether it is a break:
+ * the database did not go on from where the region's life before had ended on the disk, but was new or an older copy.
+ * Transactions of that life may then be in no database any more, and yet come back from a backup. */
+static inline uint64_t sk_incarnation_make(uint64_t random, uint64_t wall_ms, bool is_break)
+{
+    return wall_ms / 1000 << 32 | (random & 0xfffffffe) | is_break;
+}
+static inline uint32_t sk_incarnation_seconds(uint64_t incarnation)
+{
+    return (uint32_t)(incarnation >> 32);
+}
+/** May there be transactions of this origin that no member knows of, nor will hear of from it? So when another life of the
+ *  region began with a break, then or later. */
+bool sk_origins_open_ended(const sk_origins *origins, uint32_t origin);
 /** An order that is the same on every node: by name, then incarnation. */
 int sk_origins_compare(const sk_origins *origins, uint32_t a, uint32_t b);
 void sk_origins_free(sk_origins *origins);

@@ -15,7 +15,15 @@
  *    stable_need; if with none, it cannot come from them later, since none can have got it from a life that is over.
  *  - A later one comes up from that disk, with s. (Or from an older copy, without: then its own origin is spent, and s
  *    says nothing of the new one's counts.)
- * It does not hold for transactions that live on in no member but only in a backup, and are put back after all.
+ * It does not hold for a t that lives on in no member but only in a backup, and is put back after all. That can only be of
+ * a life that was not gone on with: its region's next one began from an older copy or from nothing (a break, which its
+ * incarnation says; dot.h). Were t of the life that acknowledged s, or of one whose disk that one went on with, it would
+ * have been in the acknowledgement, by the first case. So the host strips no dead counts of origins that a break has left
+ * open-ended (sk_row_strip): there the record of what s took back stays. Everything else that may be forgotten names single
+ * dots, and knows a t that was never covered for what it is.
+ *
+ * When all members are restored, from backups of whatever age, this goes for each of them: every one begins with a break
+ * and a new term, views are none until all have met, and what any of them had forgotten was forgotten rightly by its copy.
  *
  * A view is a hash of the members' terms. It is not whole (0), and then nobody goes by it, while the term of a member is
  * not known, or its link still brings words of another life than the one that others tell of. And it is said only

@@ -80,7 +80,8 @@ static const char *refusal(const sk_replica *replica)
     if (replica->store_error || replica->db.failed)
         return "MISCONF the disk does not take writes at the moment (full or failing, see the log); reads go on";
     if (replica->host.writable && !replica->host.writable(replica->host.self))
-        return "MISCONF the disk is nearly full (storage.min_free); writes are refused until there is room, reads go on";
+        return "MISCONF the disk is nearly full (storage.min_free); writes are refused until there is room, reads go "
+               "on";
     return NULL;
 }
 
@@ -173,8 +174,10 @@ static void import_help(sk_ctx *ctx)
 
 enum { PLAIN = SK_CMD_ADMIN | SK_CMD_NO_MULTI | SK_CMD_NOSCRIPT };
 
-#define OWN(name, run, arity, flags, args, summary) \
-    {name, run, arity, flags, 0, 0, 0, "server", "@dangerous", "skerry 0.1", args, summary, NULL}
+#define OWN(name, run, arity, flags, args, summary)                                                                    \
+    {                                                                                                                  \
+        name, run, arity, flags, 0, 0, 0, "server", "@dangerous", "skerry 0.1", args, summary, NULL                    \
+    }
 
 static const sk_command export_commands[] = {
     OWN("close", export_close, 2, PLAIN, "", "End an export"),

@@ -16,10 +16,7 @@ static int complain_file(const char *file, const char *what)
     return CTL_FAILED;
 }
 
-static bool is_standard(const char *file)
-{
-    return strcmp(file, "-") == 0;
-}
+static bool is_standard(const char *file) { return strcmp(file, "-") == 0; }
 
 /* OK as a reply. False after an error was printed. */
 static bool tell(ctl_tool *ctl, ctl_node *node, const char *command, const char *subcommand)

@@ -126,9 +126,22 @@ static void put_identity(sk_db *db, const sk_db_identity *identity)
 
 static const sk_bytes KEY_OWN = {(const uint8_t *)"own", 3};
 
+/* Later than every life of the region that is known here, though the clock went back; one without a time stays so. */
+static uint64_t later_than_known(const sk_db *db, uint64_t incarnation)
+{
+    uint64_t seconds = sk_incarnation_seconds(incarnation);
+    for (uint32_t o = 0; seconds && o < db->origins.count; o++) {
+        const sk_origin *origin = &db->origins.list[o];
+        uint64_t then = sk_incarnation_seconds(origin->incarnation);
+        if (strcmp(origin->region, db->region) == 0 && seconds <= then && then < UINT32_MAX) seconds = then + 1;
+    }
+    return seconds << 32 | (incarnation & UINT32_MAX);
+}
+
 int sk_db_new_incarnation(sk_db *db, uint64_t incarnation)
 {
     uint32_t origin;
+    incarnation = later_than_known(db, incarnation);
     int status = sk_db_intern(db, sk_bytes_str(db->region), incarnation, &origin);
     if (status) return status;
     sk_assert(sk_vv_get(&db->vv, origin) == 0);
@@ -161,7 +174,21 @@ static int create(sk_db *db, const sk_db_identity *identity)
     return sk_db_new_incarnation(db, identity->incarnation);
 }
 
-static int check_identity(sk_db *db, sk_bytes stored, const sk_db_identity *identity, sk_buf *error, bool *same_life)
+/* Lives that differ in their first two words only are boots of one machine: the disk has gone on. */
+static bool same_place(sk_bytes stored, sk_bytes life)
+{
+    sk_bytes marks[2] = {stored, life};
+    for (int i = 0; i < 2; i++)
+        for (int word = 0; word < 2; word++) {
+            const uint8_t *space = marks[i].len ? memchr(marks[i].data, ' ', marks[i].len) : NULL;
+            if (!space) return false;
+            marks[i] = sk_bytes_of(space + 1, (size_t)(marks[i].data + marks[i].len - space - 1));
+        }
+    return sk_bytes_equal(marks[0], marks[1]);
+}
+
+static int check_identity(sk_db *db, sk_bytes stored, const sk_db_identity *identity, sk_buf *error, bool *same_life,
+                          bool *is_break)
 {
     sk_reader reader = sk_reader_of(stored);
     sk_bytes region = sk_read_bytes(&reader), cluster = sk_read_bytes(&reader), life = sk_read_bytes(&reader);
@@ -173,6 +200,7 @@ static int check_identity(sk_db *db, sk_bytes stored, const sk_db_identity *iden
         return SK_E_REGION;
     }
     *same_life = sk_bytes_equal(life, identity->life);
+    *is_break = !same_place(life, identity->life);
     return 0;
 }
 
@@ -207,16 +235,16 @@ int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_bu
     sk_sums_init(&db->sums, SK_LEAF_ROWS);
     db->rules_stale = true;
     sk_bytes stored;
-    bool same_life = true;
+    bool same_life = true, is_break = true;
     int found = sk_store_get(store, SK_CF_META, KEY_IDENTITY, &stored, NULL);
     int status = found < 0 ? found : 0;
     if (found == 0) status = create(db, identity);
-    if (found > 0) status = check_identity(db, stored, identity, error, &same_life);
+    if (found > 0) status = check_identity(db, stored, identity, error, &same_life, &is_break);
     if (found > 0 && !status) status = sk_db_reload(db);
     if (!status && !same_life) {
         /* A copy, a restored image, or another boot of the machine: some of our dots may be elsewhere already. */
         put_identity(db, identity);
-        status = sk_db_new_incarnation(db, identity->incarnation);
+        status = sk_db_new_incarnation(db, is_break ? identity->incarnation : identity->incarnation & ~(uint64_t)1);
     }
     if (status) {
         if (error->len == 0) sk_buf_printf(error, "the database cannot be read: %s", sk_error_text(status));
@@ -439,7 +467,7 @@ static int strip(sk_db *db, sk_bytes raw, const sk_vv *stable)
     stripped.entries = sk_arena_take(&db->scratch, row.count * sizeof *row.entries);
     if (!stripped.entries) return SK_E_MEMORY;
     memcpy(stripped.entries, row.entries, row.count * sizeof *row.entries);
-    return sk_row_strip(&stripped, stable) ? sk_db_row_put(db, &name, &row, &stripped) : 0;
+    return sk_row_strip(&stripped, stable, &db->origins) ? sk_db_row_put(db, &name, &row, &stripped) : 0;
 }
 
 /* Strips the dead counts that entries of one origin's history up to `end` (a key) left behind. */

@@ -35,7 +35,7 @@ typedef struct {
 typedef struct {
     const char *region, *cluster;
     sk_bytes life;        /* what tells this life of the data directory from a copy of it or a restored one */
-    uint64_t incarnation; /* random: used if a new one must be taken */
+    uint64_t incarnation; /* used if a new one must be taken (sk_incarnation_make, as a break) */
 } sk_db_identity;
 
 /* One row that the open transaction has touched. */

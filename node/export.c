@@ -9,20 +9,22 @@ struct sk_export {
     sk_store_snapshot *snapshot;
     stage stage;
     sk_vv vv;
-    sk_digest digest;      /* what the database says */
-    sk_stream_end end;     /* what was written so far */
+    sk_digest digest;  /* what the database says */
+    sk_stream_end end; /* what was written so far */
     uint64_t sum;
-    sk_buf next;           /* ROWS: the least row key, HISTORY: the least history key to come */
-    sk_buf body, stream;   /* of a frame; what was not handed out yet */
-    size_t given;          /* bytes of the stream handed out */
+    sk_buf next;         /* ROWS: the least row key, HISTORY: the least history key to come */
+    sk_buf body, stream; /* of a frame; what was not handed out yet */
+    size_t given;        /* bytes of the stream handed out */
     int failed;
 };
 
 static int put_head(sk_export *export, const char *cluster, uint64_t wall_ms)
 {
     sk_db *db = export->db;
-    sk_stream_head head = {
-        .made_ms = wall_ms, .cluster = sk_bytes_str(cluster), .region = sk_bytes_str(db->region), .origins = db->origins};
+    sk_stream_head head = {.made_ms = wall_ms,
+                           .cluster = sk_bytes_str(cluster),
+                           .region = sk_bytes_str(db->region),
+                           .origins = db->origins};
     int status = sk_db_snapshot_state(db, export->snapshot, &head.vv, &head.floor);
     if (!status) status = sk_db_snapshot_digest(db, export->snapshot, &export->digest);
     if (!status) {
@@ -134,8 +136,7 @@ static int step(sk_export *export)
     int status = add_family(export, export->stage == ROWS ? SK_CF_ROW : SK_CF_HISTORY);
     if (status < 0) return status;
     if (export->body.len > SK_STREAM_BODY_MAX) return SK_E_TOO_LARGE;
-    if (export->body.len)
-        sk_stream_frame(&export->stream, &export->sum, SK_STREAM_CHUNK, sk_buf_view(&export->body));
+    if (export->body.len) sk_stream_frame(&export->stream, &export->sum, SK_STREAM_CHUNK, sk_buf_view(&export->body));
     if (status > 0) return 0;
     sk_buf_reset(&export->next);
     if (export->stage == ROWS) {

@@ -176,7 +176,7 @@ int sk_import_write(sk_import *import, sk_bytes piece, sk_buf *error)
     sk_stream_feed(&import->reader, piece);
     int status;
     while ((status = sk_stream_next(&import->reader, &kind, &body)) > 0) {
-        status = kind == SK_STREAM_HEAD ? take_head(import, body, error)
+        status = kind == SK_STREAM_HEAD  ? take_head(import, body, error)
                  : kind == SK_STREAM_END ? take_end(import, body, error)
                                          : take_rows(import, body);
         if (status) break;

@@ -10,7 +10,10 @@
  *
  * and when it is not the one noted in the directory, the node takes a new incarnation, under every durability alike:
  * one rule, and an incarnation costs nothing. Where the boot id cannot be read, every start is a life of its own.
- * (A virtual machine set back to a snapshot keeps all three; its peers' handshakes find that out.) */
+ * (A virtual machine set back to a snapshot keeps all three; its peers' handshakes find that out.)
+ *
+ * Where only the first two words differ, the directory is in its place and its disk has gone on: no break (crdt/dot.h).
+ * An image of the whole disk that was put back looks the same; again its peers find that out. */
 #ifndef SK_NODE_LIFE_H
 #define SK_NODE_LIFE_H
 

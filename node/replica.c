@@ -71,7 +71,7 @@ static int host_new_incarnation(void *self)
 {
     sk_replica *replica = self;
     if (replica->store_error) return replica->store_error;
-    return sk_db_new_incarnation(&replica->db, sk_replica_random(replica));
+    return sk_db_new_incarnation(&replica->db, sk_incarnation_make(sk_replica_random(replica), replica->wall_ms, true));
 }
 
 static int host_source_open(void *self, const sk_vv *known, const sk_transfer_progress *progress, sk_source **source,
@@ -218,7 +218,8 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     replica->now_ms = now_ms;
     replica->wall_ms = replica->started_ms = wall_ms;
     replica->epoch = 1;
-    sk_db_identity identity = {options->region, options->cluster, options->life, sk_replica_random(replica)};
+    sk_db_identity identity = {options->region, options->cluster, options->life,
+                               sk_incarnation_make(sk_replica_random(replica), wall_ms, true)};
     int status = sk_db_open(&replica->db, store, &identity, error);
     if (!status) status = drop_import(&replica->db);
     if (!status) status = sk_store_flush(store);

@@ -3,7 +3,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-static const uint8_t PREAMBLE[] = "\xad" "skerry export";
+static const uint8_t PREAMBLE[] = "\xad"
+                                  "skerry export";
 enum {
     PREAMBLE_BYTES = sizeof PREAMBLE - 1 + 1, /* and the format */
     BEFORE_BYTES = 1 + 1 + 4,                 /* kind, bin 32 and its length */
@@ -50,10 +51,7 @@ void sk_stream_frame(sk_buf *out, uint64_t *sum, sk_stream_kind kind, sk_bytes b
     put_number(out, *sum, 8);
 }
 
-void sk_stream_feed(sk_stream_reader *reader, sk_bytes piece)
-{
-    sk_buf_bytes(&reader->held, piece);
-}
+void sk_stream_feed(sk_stream_reader *reader, sk_bytes piece) { sk_buf_bytes(&reader->held, piece); }
 
 static int read_preamble(sk_stream_reader *reader)
 {

@@ -34,16 +34,17 @@ void sk_stream_begin(sk_buf *out, uint64_t *sum);
 void sk_stream_frame(sk_buf *out, uint64_t *sum, sk_stream_kind kind, sk_bytes body);
 
 typedef struct {
-    sk_buf held;  /* what came and was not used */
-    size_t used;  /* of it: the last frame, which the next call drops */
+    sk_buf held; /* what came and was not used */
+    size_t used; /* of it: the last frame, which the next call drops */
     uint64_t sum;
     bool begun, ended;
 } sk_stream_reader;
 
 /** Takes the next piece, of any length. */
 void sk_stream_feed(sk_stream_reader *reader, sk_bytes piece);
-/** 1 and a frame (borrowed until the next call), 0: more is needed, or all was read; SK_E_MALFORMED for bytes that are no
- *  stream, SK_E_FORMAT for another format, SK_E_CORRUPT for a wrong sum, SK_E_TOO_LARGE. Nothing may follow the end. */
+/** 1 and a frame (borrowed until the next call), 0: more is needed, or all was read; SK_E_MALFORMED for bytes that are
+ * no stream, SK_E_FORMAT for another format, SK_E_CORRUPT for a wrong sum, SK_E_TOO_LARGE. Nothing may follow the end.
+ */
 int sk_stream_next(sk_stream_reader *reader, sk_stream_kind *kind, sk_bytes *body);
 void sk_stream_reader_free(sk_stream_reader *reader);
 

@@ -1,8 +1,8 @@
 /* An exported stream, from whoever made it. The first byte says how it is to be taken:
  *   1  what follows goes to an import as it is, in pieces
  *   0  it is msgpack bins, each the body of a frame, which are put into sound frames, so that their insides are reached
- * Whatever it holds, the import ends with an answer; only a whole one changes anything; and the database still holds its
- * invariants, and can be exported again. */
+ * Whatever it holds, the import ends with an answer; only a whole one changes anything; and the database still holds
+ * its invariants, and can be exported again. */
 #include "node/export.h"
 #include "storage/memory.h"
 

@@ -354,14 +354,23 @@ static bool heal(db_world *world, bool by_transfer, sk_buf *why)
     return true;
 }
 
+typedef struct {
+    const sk_origins *origins;
+    uint32_t dead;
+} dead_counts;
+
 static int see_dead(void *self, sk_bytes raw, const sk_row *row)
 {
+    dead_counts *seen = self;
     (void)raw;
-    for (uint32_t i = 0; i < row->count; i++) *(uint32_t *)self += !sk_entry_live(&row->entries[i]);
+    for (uint32_t i = 0; i < row->count; i++)
+        seen->dead += !sk_entry_live(&row->entries[i]) &&
+                      !sk_origins_open_ended(seen->origins, row->entries[i].dot.origin);
     return 0;
 }
 
-/* When everybody has acknowledged everything, nothing is left of what was removed. */
+/* When everybody has acknowledged everything, nothing is left of what was removed, but for dead counts of lives that an old
+ * copy has cut off. */
 static bool nothing_is_left(db_world *world, sk_buf *why)
 {
     for (uint32_t n = 0; n < world->count; n++) {
@@ -372,16 +381,17 @@ static bool nothing_is_left(db_world *world, sk_buf *why)
         settle_batch(node);
         sync_node(node);
         if (!node_holds(node, why)) return false;
-        uint32_t dead = 0, history = 0;
-        sk_assert(sk_db_each(&node->db, SK_BYTES_NONE, SK_BYTES_NONE, see_dead, &dead) == 0);
+        dead_counts seen = {.origins = &node->db.origins};
+        uint32_t history = 0;
+        sk_assert(sk_db_each(&node->db, SK_BYTES_NONE, SK_BYTES_NONE, see_dead, &seen) == 0);
         sk_store_iter *iter = sk_store_iterate(node->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
         sk_bytes key, value, raw;
         sk_dot dot;
         while (sk_store_next(node->store, iter, &key, &value) > 0)
             history += sk_history_parse(key, &dot, &raw) && sk_vv_covers(&node->db.vv, dot);
         sk_store_iter_free(node->store, iter);
-        if (dead == 0 && history == 0) continue;
-        sk_buf_printf(why, "%c keeps %u dead counts and %u records of history", 'a' + (int)n, dead, history);
+        if (seen.dead == 0 && history == 0) continue;
+        sk_buf_printf(why, "%c keeps %u dead counts and %u records of history", 'a' + (int)n, seen.dead, history);
         return false;
     }
     return true;

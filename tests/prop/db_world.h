@@ -197,7 +197,7 @@ static void open_node(world_node *node)
     sk_buf error = {0};
     sk_db_identity identity = {region, "test", {(const uint8_t *)&node->lives, sizeof node->lives}, 0};
     node->lives++;
-    identity.incarnation = node->index * 1000u + node->lives;
+    identity.incarnation = sk_incarnation_make(2 * (node->index * 1000u + node->lives), 1000u * node->lives, true);
     sk_assert(sk_db_open(&node->db, node->store, &identity, &error) == 0);
     node->db.self = node;
     node->db.on_local = record;

@@ -169,6 +169,7 @@ static void restore(sim_world *world, sim_region *region, bool amnesia)
     if (region->disk_error) sk_memory_fail(region->store, 0, region->disk_error);
     sk_vv_free(&region->at_least);
     region->new_life = !amnesia;
+    region->disks += !amnesia;
     region->less_own = region->mute_own = amnesia ? incarnation : 0;
     region->less_losses = sim_check_losses(world);
     if (amnesia)
@@ -270,6 +271,7 @@ void sim_fault_repair(sim_world *world, const sim_event *event)
             sim_network_unblock(world, event->b);
         return;
     case SIM_FAULT_FLAP: sim_network_cut(world, event->b); return;
+    case SIM_FAULT_REWIND: sim_port_step(&world->regions[event->b]); return;
     case SIM_FAULT_DISK: repair_disk(&world->regions[event->b]); return;
     case SIM_FAULT_SLOW: world->regions[event->b].slow = 1; return;
     case SIM_FAULT_CLOCK: world->regions[event->b].far_ms = 0; return;
@@ -287,6 +289,7 @@ void sim_fault_heal(sim_world *world)
         repair_disk(region);
         region->slow = 1;
         region->far_ms = 0;
+        sim_port_finish(region);
         if (!region->replica) sim_event_push(world, world->now_us, SIM_EVENT_START, i, 0, 0);
         for (uint32_t k = 0; k < i; k++) {
             sim_link *link = &world->links[sim_network_link(world, i, k)];

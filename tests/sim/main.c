@@ -134,9 +134,9 @@ static void summary(const job *todo, const board *shared)
            N(messages), N(transfers), N(transfers_everything), N(transfers_resumed), N(transfers_ended), N(resends),
            N(duplicates));
     printf(
-        "faults: %llu cuts, %llu partitions, %llu kills, %llu power losses, %llu stops, %llu restores, %llu amnesias, %llu rewinds, "
+        "faults: %llu cuts, %llu partitions, %llu kills, %llu power losses, %llu stops, %llu restores, %llu amnesias, %llu rewinds, %llu imports, "
         "%llu disk failures, %llu clock jumps; %llu rollbacks, %llu dots reused\n",
-        N(cuts), N(partitions), N(kills), N(power_losses), N(stops), N(restores), N(amnesias), N(rewinds), N(disk_failures),
+        N(cuts), N(partitions), N(kills), N(power_losses), N(stops), N(restores), N(amnesias), N(rewinds), N(imports), N(disk_failures),
         N(clock_jumps), N(rollbacks), N(dots_reused));
     printf("checks: %llu of all rows, %llu replies against the model, %llu reads for durability, %llu WAIT, %llu "
            "SESSION AFTER; %llu conflicts refused, %llu keys expired\n",

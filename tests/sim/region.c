@@ -104,7 +104,9 @@ void sim_region_start(sim_region *region)
 {
     sim_world *world = region->world;
     if (region->replica) return;
-    if (region->new_life) snprintf(region->life, sizeof region->life, "life-%llu", (unsigned long long)++region->lives);
+    if (region->new_life)
+        snprintf(region->life, sizeof region->life, "boot %llu disk %llu", (unsigned long long)++region->lives,
+                 (unsigned long long)region->disks);
     region->new_life = false;
     sk_replica_options options = {
         .region = region->name,

@@ -1,8 +1,6 @@
-/* All regions restored at once, each from a backup of its own age; or one of them. What any of the backups held must come
- * back everywhere, and every row be what the history says.
- *
- * A region that went back to a backup does not go forward again to a later one of the past that it left (SIM_ABANDONED: it
- * may): see gossip/stability.c for what then becomes of counts. */
+/* All regions restored at once, each from a backup of its own age; or one of them. What any of the backups held must
+ * come back everywhere, and every row be what the history says. Also from backups of a past that was left since: a
+ * region that went back to an older one may go forward again to a later one. */
 #include "tests/sim/world.h"
 
 #ifndef SIM_REWIND_PERMILLE
@@ -30,7 +28,6 @@ static void back_up(sim_region *region)
     sim_check_durable(region, &durable);
     sk_vv_free(&to->vv);
     to->vv = durable;
-    to->number = ++region->world->backups;
     sim_trace(region->world, "%s: a backup is kept", region->name);
 }
 
@@ -44,24 +41,9 @@ static const sim_kept_backup *any_backup(sim_region *region)
     return NULL;
 }
 
-#ifndef SIM_ABANDONED
-static void drop_newer(sim_region *region, const sim_kept_backup *backup)
-{
-    for (int i = 0; i < SIM_BACKUPS_MAX; i++) {
-        sim_kept_backup *other = &region->kept[i];
-        if (!other->store || other->number <= backup->number) continue;
-        sk_store_close(other->store);
-        other->store = NULL;
-    }
-}
-#endif
-
 /* The backup stays: it may be put back once more. */
 static void restore(sim_region *region, const sim_kept_backup *backup)
 {
-#ifndef SIM_ABANDONED
-    drop_newer(region, backup);
-#endif
     sim_world *world = region->world;
     bool was_up = region->replica != NULL;
     sim_check_lost(region);
@@ -71,6 +53,7 @@ static void restore(sim_region *region, const sim_kept_backup *backup)
     if (region->disk_error) sk_memory_fail(region->store, 0, region->disk_error);
     sk_vv_copy(&region->at_least, &backup->vv);
     region->new_life = true;
+    region->disks++;
     region->less_own = region->mute_own = 0;
     if (was_up) sim_fault_restart_later(world, region);
 }
@@ -96,10 +79,14 @@ void sim_rewind_strike(sim_world *world)
 {
     sim_region *region = &world->regions[sim_random_below(&world->random, world->config.regions)];
     uint64_t dice = sim_random_below(&world->random, 100);
-    if (dice < 70) {
+    if (dice < 50) {
         back_up(region);
-    } else if (dice < 85) {
+    } else if (dice < 60) {
         rewind_all(world);
+    } else if (dice < 75) {
+        sim_port_export(region);
+    } else if (dice < 90) {
+        sim_port_import(region);
     } else {
         const sim_kept_backup *backup = any_backup(region);
         if (!backup) return;

@@ -126,6 +126,7 @@ uint64_t sim_world_run(uint64_t seed, const sim_options *options, sim_counts *co
     if (counts) add_counts(counts, &world->counts);
     uint64_t hash = world->trace_hash;
     for (uint32_t i = 0; i < world->config.regions; i++) sim_region_free(&world->regions[i]);
+    sim_port_free(world);
     sim_network_free(world);
     sim_workload_free(world);
     sim_oracle_free(&world->oracle);

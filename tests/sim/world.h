@@ -259,9 +259,24 @@ enum { SIM_BACKUPS_MAX = 3 }; /* of a region */
 
 typedef struct {
     sk_store *store; /* owned; NULL: none */
-    uint64_t number; /* ascends with time */
     sk_vv vv;        /* canonical: what it has for certain */
 } sim_kept_backup;
+
+enum { SIM_STREAMS_MAX = 4 };
+
+/* A region's state as a stream (port.c). */
+typedef struct {
+    sk_buf bytes; /* empty: none */
+    sk_vv vv;     /* canonical: what it has for certain */
+} sim_stream;
+
+/* An import under way. */
+typedef struct {
+    sk_client *client; /* the replica's; NULL: none */
+    uint64_t run;      /* of the region when it began */
+    sim_stream stream; /* a copy */
+    size_t at;
+} sim_import;
 
 struct sim_region {
     sim_world *world;
@@ -273,8 +288,8 @@ struct sim_region {
     sk_store *store;                       /* always there: the disk */
     sk_replica *replica;                   /* NULL: the process is down */
     uint64_t run;                          /* counts starts */
-    char life[24];
-    uint64_t lives;
+    char life[64];
+    uint64_t lives, disks; /* counts boots, and disks that are not the ones of before */
     bool new_life; /* at the next start */
     int64_t wall_offset_ms, wall_most_ms; /* what counts as right, and the most of it so far */
     int64_t far_ms;                       /* and what does not: clock.c */
@@ -293,6 +308,7 @@ struct sim_region {
     sk_store *copy;                  /* a backup; NULL: none */
     uint64_t copied_own, copied_seq; /* when it was made: the incarnation, and how far it had come at least */
     sim_kept_backup kept[SIM_BACKUPS_MAX]; /* for rewind.c */
+    sim_import import;
     uint64_t mute_own; /* amnesia: clients wait while the region's incarnation is this one; 0: they do not */
     uint64_t less_own; /* it came back with less of this incarnation than others have on disk; 0: it did not */
     uint64_t less_losses; /* how often regions had lost something by then */
@@ -345,6 +361,13 @@ void sim_fault_repair(sim_world *world, const sim_event *event);
 void sim_fault_restart_later(sim_world *world, sim_region *region);
 /** Takes a backup of some region, or restores all or some from what they have. */
 void sim_rewind_strike(sim_world *world);
+/** Keeps an export of a region; begins to import one that was kept into another; the next step of that; its end, if all is
+ *  healed. */
+void sim_port_export(sim_region *region);
+void sim_port_import(sim_region *region);
+void sim_port_step(sim_region *region);
+void sim_port_finish(sim_region *region);
+void sim_port_free(sim_world *world);
 /** What the backups had from which all regions were restored is here, if nothing was lost since. */
 void sim_rewind_check(sim_region *region);
 /** Everything that is broken is repaired, and nothing breaks any more. */
@@ -381,7 +404,7 @@ void sim_report(const sim_world *world, const char *what);
 
 typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
-    uint64_t messages, cuts, partitions, kills, power_losses, stops, restores, amnesias, rewinds, disk_failures, clock_jumps;
+    uint64_t messages, cuts, partitions, kills, power_losses, stops, restores, amnesias, rewinds, imports, disk_failures, clock_jumps;
     uint64_t rollbacks, new_incarnations, dots_reused;
     uint64_t transfers, transfers_everything, transfers_resumed, transfers_ended, duplicates, resends;
     uint64_t expired, conflicts, checks, waits, tokens, reads_checked, replies_checked;
@@ -413,7 +436,8 @@ struct sim_world {
     sim_oracle oracle;
     sim_counts counts;
     sk_vv rewound; /* canonical: all that the backups had when all regions were last restored */
-    uint64_t rewound_losses, backups;
+    uint64_t rewound_losses;
+    sim_stream streams[SIM_STREAMS_MAX];
     uint64_t next_value;
     uint32_t weights[64]; /* of the kinds of requests */
     sim_note tokens[SIM_NOTES_MAX], contexts[SIM_NOTES_MAX];

@@ -65,7 +65,8 @@ static void an_import_is_one_connections(void **state)
     region a;
     region_open(&a, "eu", NULL, NULL);
     sk_client *other = sk_client_new(a.replica);
-    expect(&a, "IMPORT COMMIT", "-ERR this connection has no import open (or it was given up, and nothing was applied)");
+    expect(&a, "IMPORT COMMIT",
+           "-ERR this connection has no import open (or it was given up, and nothing was applied)");
     expect(&a, "IMPORT OPEN", "+OK");
     assert_int_equal(strncmp(ask_as(&a, other, "IMPORT OPEN"), "-BUSY", 5), 0);
     assert_int_equal(strncmp(ask_as(&a, other, "IMPORT WRITE x"), "-ERR this connection", 20), 0);

@@ -71,6 +71,33 @@ static void another_life_takes_another_incarnation(void **state)
     assert_int_equal(a.db.own, 1);
 }
 
+/* Another boot goes on from this disk; another mark means a copy. */
+static void a_copy_begins_with_a_break(void **state)
+{
+    static const struct {
+        const char *life;
+        uint64_t wall_ms, seconds;
+        bool is_break;
+    } lives[] = {
+        {"boot 1 here", 5000, 5, true}, /* opened without marks before */
+        {"boot 2 here", 9000, 9, false},
+        {"boot 2 there", 3000, 10, true}, /* the clock went back: it is later all the same */
+        {"start 7 there", 20000, 20, false},
+        {"boot", 30000, 30, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof lives / sizeof *lives; i++) {
+        commit(&a);
+        sk_db_close(&a.db);
+        uint64_t random = 0xabcdef00 + 2 * i;
+        assert_int_equal(open_as(&a, "a", "test", lives[i].life, sk_incarnation_make(random, lives[i].wall_ms, true)), 0);
+        uint64_t incarnation = a.db.origins.list[a.db.own].incarnation;
+        assert_int_equal(sk_incarnation_seconds(incarnation), lives[i].seconds);
+        assert_int_equal(incarnation & 1, lives[i].is_break);
+        assert_int_equal((incarnation & 0xfffffffe), random);
+    }
+}
+
 static void a_database_of_others_is_refused(void **state)
 {
     (void)state;
@@ -371,6 +398,7 @@ int main(void)
         TEST(a_new_database_is_sealed_and_empty),
         TEST(everything_is_there_after_opening_again),
         TEST(another_life_takes_another_incarnation),
+        TEST(a_copy_begins_with_a_break),
         TEST(a_database_of_others_is_refused),
         TEST(damaged_records_are_refused),
         TEST(a_crash_goes_back_to_what_was_synced),

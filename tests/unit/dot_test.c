@@ -59,6 +59,37 @@ static void the_order_is_by_name_then_incarnation(void **state)
     sk_origins_free(&origins);
 }
 
+static uint32_t life(sk_origins *origins, const char *region, uint64_t seconds, uint64_t random, bool is_break)
+{
+    uint32_t origin;
+    uint64_t incarnation = sk_incarnation_make(random, seconds * 1000 + 999, is_break);
+    assert_int_equal(sk_incarnation_seconds(incarnation), seconds);
+    assert_int_equal(incarnation & 1, is_break);
+    assert_int_equal(sk_origins_intern(origins, sk_bytes_str(region), incarnation, &origin), 0);
+    return origin;
+}
+
+static void a_break_leaves_what_was_before_open_ended(void **state)
+{
+    (void)state;
+    sk_origins origins = {0};
+    uint32_t first = life(&origins, "eu", 100, 0xfff1, true), booted = life(&origins, "eu", 200, 2, false),
+             other = life(&origins, "us", 50, 3, true);
+    assert_false(sk_origins_open_ended(&origins, first)); /* a boot went on from it */
+    assert_false(sk_origins_open_ended(&origins, booted));
+    uint32_t restored = life(&origins, "eu", 300, 4, true);
+    assert_true(sk_origins_open_ended(&origins, first));
+    assert_true(sk_origins_open_ended(&origins, booted));
+    assert_false(sk_origins_open_ended(&origins, restored));
+    assert_false(sk_origins_open_ended(&origins, other)); /* another region's */
+    uint32_t later = life(&origins, "eu", 400, 5, false);
+    assert_false(sk_origins_open_ended(&origins, restored));
+    assert_false(sk_origins_open_ended(&origins, later));
+    life(&origins, "eu", 400, 6, true); /* of one second: either may have been first */
+    assert_true(sk_origins_open_ended(&origins, later));
+    sk_origins_free(&origins);
+}
+
 static void a_map_knows_what_was_announced(void **state)
 {
     (void)state;
@@ -90,6 +121,7 @@ int main(void)
         cmocka_unit_test(an_origin_is_interned_once),
         cmocka_unit_test(there_is_a_limit),
         cmocka_unit_test(the_order_is_by_name_then_incarnation),
+        cmocka_unit_test(a_break_leaves_what_was_before_open_ended),
         cmocka_unit_test(a_map_knows_what_was_announced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -260,14 +260,34 @@ static void stripping_goes_by_the_reset(void **state)
     row.entries[0].count.reset_by = (sk_dot){2, 3};
     row.entries[1].count.reset_by = (sk_dot){2, 4};
     sk_vv before = vv_of(9, 9, 2), first = vv_of(0, 0, 3);
-    assert_false(sk_row_strip(&row, &before));
+    assert_false(sk_row_strip(&row, &before, NULL));
     assert_int_equal(row.count, 3);
-    assert_true(sk_row_strip(&row, &first));
+    assert_true(sk_row_strip(&row, &first, NULL));
     assert_string_equal(row_text(&row), "1:5 c 1-1@5 from 5+, 2:6 c 1 from 6");
-    assert_true(sk_row_strip(&row, NULL));
+    assert_true(sk_row_strip(&row, NULL, NULL));
     assert_string_equal(row_text(&row), "2:6 c 1 from 6");
     sk_vv_free(&before);
     sk_vv_free(&first);
+}
+
+/* A backup may still bring an increment of theirs that the reset had not seen. */
+static void open_ended_origins_keep_their_dead_counts(void **state)
+{
+    (void)state;
+    sk_origins origins = {0};
+    uint32_t origin;
+    const uint64_t lives[] = {sk_incarnation_make(2, 1000, false), sk_incarnation_make(4, 2000, false),
+                              sk_incarnation_make(6, 1000, true)};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sk_origins_intern(&origins, sk_bytes_str("eu"), lives[i], &origin), 0);
+    sk_row row = ROW_OF(count_since(count_entry(0, 4, 4, 1), 4, 1), count_since(count_entry(1, 5, 5, 1), 5, 1));
+    row.entries[0].count.reset_by = row.entries[1].count.reset_by = (sk_dot){2, 3};
+    sk_vv stable = vv_of(9, 9, 9);
+    assert_true(sk_row_strip(&row, &stable, &origins));
+    assert_string_equal(row_text(&row), "0:4 c 1-1@4 from 4+");
+    assert_false(sk_row_strip(&row, &stable, &origins));
+    sk_vv_free(&stable);
+    sk_origins_free(&origins);
 }
 
 /* -- merge: single facts (the laws are in tests/prop/merge_test.c) ------------------------------------------------- */
@@ -380,6 +400,7 @@ int main(void)
         cmocka_unit_test(what_lives_is_told_by_class),
         cmocka_unit_test(the_latest_deadline_stands),
         cmocka_unit_test(stripping_goes_by_the_reset),
+        cmocka_unit_test(open_ended_origins_keep_their_dead_counts),
         cmocka_unit_test(the_merge_keeps_what_nobody_removed),
         cmocka_unit_test(the_merge_of_counts_joins_their_bases),
         cmocka_unit_test(the_digest_is_of_what_lives),

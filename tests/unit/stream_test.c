@@ -138,9 +138,9 @@ static void frames_cannot_be_left_out_repeated_or_exchanged(void **state)
     second = first + 6 + 5 + 9;
     third = second + 6 + 6 + 9;
     const size_t parts[][3][2] = {
-        {{0, first}, {second, stream.len}, {0, 0}},                   /* the first left out */
-        {{0, second}, {first, stream.len}, {0, 0}},                   /* repeated */
-        {{0, first}, {second, third}, {first, second}},               /* exchanged */
+        {{0, first}, {second, stream.len}, {0, 0}},     /* the first left out */
+        {{0, second}, {first, stream.len}, {0, 0}},     /* repeated */
+        {{0, first}, {second, third}, {first, second}}, /* exchanged */
     };
     for (size_t i = 0; i < 3; i++) {
         int frames;
@@ -171,7 +171,10 @@ static void another_format_and_absurd_lengths_are_refused(void **state)
     (void)state;
     int frames;
     bool ended;
-    static const uint8_t format[] = "\xad" "skerry export\x02", huge[] = "\xad" "skerry export\x01\x00\xc6\xff\xff\xff\xff";
+    static const uint8_t format[] = "\xad"
+                                    "skerry export\x02",
+                         huge[] = "\xad"
+                                  "skerry export\x01\x00\xc6\xff\xff\xff\xff";
     assert_int_equal(read_stream(sk_bytes_of(format, sizeof format - 1), 1, &frames, &ended), SK_E_FORMAT);
     assert_int_equal(read_stream(sk_bytes_of(huge, sizeof huge - 1), 1, &frames, &ended), SK_E_TOO_LARGE);
     assert_int_equal(read_stream(sk_bytes_str("x"), 1, &frames, &ended), SK_E_MALFORMED);
