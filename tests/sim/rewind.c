@@ -4,7 +4,7 @@
 #include "tests/sim/world.h"
 
 #ifndef SIM_REWIND_PERMILLE
-#define SIM_REWIND_PERMILLE 120 /* of the seeds */
+#define SIM_REWIND_PERMILLE 250 /* of the seeds */
 #endif
 
 void sim_rewind_draw(sim_config *config, uint64_t seed)
