@@ -175,6 +175,25 @@ def test_every_flipped_bit_is_found(cluster):
     ctl("verify", copy)
 
 
+def test_killed_while_backing_up(cluster):
+    """What was there stays good, nothing half made is listed, no checkpoint is left, and the next backup is made."""
+    eu = cluster["eu"]
+    before = ask("backups", backups(eu))["backups"]
+    for _ in range(3):
+        eu.client().set("killed", os.urandom(1 << 20))
+        eu.client().execute_command("BACKUP", "CREATE")
+        eu.kill()
+        eu.start()
+        assert not os.path.exists(os.path.join(data(eu), "checkpoint.tmp"))
+        listed = ask("backups", backups(eu))["backups"]
+        assert listed[:len(before)] == before and all("error" not in b for b in listed)
+        before = listed
+    number = ask("backup", node=eu)["number"]
+    ctl("verify", backups(eu), str(number))
+    assert not os.path.exists(os.path.join(backups(eu), "files", "copying.new"))
+    cluster.wait_links()
+
+
 def test_purge(cluster):
     eu = cluster["eu"]
     kept = [b["number"] for b in ask("backups", backups(eu))["backups"]][-2:]
