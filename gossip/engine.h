@@ -61,6 +61,8 @@ typedef struct {
     /* Database. Everything goes into the store's open batch; durability is reported by sk_engine_durable. */
     int (*intern)(void *self, sk_bytes region, uint64_t incarnation, uint32_t *origin);
     /* Apply a transaction (ops packed in local numbers): rows, history, vector, in one batch. On error nothing changed. */
+    /** A hint, may be NULL: the row of this key will be changed by one of the next calls of `apply`. */
+    void (*fetch)(void *self, sk_bytes row_key);
     int (*apply)(void *self, const sk_txn *txn);
     /* Forget history and dead counts up to `stable`, raise the floor to it. May do it in pieces later. */
     void (*forget)(void *self, const sk_vv *stable);

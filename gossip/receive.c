@@ -16,6 +16,7 @@
 enum {
     ARENA_SHARE = 24, /* an operation's lists take at most this many times their packed form (crdt/op.h) */
     ARENA_BASE = 64 * 1024,
+    AHEAD = 2, /* transactions: some microseconds */
     SCRATCH_KEEP = 4 * SK_MESSAGE_MAX, /* scratch that grew beyond this for one large transaction is given back */
 };
 
@@ -365,6 +366,14 @@ static int take_txn(sk_engine *engine, uint32_t peer, const sk_txn *txn)
     return hold(engine, peer, txn) ? 0 : SK_E_MEMORY;
 }
 
+/* While one is applied, memory can bring the row of one that comes soon. */
+static void look_ahead(const sk_engine *engine, const decoded *coming)
+{
+    sk_reader reader = sk_reader_of(sk_bytes_of(engine->ops.data + coming->ops_at, coming->ops_len));
+    sk_bytes key = sk_read_bytes(&reader); /* its first operation's */
+    if (!reader.bad) engine->host.fetch(engine->host.self, key);
+}
+
 /* The decoded transactions one after the other; from the first that is dropped on, only their `seen` is followed. */
 static int take_batch(sk_engine *engine, uint32_t peer, const sk_batch *batch)
 {
@@ -376,6 +385,7 @@ static int take_batch(sk_engine *engine, uint32_t peer, const sk_batch *batch)
     for (uint32_t i = 0; i < batch->count; i++) {
         for (uint32_t r = 0; r < all[i].raise_count; r++, raise++) sk_vv_set(&engine->seen, raise->origin, raise->seq);
         if (dropping) continue;
+        if (engine->host.fetch && i + AHEAD < batch->count) look_ahead(engine, &all[i + AHEAD]);
         sk_dot dot = {batch->origin, batch->first + i};
         sk_vv_set(&engine->seen, dot.origin, dot.seq - 1);
         sk_txn txn = {.dot = dot, .hlc = all[i].hlc, .seen = engine->seen, .op_count = all[i].op_count};

@@ -90,6 +90,16 @@ bool sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t arg
     return true;
 }
 
+void sk_command_foresee(sk_db *db, const sk_bytes *argv, size_t argc)
+{
+    const sk_command *command = argc >= 2 ? sk_command_find(argv[0]) : NULL;
+    if (!command || command->first_key != 1) return;
+    sk_table table = SK_TABLE_KEY;
+    if (argc > 2 && strcmp(command->group, "hash") == 0) table = SK_TABLE_HASH;
+    if (argc > 2 && strcmp(command->group, "set") == 0) table = SK_TABLE_SET;
+    sk_db_fetch(db, table, argv[1], argc > 2 ? argv[2] : SK_BYTES_NONE);
+}
+
 /* -- small replies --------------------------------------------------------------------------------------------------------- */
 
 bool sk_arg_is(sk_bytes arg, const char *word)

@@ -92,6 +92,8 @@ bool sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t arg
 /** Runs one request of a client; appends the reply. */
 void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *argv, size_t argc,
                         const sk_reply *reply);
+/** Looks ahead: has the row fetched that a request with these first arguments will most likely ask for. */
+void sk_command_foresee(sk_db *db, const sk_bytes *argv, size_t argc);
 /** Runs a command's function that has passed all checks, inside the open transaction: for EXEC. */
 void sk_command_run(sk_ctx *ctx);
 

@@ -312,6 +312,14 @@ int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row)
     return value.data ? sk_db_row_read(db, value, arena, row) : SK_E_MEMORY;
 }
 
+void sk_db_fetch(sk_db *db, sk_table table, sk_bytes key, sk_bytes member)
+{
+    uint8_t room[256]; /* longer keys come without the hint */
+    sk_buf raw = {.data = room, .cap = sizeof room, .max = sizeof room};
+    sk_rowkey_pack(&raw, table, key, member);
+    if (!raw.full) sk_store_fetch(db->store, SK_CF_ROW, sk_buf_view(&raw));
+}
+
 sk_row_name sk_row_name_of(sk_arena *arena, sk_table table, sk_bytes key, sk_bytes member)
 {
     sk_row_name name = {.key = {table, key, member}};

@@ -112,6 +112,8 @@ uint64_t sk_db_seal(sk_db *db);
 int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row);
 /** A stored row; values point into `value`. SK_E_CORRUPT also for an origin that was never interned. */
 int sk_db_row_read(const sk_db *db, sk_bytes value, sk_arena *arena, sk_row *row);
+/** A hint that the row will be asked for soon (sk_store_fetch). */
+void sk_db_fetch(sk_db *db, sk_table table, sk_bytes key, sk_bytes member);
 /** A parsed row key with its packed form. */
 typedef struct {
     sk_rowkey key;

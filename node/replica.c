@@ -55,6 +55,11 @@ static int host_intern(void *self, sk_bytes region, uint64_t incarnation, uint32
     return sk_db_intern(&replica->db, region, incarnation, origin);
 }
 
+static void host_fetch(void *self, sk_bytes row_key)
+{
+    sk_store_fetch(((sk_replica *)self)->store, SK_CF_ROW, row_key);
+}
+
 static int host_apply(void *self, const sk_txn *txn)
 {
     sk_replica *replica = self;
@@ -244,6 +249,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
         .hang_up = host_hang_up,
         .intern = host_intern,
         .apply = host_apply,
+        .fetch = host_fetch,
         .forget = host_forget,
         .new_incarnation = host_new_incarnation,
         .source_open = host_source_open,

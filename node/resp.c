@@ -168,6 +168,20 @@ static int parse_multibulk(sk_resp_parser *p, const uint8_t *data, size_t len)
     return SK_OK;
 }
 
+size_t sk_resp_peek(const uint8_t *data, size_t len, sk_bytes argv[SK_RESP_PEEK])
+{
+    int64_t count, arg_len;
+    size_t at = quick_header(data, len, '*', &count), argc = 0;
+    if (at == 0) return 0;
+    while (argc < SK_RESP_PEEK && (int64_t)argc < count) {
+        size_t header = quick_header(data + at, len - at, '$', &arg_len);
+        if (header == 0 || (uint64_t)arg_len + 2 > len - at - header) break;
+        argv[argc++] = sk_bytes_of(data + at + header, (size_t)arg_len);
+        at += header + (size_t)arg_len + 2;
+    }
+    return argc;
+}
+
 /* -- inline requests: a line, split as sdssplitargs splits it ------------------------------------------------------ */
 
 static bool is_space(uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }

@@ -80,6 +80,11 @@ void sk_resp_free(sk_resp_parser *parser);
  *  argument ("\r\n", "*0\r\n", "*-1\r\n") are skipped, as Redis does, so it may be above zero for SK_E_PARTIAL too. */
 int sk_resp_parse(sk_resp_parser *parser, const uint8_t *data, size_t len, size_t *used, sk_bytes **argv, size_t *argc);
 
+enum { SK_RESP_PEEK = 3 };
+/** The first arguments, SK_RESP_PEEK at most, of the request that `data` begins with, if it is written as clients write
+ *  it and they are all there; else fewer. A look ahead that nothing may rest on: how many. */
+size_t sk_resp_peek(const uint8_t *data, size_t len, sk_bytes argv[SK_RESP_PEEK]);
+
 /** After SK_E_PARTIAL: the least number of bytes worth reading next, with `len` bytes of the request at hand. At least
  *  1; at most what the argument in hand lacks; at most `len` or SK_RESP_READ_BYTES, whichever is more, so that a
  *  claimed length alone never sizes a buffer. */

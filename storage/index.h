@@ -41,6 +41,12 @@ static inline sk_index_slot *sk_index_find(const sk_index *index, uint64_t hash,
     }
 }
 
+/** Has the place of a hash fetched from memory, which goes on while something else is done. */
+static inline void sk_index_fetch(const sk_index *index, uint64_t hash)
+{
+    if (index->room) __builtin_prefetch(&index->slots[hash & (index->room - 1)]);
+}
+
 static inline void sk_index_place(sk_index *index, uint64_t hash, void *item)
 {
     size_t at = hash & (index->room - 1);

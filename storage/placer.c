@@ -109,6 +109,16 @@ static int step_begin(sk_placer *placer, char *error)
     return write_now(placer, error);
 }
 
+/* Points lie all over memory, in the order of their keys: what comes soon is fetched while RocksDB is busy with one (a
+ * quarter of placing was waiting for memory). Always inline: gcc takes a call for one without effect and leaves it out. */
+__attribute__((always_inline)) static inline void fetch_ahead(const sk_run *run, size_t at)
+{
+    enum { AHEAD = 8, LINE = 64, LINES = 3 };
+    if (at + AHEAD >= run->begin[SK_CF_COUNT]) return;
+    const char *change = (const char *)run->points[at + AHEAD];
+    for (int line = 0; line < LINES; line++) __builtin_prefetch(change + line * LINE);
+}
+
 /* The whole part of a family, as a table. */
 static int step_table(sk_placer *placer, sk_cf cf, char *error)
 {
@@ -119,6 +129,7 @@ static int step_table(sk_placer *placer, sk_cf cf, char *error)
     if (status) return status;
     placer->in_memtable[cf] = false;
     for (size_t i = run->begin[cf]; i < run->begin[cf + 1]; i++) {
+        fetch_ahead(run, i);
         const sk_change *change = run->points[i];
         const sk_bytes value = sk_change_value(change);
         sk_database_table_add(database, sk_change_key(change), change->kind == SK_CHANGE_PUT ? &value : NULL);

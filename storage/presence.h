@@ -49,6 +49,12 @@ static inline uint64_t sk_presence_bits(uint64_t hash)
            (uint64_t)1 << (hash >> 18 & 63);
 }
 
+/** Has the word of a hash fetched from memory. */
+static inline void sk_presence_fetch(const sk_presence *presence, uint64_t hash)
+{
+    __builtin_prefetch((const void *)&presence->words[sk_presence_word(presence, hash)], 1);
+}
+
 /** Adds the key of a hash (sk_overlay_hash). Any thread. */
 static inline void sk_presence_add(sk_presence *presence, uint64_t hash)
 {

@@ -120,6 +120,16 @@ static int rocks_get(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes *value, u
     return get_below(self, cf, hash, key, value);
 }
 
+static void rocks_fetch(sk_store *store, sk_cf cf, sk_bytes key)
+{
+    const rocks *self = rocks_of(store);
+    uint64_t hash = sk_overlay_hash(cf, key);
+    sk_index_fetch(&self->overlay.index, hash);
+    if (cf != SK_CF_ROW) return;
+    sk_index_fetch(&self->cache.index, hash);
+    sk_presence_fetch(&self->presence, hash);
+}
+
 /* Why there is nothing to read from. */
 static int why_not(rocks *self)
 {
@@ -282,6 +292,10 @@ static uint64_t rocks_seal(sk_store *store)
 static void note_committed(rocks *self, const sk_batch *batch)
 {
     for (const sk_change *change = batch->first; change; change = change->next) {
+        if (change->next) {
+            sk_index_fetch(&self->overlay.index, change->next->hash);
+            sk_index_fetch(&self->cache.index, change->next->hash);
+        }
         if (change->cf != SK_CF_ROW || !change->live) continue;
         sk_bytes value = sk_change_value(change);
         if (change->kind == SK_CHANGE_RANGE)
@@ -535,6 +549,7 @@ static void rocks_close(sk_store *store)
 
 static const sk_store_ops rocks_ops = {
     .get = rocks_get,
+    .fetch = rocks_fetch,
     .put = rocks_put,
     .remove = rocks_remove,
     .remove_range = rocks_remove_range,

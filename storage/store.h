@@ -46,6 +46,7 @@ typedef struct sk_store_snapshot sk_store_snapshot;
 /* What an implementation provides; the functions below say what each must do. */
 typedef struct {
     int (*get)(sk_store *, sk_cf, sk_bytes key, sk_bytes *value, uint64_t *batch);
+    void (*fetch)(sk_store *, sk_cf, sk_bytes key); /* may be NULL */
     void (*put)(sk_store *, sk_cf, sk_bytes key, sk_bytes value);
     void (*remove)(sk_store *, sk_cf, sk_bytes key);
     void (*remove_range)(sk_store *, sk_cf, sk_bytes from, sk_bytes to);
@@ -76,6 +77,11 @@ struct sk_store {
 static inline int sk_store_get(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes *value, uint64_t *batch)
 {
     return store->ops->get(store, cf, key, value, batch);
+}
+/** A hint: this key will be asked for soon, after some microseconds of other work. A get mostly waits for memory. */
+static inline void sk_store_fetch(sk_store *store, sk_cf cf, sk_bytes key)
+{
+    if (store->ops->fetch) store->ops->fetch(store, cf, key);
 }
 /** Into the open batch; key and value are copied. */
 static inline void sk_store_put(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes value)
