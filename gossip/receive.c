@@ -369,6 +369,7 @@ static int take_txn(sk_engine *engine, uint32_t peer, const sk_txn *txn)
 /* While one is applied, memory can bring the row of one that comes soon. */
 static void look_ahead(const sk_engine *engine, const decoded *coming)
 {
+    if (coming->ops_len == 0) return;
     sk_reader reader = sk_reader_of(sk_bytes_of(engine->ops.data + coming->ops_at, coming->ops_len));
     sk_bytes key = sk_read_bytes(&reader); /* its first operation's */
     if (!reader.bad) engine->host.fetch(engine->host.self, key);

@@ -40,11 +40,16 @@ static void run(const uint8_t *stream, size_t size, uint8_t knobs, uint32_t draw
         uint8_t *input = malloc(len ? len : 1); /* exactly, so that a read beyond it is seen */
         sk_assert(input != NULL);
         if (len) memcpy(input, stream + from, len);
+        sk_bytes ahead[SK_RESP_PEEK];
+        size_t ahead_argc = sk_resp_peek(input, len, ahead);
+        bool whole = p.state == SK_RESP_START;
+        for (size_t i = 0; i < ahead_argc; i++) sk_assert(within(ahead[i], input, len));
         status = sk_resp_parse(&p, input, len, &used, &argv, &argc);
         sk_resp_check(&p);
         sk_assert(used <= len);
         if (status == SK_OK) {
             check_args(&p, argv, argc, input, used);
+            for (size_t i = 0; whole && i < ahead_argc && i < argc; i++) sk_assert(sk_bytes_equal(ahead[i], argv[i]));
             sk_buf_printf(told, "%zu:", argc);
             for (size_t i = 0; i < argc; i++) {
                 sk_buf_printf(told, "%zu,", argv[i].len);

@@ -128,6 +128,13 @@ static inline void row_key(const world_node *node, sk_dot dot, char key[KEY_BYTE
              (unsigned long long)dot.seq);
 }
 
+/* Only a hint, but of a key that is one. */
+static inline void host_fetch(void *self, sk_bytes key)
+{
+    (void)self;
+    must(key.len > 0);
+}
+
 static inline int host_intern(void *self, sk_bytes region, uint64_t incarnation, uint32_t *origin)
 {
     return sk_origins_intern(&((world_node *)self)->now.origins, region, incarnation, origin);
@@ -383,6 +390,7 @@ static inline void node_start(world_node *node)
                            host_queued,
                            host_hang_up,
                            host_intern,
+                           host_fetch,
                            host_apply,
                            host_forget,
                            host_new_incarnation,

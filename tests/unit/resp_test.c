@@ -458,6 +458,30 @@ static void long_errors_are_cut(void **state)
     sk_buf_free(&out);
 }
 
+/* As many arguments as are all there, of a request that begins as clients write it. */
+static void a_look_ahead_takes_what_is_there(void **state)
+{
+    (void)state;
+    static const char text[] = "*4\r\n$4\r\nHSET\r\n$1\r\nk\r\n$2\r\nff\r\n$0\r\n\r\n*1\r\n";
+    static const size_t whole[] = {14, 21, 29}; /* where the first, second, third ends */
+    sk_bytes argv[SK_RESP_PEEK];
+    for (size_t len = 0; len < sizeof text; len++) {
+        size_t want = (len >= whole[0]) + (len >= whole[1]) + (len >= whole[2]);
+        uint8_t *exact = malloc(len ? len : 1);
+        memcpy(exact, text, len);
+        assert_int_equal(sk_resp_peek(exact, len, argv), want);
+        if (want > 0) assert_memory_equal(argv[0].data, "HSET", 4);
+        if (want > 1) assert_memory_equal(argv[1].data, "k", 1);
+        if (want > 2) assert_memory_equal(argv[2].data, "ff", 2);
+        if (want > 2) assert_int_equal(argv[2].len, 2);
+        free(exact);
+    }
+    static const char *const others[] = {"GET k\r\n", "*-1\r\n$1\r\nk\r\n", "*0\r\n$1\r\nk\r\n", "$1\r\nk\r\n",
+                                         "*1\r\n$-1\r\n", "*1\r\n:1\r\n"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_int_equal(sk_resp_peek((const uint8_t *)others[i], strlen(others[i]), argv), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +498,7 @@ int main(void)
         cmocka_unit_test(replies_follow_the_version),
         cmocka_unit_test(a_full_buffer_holds_whole_replies),
         cmocka_unit_test(long_errors_are_cut),
+        cmocka_unit_test(a_look_ahead_takes_what_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
