@@ -277,6 +277,7 @@ void sk_db_close(sk_db *db)
     sk_arena_free(&db->txn.arena);
     sk_buf_free(&db->txn.ops);
     sk_arena_free(&db->scratch);
+    sk_arena_free(&db->sizes);
     sk_buf_free(&db->pack);
     free_rules(db);
 }
@@ -385,10 +386,11 @@ static void index_conflict(sk_db *db, const sk_row_name *name, const sk_row *old
 static int resize_key(sk_db *db, const sk_row_name *member, int by)
 {
     db->txn.resized = true;
-    sk_arena arena = {0};
-    sk_row_name name = sk_row_name_of(&arena, SK_TABLE_KEY, member->key.key, SK_BYTES_NONE);
+    sk_arena *arena = &db->sizes;
+    sk_arena_reset(arena);
+    sk_row_name name = sk_row_name_of(arena, SK_TABLE_KEY, member->key.key, SK_BYTES_NONE);
     sk_row old;
-    int status = sk_db_row(db, name.raw, &arena, &old);
+    int status = sk_db_row(db, name.raw, arena, &old);
     if (!status) {
         sk_row new = old;
         uint64_t *size = member->key.table == SK_TABLE_HASH ? &new.fields : &new.members;
@@ -398,7 +400,6 @@ static int resize_key(sk_db *db, const sk_row_name *member, int by)
             *size += (uint64_t)(int64_t)by;
         if (!status) status = sk_db_row_put(db, &name, &old, &new);
     }
-    sk_arena_free(&arena);
     return status;
 }
 

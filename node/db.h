@@ -86,6 +86,7 @@ struct sk_db {
     bool rules_stale;
     sk_buf pack;           /* scratch */
     sk_arena scratch;      /* reset by each outermost call that uses it */
+    sk_arena sizes;        /* likewise, while the sizes in a key's own row follow its members */
     /* Hooks of the owner; any may be NULL. */
     void *self;
     void (*on_local)(void *self, const sk_txn *txn); /* a local transaction commits into the open batch */

@@ -2,7 +2,6 @@
 
 #include "storage/overlay.h"
 
-#include <signal.h>
 #include <stdlib.h>
 
 enum {
@@ -16,11 +15,13 @@ void sk_presence_init(sk_presence *presence, sk_cf cf, size_t bytes)
 {
     *presence = (sk_presence){.cf = cf, .count = bytes / sizeof(uint64_t) + 1};
     presence->words = sk_alloc(presence->count * sizeof *presence->words);
+    sk_worker_init(&presence->worker);
 }
 
 void sk_presence_free(sk_presence *presence)
 {
     sk_presence_stop(presence);
+    sk_worker_free(&presence->worker);
     free((void *)presence->words);
     *presence = (sk_presence){0};
 }
@@ -67,20 +68,14 @@ static void *learn(void *argument)
 
 void sk_presence_learn(sk_presence *presence, const sk_database *database)
 {
-    sk_assert(!presence->running);
     presence->database = database;
     atomic_store(&presence->stopping, false);
-    sigset_t all, before; /* signals are for the loop's thread */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    presence->running = pthread_create(&presence->thread, NULL, learn, presence) == 0; /* without one it stays "maybe" */
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    (void)sk_worker_start(&presence->worker, "sk-learn", learn, presence); /* without a thread it stays "maybe" */
 }
 
 void sk_presence_stop(sk_presence *presence)
 {
     atomic_store(&presence->stopping, true);
-    if (presence->running) pthread_join(presence->thread, NULL);
-    presence->running = false;
+    sk_worker_stop(&presence->worker, true);
     atomic_store(&presence->complete, false);
 }

@@ -15,8 +15,8 @@
 #define SK_STORAGE_PRESENCE_H
 
 #include "storage/database.h"
+#include "storage/worker.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 
 typedef struct {
@@ -24,8 +24,7 @@ typedef struct {
     size_t count;            /* of words */
     sk_cf cf;
     const sk_database *database; /* borrowed, while the thread runs */
-    pthread_t thread;
-    bool running;
+    sk_worker worker;
     _Atomic bool stopping, complete;
 } sk_presence;
 

@@ -54,9 +54,10 @@ static void put_rows(bench *with, sk_cf cf, unsigned from, unsigned to)
 /* Until its thread has come to its end by itself. */
 static void learned(bench *with)
 {
-    assert_true(with->presence.running);
-    assert_int_equal(pthread_join(with->presence.thread, NULL), 0);
-    with->presence.running = false;
+    sk_worker *worker = &with->presence.worker;
+    assert_true(worker->running);
+    assert_int_equal(pthread_join(worker->thread, NULL), 0);
+    worker->running = false;
 }
 
 static unsigned maybes(const bench *with, unsigned from, unsigned to)
