@@ -62,7 +62,7 @@ static void clear_session(sk_engine *engine, uint32_t peer)
     p->track_count = 0;
     p->announced = 0;
     p->clock.heard = false;
-    p->said_term = p->said_view = 0;
+    p->said_term = p->said_view = p->begun_term = 0;
     p->neighbours = 0;
     p->blocked = p->has_ping = p->has_offer = false;
     p->requested = p->resent_sum = 0;

@@ -86,6 +86,7 @@ typedef struct {
     sk_vv vv;            /* owned; durable there, as it said in this session */
     uint64_t said_term;  /* the term that it said */
     uint64_t said_view;  /* the view that it said with it */
+    uint64_t begun_term; /* the term that its HELLO began, which it may not know of; 0: none */
     sk_vv told;          /* owned; what we said is durable here */
     uint64_t neighbours; /* bit per peer: regions that it has links with */
     sk_track *tracks;    /* owned; index = origin */

@@ -8,8 +8,10 @@
  * them in any order is right. It may come back with less (an old copy): each life has a term higher than the one
  * before, and words of lower terms are void:
  *  0. A life's first term is the wall clock at its start. Where that clock went back rule 3 mends it.
- *  1. Of another member: words of a higher term replace, of the same term are joined, of a lower one are dropped.
- *  2. A HELLO that does not cover what its sender had acknowledged begins the next term of that member.
+ *  1. Of another member: words of a higher term replace, of the same term are joined, of a lower one are dropped. So are
+ *     the last words of a life over its own link, whatever they cover, once the next life is known of through others.
+ *  2. A HELLO that does not cover what its sender had acknowledged begins the next term of that member. It does not know of
+ *     that term until rule 4 has told it: what it says in this session belongs there nevertheless.
  *  3. A member that hears of a higher term of its own begins the next one: that was another life, or rule 2. If it does
  *     not have what is said of it, in whatever term, it has come back with less: it takes a new incarnation, because of
  *     its own history too something may be missing that others know.
@@ -50,7 +52,7 @@ static uint32_t gather_gossip(sk_engine *engine, uint32_t peer, bool hello)
     uint32_t count = 0;
     sk_buf_reset(&engine->gossip);
     bool differs = to->said_term != to->term || !sk_vv_at_most(&to->acked, &to->vv);
-    if (!is_empty(&to->acked) && (hello || differs)) pack_gossip_of(engine, peer, &count);
+    if (to->term && (hello || differs)) pack_gossip_of(engine, peer, &count); /* of an empty one too: its term counts */
     for (uint32_t i = 0; i < engine->peer_count; i++) {
         uint32_t member = (to->gossip_from + i) % engine->peer_count;
         if (member == peer || is_empty(&engine->peers[member].acked)) continue;
@@ -159,9 +161,10 @@ static void hear_itself(sk_engine *engine, sk_peer *member, bool hello)
     bool covers = sk_vv_at_most(&member->acked, &member->vv);
     if (member->said_term > member->term || (hello && !covers)) {
         member->term = member->said_term > member->term ? member->said_term : member->term + 1;
+        if (hello) member->begun_term = member->term;
         sk_vv_copy(&member->acked, &member->vv);
         if (!covers) sk_stability_lowered(engine);
-    } else if (covers || member->said_term == member->term) {
+    } else if (member->said_term == member->term || member->begun_term == member->term) {
         sk_vv_join(&member->acked, &member->vv);
     }
     if (member->said_term == member->term) sk_stability_take_view(engine, member, member->said_view);
