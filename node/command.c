@@ -135,6 +135,8 @@ void sk_reply_syntax(sk_ctx *ctx)
 
 void sk_reply_failure(sk_ctx *ctx, int status)
 {
+    sk_open_txn *txn = &ctx->db->txn;
+    if (txn->active && !txn->refused && status != SK_E_LIMIT) txn->refused = status; /* what it did by now is half of it */
     if (status == SK_E_LIMIT) {
         sk_reply_error(ctx->reply, "ERR " TOO_LARGE IN_PARTS);
         return;
@@ -271,13 +273,15 @@ void sk_command_run(sk_ctx *ctx)
 /* Its changes are undone, and whatever has been replied by then is not true. */
 static void abort_transaction(sk_ctx *ctx, size_t reply_len)
 {
+    int why = ctx->db->txn.refused;
     sk_db_abort(ctx->db);
     ctx->reply->out->len = reply_len;
     ctx->reply->out->full = false;
     if (strcmp(ctx->command->name, "exec") == 0)
-        sk_reply_error(ctx->reply, "EXECABORT Transaction discarded because of: " TOO_LARGE);
+        sk_reply_errorf(ctx->reply, "EXECABORT Transaction discarded because of: %s",
+                        why == SK_E_LIMIT ? TOO_LARGE : sk_error_text(why));
     else
-        sk_reply_failure(ctx, SK_E_LIMIT);
+        sk_reply_failure(ctx, why);
 }
 
 static void run(sk_replica *replica, sk_client *client, const sk_command *command, const sk_bytes *argv, size_t argc,

@@ -105,7 +105,8 @@ bool sk_arg_int(sk_ctx *ctx, sk_bytes arg, int64_t *value);
 bool sk_arg_database(sk_ctx *ctx, sk_bytes arg);
 /** Replies "ERR syntax error". */
 void sk_reply_syntax(sk_ctx *ctx);
-/** Replies with what an error code of a layer below means to a client. */
+/** Replies with what an error code of a layer below means to a client. What the open transaction has done is undone then:
+ *  it may be half of it. */
 void sk_reply_failure(sk_ctx *ctx, int status);
 
 #endif

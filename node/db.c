@@ -206,21 +206,35 @@ static int check_identity(sk_db *db, sk_bytes stored, const sk_db_identity *iden
 
 int sk_db_reload(sk_db *db)
 {
-    sk_origins_free(&db->origins);
+    sk_db disk = {.store = db->store};
+    int status = read_origins(&disk);
+    if (!status) status = read_own(&disk);
+    if (!status) status = read_state(&disk);
+    if (!status) status = sk_fold_load(&disk);
+    sk_db *old = status ? &disk : db; /* whoever looks at vectors and origins must find whole ones, also if this failed */
+    sk_origins_free(&old->origins);
+    sk_vv_free(&old->vv);
+    sk_vv_free(&old->floor);
+    sk_fold_free(old);
+    if (status) return status;
     sk_vv_free(&db->txn.seen);
-    sk_fold_free(db);
     sk_sums_reset(&db->sums);
+    db->origins = disk.origins;
+    db->own = disk.own;
+    db->vv = disk.vv;
+    db->floor = disk.floor;
+    db->clock = disk.clock;
+    db->digest = disk.digest;
+    db->keys = disk.keys;
+    db->conflicts = disk.conflicts;
+    db->fold = disk.fold;
     db->txn.active = false;
     db->failed = 0;
     db->dirty = false;
     db->rules_stale = true;
-    int status = read_origins(db);
-    if (!status) status = read_own(db);
-    if (!status) status = read_state(db);
-    if (!status) status = sk_fold_load(db);
     sk_vv_copy(&db->scan_until, &db->vv);
     db->dead_flags = 0;
-    return status;
+    return 0;
 }
 
 int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_buf *error)

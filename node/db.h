@@ -51,7 +51,8 @@ typedef struct {
     uint32_t *index; /* owned; open addressing over touched, used when there are many */
     uint32_t index_size;
     size_t bytes;  /* packed size of its operations, at most */
-    bool refused;  /* it has become larger than a transaction may: abort it */
+    int refused;   /* not 0: abort it. SK_E_LIMIT: it has become larger than a transaction may; else what kept a command
+                    * from being carried out whole */
     bool resized;  /* it added or removed members: the sizes in rows that it touched before are old */
     sk_arena arena;
     sk_buf ops; /* scratch: its operations, packed when it commits */
@@ -98,7 +99,7 @@ struct sk_db {
  *  SK_E_REGION for another region's or cluster's database, SK_E_CORRUPT, SK_E_FORMAT, SK_E_IO. Owned by the caller. */
 int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_buf *error);
 void sk_db_close(sk_db *db);
-/** After sk_store_reopen: everything in memory anew from what the disk has. */
+/** After sk_store_reopen: everything in memory anew from what the disk has. On error nothing changed. */
 int sk_db_reload(sk_db *db);
 /** Takes a new incarnation from here on; the old origin is then just another one. */
 int sk_db_new_incarnation(sk_db *db, uint64_t incarnation);

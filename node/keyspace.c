@@ -203,7 +203,7 @@ static bool remove_members(sk_ctx *ctx, sk_table table, sk_bytes key, uint64_t c
     removal of = {ctx, table, key, false, false, false};
     if (count == 0) return true;
     if (!sk_db_has_room(ctx->db, count * (key.len + SK_OP_BYTES_LEAST))) {
-        ctx->db->txn.refused = true;
+        ctx->db->txn.refused = SK_E_LIMIT;
         sk_reply_failure(ctx, SK_E_LIMIT);
         return false;
     }

@@ -89,7 +89,8 @@ void sk_db_begin(sk_db *db)
     txn->dot = sk_db_next_dot(db);
     txn->count = 0;
     txn->bytes = 0;
-    txn->refused = txn->resized = false;
+    txn->refused = 0;
+    txn->resized = false;
     if (txn->index_size) {
         free(txn->index);
         txn->index = NULL;
@@ -167,11 +168,11 @@ int sk_db_change(sk_db *db, const sk_row_name *name, const sk_op *op)
     sk_assert(txn->active);
     sk_touched *touched;
     sk_row after;
-    if (txn->refused) return SK_E_LIMIT;
+    if (txn->refused) return txn->refused;
     int status = db->failed ? db->failed : touch(db, name, &touched);
     if (!status) status = take_op(db, touched, op);
     if (status == SK_E_LIMIT) {
-        txn->refused = true;
+        txn->refused = status;
         return status;
     }
     if (!status) {
