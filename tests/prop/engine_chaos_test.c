@@ -80,13 +80,7 @@ static void random_step(world *w, uint64_t *seed, world_disk *copies)
     case 7: node->fail_chunk = (int)(next_random(seed) % 6); break;
     case 8: node->fail_sink_end = (int)(next_random(seed) % 2); break;
     case 9: node->busy = !node->busy; break;
-    case 10:
-        sk_vv_copy(&node->now.vv, &node->durable);
-        for (uint32_t o = 0; o < 64; o++) node->now.lanes[o].count = sk_vv_get(&node->durable, o);
-        node->staging = false;
-        sk_engine_close_sources(node->engine);
-        sk_engine_rolled_back(node->engine, w->now_ms, w->wall_ms);
-        break;
+    case 10: node_roll_back(node); break;
     case 11:
         if (next_random(seed) % 4 == 0 && sk_vv_equal(&node->durable, &node->now.vv)) {
             disk_free(&copies[a]);

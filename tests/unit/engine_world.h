@@ -50,6 +50,7 @@ typedef struct {
     sk_engine *engine;
     world_disk now; /* applied */
     sk_vv durable;
+    uint32_t durable_origins, durable_own; /* how many origins are on the disk, and which was our own */
     uint32_t incarnations;
     sk_hlc clock;
     bool holds_sync; /* nothing becomes durable by itself */
@@ -403,6 +404,8 @@ static inline void node_start(world_node *node)
                            host_sink_chunk,
                            host_sink_end};
     sk_vv_copy(&node->durable, &node->now.vv);
+    node->durable_origins = node->now.origins.count;
+    node->durable_own = node->now.own;
     node->engine =
         sk_engine_new(node->region, &host, &node->world->limits, &node->now.vv, &node->now.origins, &node->now.own);
     for (uint32_t n = 0; n < node->world->count; n++)
@@ -460,7 +463,22 @@ static inline void world_free(world *w)
 static inline void node_sync(world_node *node)
 {
     sk_vv_copy(&node->durable, &node->now.vv);
+    node->durable_origins = node->now.origins.count;
+    node->durable_own = node->now.own;
     sk_engine_durable(node->engine, &node->durable, node->world->now_ms, node->world->wall_ms);
+}
+
+/* The store failed, and went back to what the disk has. */
+static inline void node_roll_back(world_node *node)
+{
+    sk_vv_copy(&node->now.vv, &node->durable);
+    node->now.origins.count = node->durable_origins;
+    node->now.own = node->durable_own;
+    for (uint32_t o = 0; o < 64 && !node->world->lenient; o++) node->now.lanes[o].count = sk_vv_get(&node->durable, o);
+    node->staging = false;
+    node->staged_count = 0;
+    sk_engine_close_sources(node->engine);
+    sk_engine_rolled_back(node->engine, node->world->now_ms, node->world->wall_ms);
 }
 
 /* One local transaction; it removes the newest foreign dot it knows, so that it names other origins. */
