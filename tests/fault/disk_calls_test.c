@@ -1,0 +1,237 @@
+/* The n-th call that writes to the disk fails, for n = 1, 2, 3 … until the workload makes fewer: our own calls and RocksDB's
+ * alike. The store answers with an error and goes back to what the disk has, or it refuses to start, with a sentence. Never
+ * is anything lost that was said to be durable, and what is there is always a prefix of the batches.
+ *
+ * Each run is a process of its own, and another one looks at what it left: like a node that was killed. */
+#include "tests/fault/calls.h"
+#include "tests/unit/store_harness.h"
+
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+enum { BATCHES = 36, KEYS = 7, VALUE = 700, TRIES = 8, HANGS_S = 60 };
+
+/* How a process ended. SIGABRT is RocksDB's way: some of its writers do not survive an error of the disk (in Debian's build
+ * an assertion in WritableFileWriter). The node is then started again, and has lost nothing either. */
+enum { WELL = 0, REFUSED = 3, WRONG = 4 };
+
+typedef struct {
+    fault_control control;
+    uint64_t acked; /* the last batch that was said to be durable */
+    uint64_t reopened, refused;
+} page;
+
+static page *shared;
+
+#define must(condition) ((condition) ? (void)0 : wrong(#condition, __LINE__))
+
+static void wrong(const char *condition, int line)
+{
+    fprintf(stderr, "call %llu, line %d: not so: %s\n", (unsigned long long)fault->first, line, condition);
+    _exit(WRONG);
+}
+
+/* -- the history: what batch `number` changes depends on its number alone ------------------------------------------ */
+
+static const char *row_name(uint64_t number)
+{
+    static char name[16];
+    snprintf(name, sizeof name, "k%llu", (unsigned long long)(number % KEYS));
+    return name;
+}
+
+static const char *history_name(uint64_t number)
+{
+    static char name[24];
+    snprintf(name, sizeof name, "%08llu", (unsigned long long)number);
+    return name;
+}
+
+static const char *value_of(uint64_t number)
+{
+    static char value[VALUE + 1];
+    memset(value, 'v', VALUE);
+    int len = snprintf(value, sizeof value, "%llu", (unsigned long long)number);
+    value[len] = ' ';
+    value[VALUE] = '\0';
+    return value;
+}
+
+static void change(sk_store *store, uint64_t number)
+{
+    if (number % 5 == 0)
+        sk_store_remove(store, SK_CF_ROW, sk_bytes_str(row_name(number)));
+    else
+        put(store, SK_CF_ROW, row_name(number), value_of(number));
+    put(store, SK_CF_HISTORY, history_name(number), "");
+    if (number % 12 == 0) sk_store_remove_range(store, SK_CF_HISTORY, SK_BYTES_NONE, sk_bytes_str(history_name(number - 8)));
+    put(store, SK_CF_META, "last", history_name(number));
+}
+
+static bool same(sk_store *store, sk_cf cf, const char *key, const char *wanted)
+{
+    sk_bytes value;
+    int found = sk_store_get(store, cf, sk_bytes_str(key), &value, NULL);
+    if (found < 0 || (found > 0) != (wanted != NULL)) return false;
+    return !found || sk_bytes_equal(value, sk_bytes_str(wanted));
+}
+
+/* All of the first batches and nothing of others. Returns how many they are. */
+static uint64_t check(sk_store *store)
+{
+    sk_bytes value;
+    int found = sk_store_get(store, SK_CF_META, sk_bytes_str("last"), &value, NULL);
+    must(found >= 0);
+    char digits[9] = "";
+    must(!found || value.len == 8);
+    if (found) memcpy(digits, value.data, 8);
+    uint64_t last = strtoull(digits, NULL, 10);
+    uint64_t floor = last < 12 ? 1 : last / 12 * 12 - 8;
+    for (uint64_t number = 1; number <= BATCHES; number++)
+        must(same(store, SK_CF_HISTORY, history_name(number), number >= floor && number <= last ? "" : NULL));
+    for (uint64_t key = 0; key < KEYS; key++) {
+        uint64_t newest = last;
+        while (newest > 0 && newest % KEYS != key) newest--;
+        must(same(store, SK_CF_ROW, row_name(key), newest && newest % 5 ? value_of(newest) : NULL));
+    }
+    return last;
+}
+
+/* -- a process that works, and one that looks ---------------------------------------------------------------------- */
+
+static bool open_store(harness *with)
+{
+    char error[SK_ROCKSDB_ERROR] = "";
+    sem_init(&with->woken, 0, 0);
+    with->on_disk = true;
+    with->options = (sk_rocksdb_options){.path = with->path,
+                                         .wake = harness_wake,
+                                         .context = &with->woken,
+                                         .write_buffer_bytes = 1 << 20,
+                                         .place_bytes = 6000,
+                                         .segment_bytes = 5000};
+    int status = sk_rocksdb_open(&with->options, &with->store, error);
+    must((status == 0) == (error[0] == '\0'));
+    if (status) must(status == SK_E_IO || status == SK_E_DISK_FULL || status == SK_E_CORRUPT);
+    if (status == SK_E_CORRUPT) fprintf(stderr, "call %llu: %s\n", (unsigned long long)fault->first, error);
+    return status == 0;
+}
+
+/* As the node does it. True when the store takes writes again. */
+static bool reopen(harness *with)
+{
+    for (int i = 0; i < TRIES; i++)
+        if (sk_store_reopen(with->store) == 0) return true;
+    return false;
+}
+
+static void work(harness *with)
+{
+    for (int i = 0; !open_store(with); i++) {
+        shared->refused++;
+        if (i == TRIES) _exit(REFUSED);
+    }
+    uint64_t more = fault->first % 4 == 3 ? BATCHES : fault->first % 4; /* batches after the one that was hit */
+    for (uint64_t number = 1; number <= BATCHES; number++) {
+        change(with->store, number);
+        if (harness_seal_commit(with) == 0) {
+            shared->acked = number;
+        } else {
+            if (!reopen(with)) _exit(REFUSED);
+            shared->reopened++;
+            number = check(with->store);
+            must(number >= shared->acked);
+        }
+        if (fault->failed && more-- == 0) _exit(WELL); /* as if killed: what is not in its place is in the log, or lost */
+        if (number % 9 == 0) sk_store_snapshot_free(with->store, sk_store_snapshot_take(with->store)); /* waits for placing */
+    }
+    sk_store_close(with->store);
+    _exit(WELL);
+}
+
+static void look(harness *with)
+{
+    fault->kinds = 0;
+    must(open_store(with));
+    must(check(with->store) >= shared->acked);
+    change(with->store, BATCHES + 1);
+    must(harness_seal_commit(with) == 0); /* it takes writes */
+    sk_store_close(with->store);
+    _exit(WELL);
+}
+
+static int in_a_process(void (*run)(harness *), harness *with)
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        fault = &shared->control;
+        alarm(HANGS_S);
+        run(with);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+/* -- sweeps -------------------------------------------------------------------------------------------------------- */
+
+static void sweep(int error, uint64_t length, bool is_told)
+{
+    uint64_t runs = 0, reopened = 0, refused = 0, stopped = 0, aborted = 0;
+    for (uint64_t n = 1;; n++) {
+        harness with = {.path = "/dev/shm/skerry-fault-XXXXXX"};
+        assert_non_null(mkdtemp(with.path));
+        *shared = (page){.control = {.kinds = FAULT_DISK, .error = error, .first = n, .length = length}};
+        int worked = in_a_process(work, &with);
+        if (worked == -SIGABRT)
+            aborted++;
+        else if (worked != WELL && worked != REFUSED)
+            fail_msg("call %llu: the process that works ended with %d", (unsigned long long)n, worked);
+        bool reached = shared->control.counted >= n;
+        int looked = in_a_process(look, &with);
+        if (looked != WELL) fail_msg("call %llu: the process that looks ended with %d", (unsigned long long)n, looked);
+        remove_tree(with.path);
+        if (!reached) break;
+        runs++;
+        reopened += shared->reopened;
+        refused += shared->refused;
+        stopped += worked == REFUSED;
+    }
+    print_message("%llu calls: %llu times gone back, %llu refused to start, %llu stopped, %llu ended by RocksDB\n",
+                  (unsigned long long)runs, (unsigned long long)reopened, (unsigned long long)refused,
+                  (unsigned long long)stopped, (unsigned long long)aborted);
+    assert_true(runs > 20);
+    assert_int_equal(reopened > 0, is_told);
+}
+
+static void one_call_fails(void **state)
+{
+    (void)state;
+    sweep(EIO, 1, true);
+}
+
+static void the_disk_is_full_for_a_while(void **state)
+{
+    (void)state;
+    sweep(ENOSPC, 3, true);
+}
+
+static void one_write_is_short(void **state)
+{
+    (void)state;
+    sweep(0, 1, false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_call_fails),
+        cmocka_unit_test(the_disk_is_full_for_a_while),
+        cmocka_unit_test(one_write_is_short),
+    };
+    void *made = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (made == MAP_FAILED) return 1;
+    shared = made;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
