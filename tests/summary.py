@@ -8,12 +8,13 @@ import re
 import sys
 import xml.etree.ElementTree as xml
 
-GROUPS = {"unit": "unit tests", "prop": "properties", "fuzz": "fuzz corpora", "sim": "simulator, sanitized",
+GROUPS = {"unit": "unit tests", "prop": "properties", "fault": "fault sweeps", "fuzz": "fuzz corpora", "sim": "simulator, sanitized",
           "e2e": "end to end", "diff": "against redis-server", "lab": "laboratory", "model": "model checker",
           "shell": "scripts", "lint": "lint"}
 # What a test prints, and what it counts: the numbers of all matches are added up.
 CMOCKA = r"^\[=+\] (\d+) test\(s\) run"
 NUMBERS = {"unit": [(CMOCKA, "tests")], "prop": [(CMOCKA, "properties")],
+           "fault": [(r"^(\d+) calls: ", "calls that failed")],
            "sim": [(r"^(\d+) passed, \d+ failed$", "seeds"), (r"([\d.]+) simulated hours", "simulated hours")],
            "diff": [(r"^(\d+) commands compared", "commands compared")]}
 
