@@ -176,10 +176,11 @@ static int in_a_process(void (*run)(harness *), harness *with)
 
 /* -- sweeps -------------------------------------------------------------------------------------------------------- */
 
-static void sweep(int error, uint64_t length, bool is_told)
+/* The calls from the first on, one in `step`. */
+static void sweep(int error, uint64_t length, uint64_t step, bool is_told)
 {
     uint64_t runs = 0, reopened = 0, refused = 0, stopped = 0, aborted = 0;
-    for (uint64_t n = 1;; n++) {
+    for (uint64_t n = 1;; n += step) {
         harness with = {.path = "/dev/shm/skerry-fault-XXXXXX"};
         assert_non_null(mkdtemp(with.path));
         *shared = (page){.control = {.kinds = FAULT_DISK, .error = error, .first = n, .length = length}};
@@ -208,19 +209,19 @@ static void sweep(int error, uint64_t length, bool is_told)
 static void one_call_fails(void **state)
 {
     (void)state;
-    sweep(EIO, 1, true);
+    sweep(EIO, 1, 1, true);
 }
 
 static void the_disk_is_full_for_a_while(void **state)
 {
     (void)state;
-    sweep(ENOSPC, 3, true);
+    sweep(ENOSPC, 3, 3, true); /* each call is hit by one of them */
 }
 
 static void one_write_is_short(void **state)
 {
     (void)state;
-    sweep(0, 1, false);
+    sweep(0, 1, 3, false);
 }
 
 int main(void)
