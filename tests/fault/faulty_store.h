@@ -143,10 +143,25 @@ static inline void faulty_close(sk_store *store)
     sk_store_close(faulty_of(store)->inner);
 }
 
-static const sk_store_ops faulty_ops = {faulty_get,          faulty_put,    faulty_remove,    faulty_remove_range,
-                                        faulty_seal,         faulty_reap,   faulty_flush,     faulty_reopen,
-                                        faulty_open_bytes,   faulty_pending_bytes,            faulty_snapshot,
-                                        faulty_snapshot_free, faulty_snapshot_get,            faulty_iter,
-                                        faulty_iter_next,    faulty_iter_free, faulty_stats,  faulty_close};
+static const sk_store_ops faulty_ops = {
+    .get = faulty_get,
+    .put = faulty_put,
+    .remove = faulty_remove,
+    .remove_range = faulty_remove_range,
+    .seal = faulty_seal,
+    .reap = faulty_reap,
+    .flush = faulty_flush,
+    .reopen = faulty_reopen,
+    .open_bytes = faulty_open_bytes,
+    .pending_bytes = faulty_pending_bytes,
+    .snapshot = faulty_snapshot,
+    .snapshot_free = faulty_snapshot_free,
+    .snapshot_get = faulty_snapshot_get,
+    .iter = faulty_iter,
+    .iter_next = faulty_iter_next,
+    .iter_free = faulty_iter_free,
+    .stats = faulty_stats,
+    .close = faulty_close,
+};
 
 #endif
