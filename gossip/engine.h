@@ -5,7 +5,7 @@
  * one place and in one order. The node and the simulator run this same object code.
  *
  * Three tiers (ARCHITECTURE.md): live transactions out of a bounded ring in memory; catch-up transfers of changed rows
- * for a peer that fell out of the ring; transfers of everything for a peer below the floor. What a peer needs is decided
+ * for a peer that fell out of the ring; reconciles for a peer below the floor. What a peer needs is decided
  * by the vector that it has acknowledged, nothing else.
  *
  * Invariants:
@@ -23,7 +23,7 @@
 #ifndef SK_GOSSIP_ENGINE_H
 #define SK_GOSSIP_ENGINE_H
 
-#include "crdt/op.h"
+#include "gossip/message.h"
 
 enum {
     SK_PROTOCOL_VERSION = 2,
@@ -39,14 +39,15 @@ typedef struct sk_source sk_source; /* the host's: an outgoing transfer being re
 typedef struct {
     sk_vv vv;        /* owned; the sender's vector in the snapshot: ours is joined with it at the end */
     sk_vv floor;     /* owned; the sender's floor */
-    bool everything; /* tier 3: rows not in it do not exist at the sender */
+    bool reconcile;  /* tier 3: what the sender removed and forgot is found by comparing */
+    bool everything; /* not between regions: what it does not bring was not there either (node/export.h) */
     bool resumed;    /* it goes on where the interrupted one (same or earlier vv) stood */
 } sk_transfer_head;
 
 /* How far an interrupted incoming transfer had come. */
 typedef struct {
     sk_vv vv;      /* owned; of the sender's snapshot */
-    bool everything;
+    bool reconcile;
     sk_buf cursor; /* owned; the last row key that is staged */
 } sk_transfer_progress;
 
@@ -70,12 +71,18 @@ typedef struct {
      * a rollback, sk_engine_must_not_write. */
     int (*new_incarnation)(void *self);
 
-    /* Outgoing transfer: rows that changed above `known` (or everything, if known is below our floor), from a snapshot
-     * of committed state taken now. progress may be NULL; the source ignores it where it cannot resume from it. */
+    /* Outgoing transfer: rows that changed above `known`, from a snapshot of committed state taken now. It is a reconcile if
+     * known is below our floor. progress may be NULL; the source ignores it where it cannot resume from it. */
     int (*source_open)(void *self, const sk_vv *known, const sk_transfer_progress *progress, sk_source **source,
                        sk_transfer_head *head);
-    /* Appends about max bytes of rows, in the local numbering. 1: more follows, 0: that was the last; or an error. */
+    /* Appends about max bytes of rows, in the local numbering. 1: more follows, 0: that was the last; or an error. With
+     * nothing appended and more to follow it has done enough work for now. */
     int (*source_chunk)(void *self, sk_source *source, size_t max, sk_buf *out);
+    /* Of a reconcile, after the last chunk: what there is of rows in all; an answer to ASK (it writes the message, PARTS or
+     * ROWS); rows that are to come with the next chunks. */
+    void (*source_compare)(void *self, sk_source *source, uint64_t *rows, sk_digest *sum);
+    int (*source_answer)(void *self, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to, sk_buf *out);
+    void (*source_want)(void *self, sk_source *source, sk_elements keys);
     void (*source_close)(void *self, sk_source *source);
 
     /* Incoming transfer. */
@@ -83,6 +90,13 @@ typedef struct {
     bool (*sink_busy)(void *self);                                    /* the last one is still being folded in */
     int (*sink_begin)(void *self, const sk_transfer_head *head);
     int (*sink_chunk)(void *self, sk_bytes rows, const sk_origin_map *map);
+    /* Of a reconcile, after the last chunk that was not asked for. A step of the preparation: 1: there is more, 0: it is
+     * done. Then: the sum of what the sender is believed to have in a range (an empty `to`: no end); and going through a
+     * range beside the sender's rows in it (elements by sk_listed_next): keys of rows that must come from there are appended
+     * to `wanted` (sk_pack_bytes). 1: there is more, from `from` on, 0: that was all. */
+    int (*sink_compare)(void *self);
+    int (*sink_sum)(void *self, sk_bytes from, sk_bytes to, sk_digest *sum);
+    int (*sink_settle)(void *self, sk_buf *from, sk_bytes to, sk_elements rows, sk_buf *wanted, uint32_t *count);
     int (*sink_end)(void *self); /* the atomic step: applied vector joined, rows visible */
 } sk_engine_host;
 

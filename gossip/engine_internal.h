@@ -6,6 +6,7 @@
  *   backlog.c    what comes cheaper by a transfer, though the ring has it
  *   receive.c    live receiving, transactions held back
  *   transfer.c   transfers, both sides
+ *   reconcile.c  what is compared in some of them
  *   stability.c  what may be forgotten
  *
  * A link's states, and what moves it:
@@ -65,6 +66,15 @@ typedef struct {
     uint64_t progress_ms; /* when it last got on */
     bool wanted;          /* the ring cannot bring what the peer lacks, or not as cheaply */
     uint64_t offer_at_ms; /* not before */
+    uint64_t again_at_ms; /* the source is not asked before: it has worked enough for a while */
+    uint64_t said_ms;     /* when the last chunk went */
+    /* of a reconcile, see reconcile.c */
+    bool reconcile;
+    bool compares; /* COMPARE was sent */
+    bool gives;    /* rows that were asked for */
+    sk_buf questions; /* owned; packed, in the order they came */
+    uint32_t question_count;
+    uint64_t answers;
 } sk_outgoing;
 
 typedef struct {
@@ -118,6 +128,7 @@ typedef struct {
     bool begun;    /* BEGIN has come */
     uint64_t number, chunks, progress_ms;
     uint64_t retry_at_ms; /* the sink was busy */
+    struct sk_comparing *comparing; /* owned by reconcile.c; NULL: this is none */
 } sk_incoming;
 
 struct sk_engine {
@@ -249,6 +260,34 @@ void sk_transfer_close_sources(sk_engine *engine);
 /** The store went back: snapshots and staged rows are not to be relied on. */
 void sk_transfer_rolled_back(sk_engine *engine);
 uint64_t sk_transfer_next_ms(const sk_engine *engine);
+
+/** Says how many chunks have come. */
+void sk_transfer_send_chunk_ack(sk_engine *engine);
+/** The transfer has come to its end. */
+void sk_transfer_send_end(sk_engine *engine, uint32_t peer);
+/** A step at the sink failed: the transfer is off; the link too if the peer is to blame, by the error that is returned. */
+int sk_transfer_sink_failed(sk_engine *engine, int status);
+
+/* -- reconcile.c --------------------------------------------------------------------------------------------------- */
+
+/** The incoming transfer is a reconcile from a sender of this vector; it is one no more. */
+void sk_reconcile_begin(sk_engine *engine, const sk_vv *vv);
+void sk_reconcile_end(sk_engine *engine);
+/** May this transaction not be applied before the incoming transfer has ended? */
+bool sk_reconcile_withholds(const sk_engine *engine, sk_dot dot);
+/** Nothing more is asked. */
+bool sk_reconcile_is_through(const sk_engine *engine);
+/** COMPARE, PARTS, ROWS of the incoming transfer. */
+int sk_reconcile_told(sk_engine *engine, int type, sk_reader *reader);
+/** Goes on with comparing, if it is time. */
+int sk_reconcile_pump(sk_engine *engine);
+uint64_t sk_reconcile_next_ms(const sk_engine *engine);
+/** All has been pushed: what follows is asked for. */
+void sk_reconcile_send_compare(sk_engine *engine, uint32_t peer);
+/** ASK, WANT, DONE. */
+int sk_reconcile_asked(sk_engine *engine, uint32_t peer, int type, sk_reader *reader);
+/** Deals with the next question: 1; 0 if there is none, or nothing follows it; or an error. */
+int sk_reconcile_answer(sk_engine *engine, uint32_t peer);
 
 /* -- stability.c --------------------------------------------------------------------------------------------------- */
 

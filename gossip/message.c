@@ -19,7 +19,7 @@ int sk_message_type_read(sk_reader *reader)
 {
     uint64_t type = sk_read_uint(reader);
     if (reader->bad) return SK_E_MALFORMED;
-    return type >= SK_MESSAGE_HELLO && type <= SK_MESSAGE_ENOUGH ? (int)type : SK_E_PROTOCOL;
+    return type >= SK_MESSAGE_HELLO && type <= SK_MESSAGE_DONE ? (int)type : SK_E_PROTOCOL;
 }
 
 /* 0 if all was read and good. */
@@ -53,15 +53,15 @@ static int read_code(sk_reader *reader)
 /* -- lists --------------------------------------------------------------------------------------------------------- */
 
 /* The list that begins here, of elements of `width` values. Its elements are not looked at yet. */
-static sk_list begin_list(sk_reader *reader, uint32_t width)
+static sk_elements begin_list(sk_reader *reader, uint32_t width)
 {
     uint32_t values = sk_read_array(reader);
     if (values % width) reader->bad = true;
-    return (sk_list){*reader, reader->bad ? 0 : values / width};
+    return (sk_elements){*reader, reader->bad ? 0 : values / width};
 }
 
 /* The list has been looked through up to here. */
-static void end_list(sk_reader *reader, const sk_list *looked)
+static void end_list(sk_reader *reader, const sk_elements *looked)
 {
     *reader = looked->reader;
 }
@@ -76,7 +76,7 @@ void sk_message_pack_origins(sk_buf *buf, const sk_origins *origins, uint32_t fr
     }
 }
 
-bool sk_announced_next(sk_list *list, sk_announced *origin)
+bool sk_announced_next(sk_elements *list, sk_announced *origin)
 {
     if (list->count == 0 || list->reader.bad) return false;
     list->count--;
@@ -89,16 +89,16 @@ bool sk_announced_next(sk_list *list, sk_announced *origin)
     return !list->reader.bad;
 }
 
-static sk_list read_announced(sk_reader *reader)
+static sk_elements read_announced(sk_reader *reader)
 {
-    sk_list list = begin_list(reader, 3), look = list;
+    sk_elements list = begin_list(reader, 3), look = list;
     sk_announced origin;
     while (sk_announced_next(&look, &origin)) continue;
     end_list(reader, &look);
     return list;
 }
 
-bool sk_name_next(sk_list *list, sk_bytes *name)
+bool sk_name_next(sk_elements *list, sk_bytes *name)
 {
     if (list->count == 0 || list->reader.bad) return false;
     list->count--;
@@ -116,7 +116,7 @@ void sk_gossip_pack(sk_buf *buf, const sk_gossip *gossip, const sk_vv *acked)
     sk_vv_pack(buf, acked);
 }
 
-bool sk_gossip_next(sk_list *list, const sk_origin_map *map, sk_gossip *gossip, sk_vv *acked)
+bool sk_gossip_next(sk_elements *list, const sk_origin_map *map, sk_gossip *gossip, sk_vv *acked)
 {
     if (list->count == 0 || list->reader.bad) return false;
     list->count--;
@@ -149,7 +149,7 @@ static void read_news(sk_reader *reader, const sk_origin_map *map, sk_news *news
     news->term = read_number(reader);
     news->view = sk_read_uint(reader);
     news->neighbours = begin_list(reader, 1);
-    sk_list look = news->neighbours;
+    sk_elements look = news->neighbours;
     sk_bytes name;
     while (sk_name_next(&look, &name)) continue;
     end_list(reader, &look);
@@ -182,7 +182,7 @@ uint64_t sk_hello_read_version(sk_reader *reader)
 }
 
 /* Their numbers to themselves, for those that the list announces. */
-static sk_origin_map map_of_announced(sk_list list)
+static sk_origin_map map_of_announced(sk_elements list)
 {
     sk_origin_map map = {0};
     sk_announced origin;
@@ -206,7 +206,7 @@ int sk_hello_read(sk_reader *reader, const sk_origin_map *map, sk_bytes *region,
     return finish(reader);
 }
 
-int sk_origins_read(sk_reader *reader, sk_list *origins)
+int sk_origins_read(sk_reader *reader, sk_elements *origins)
 {
     *origins = read_announced(reader);
     return finish(reader);
@@ -284,7 +284,7 @@ int sk_batch_read(sk_reader *reader, const sk_origin_map *map, sk_batch *batch)
     return reader->bad ? SK_E_MALFORMED : 0;
 }
 
-bool sk_raise_next(sk_list *list, const sk_origin_map *map, sk_dot *raise)
+bool sk_raise_next(sk_elements *list, const sk_origin_map *map, sk_dot *raise)
 {
     if (list->count == 0 || list->reader.bad) return false;
     list->count--;
@@ -302,10 +302,10 @@ int sk_batch_txn_read(sk_reader *reader, const sk_origin_map *map, uint32_t orig
         txn->hlc = ((before >> HLC_COUNTER_BITS) + (uint64_t)time) << HLC_COUNTER_BITS;
     else
         txn->hlc = before + (uint64_t)time;
-    txn->raise = (sk_list){0};
+    txn->raise = (sk_elements){0};
     if (head & RAISES) {
         txn->raise = begin_list(reader, 2);
-        sk_list look = txn->raise;
+        sk_elements look = txn->raise;
         sk_dot raise;
         while (sk_raise_next(&look, map, &raise))
             if (raise.origin == origin) look.reader.bad = true;
@@ -332,7 +332,7 @@ void sk_request_pack(sk_buf *buf, const sk_request *request)
     sk_pack_bool(buf, request->resumable);
     if (!request->resumable) return;
     sk_vv_pack(buf, &request->vv);
-    sk_pack_bool(buf, request->everything);
+    sk_pack_bool(buf, request->reconcile);
     sk_pack_bytes(buf, request->cursor);
 }
 
@@ -343,7 +343,7 @@ int sk_request_read(sk_reader *reader, const sk_origin_map *map, sk_request *req
     request->resumable = sk_read_bool(reader);
     if (request->resumable && !reader->bad) {
         read_vv(reader, map, &request->vv);
-        request->everything = sk_read_bool(reader);
+        request->reconcile = sk_read_bool(reader);
         request->cursor = sk_read_bytes(reader);
     }
     return finish(reader);
@@ -354,7 +354,7 @@ void sk_begin_pack(sk_buf *buf, const sk_begin *begin)
     sk_pack_uint(buf, begin->number);
     sk_vv_pack(buf, &begin->vv);
     sk_vv_pack(buf, &begin->floor);
-    sk_pack_bool(buf, begin->everything);
+    sk_pack_bool(buf, begin->reconcile);
     sk_pack_bool(buf, begin->resumed);
 }
 
@@ -363,7 +363,7 @@ int sk_begin_read(sk_reader *reader, const sk_origin_map *map, sk_begin *begin)
     *begin = (sk_begin){.number = read_number(reader)};
     read_vv(reader, map, &begin->vv);
     read_vv(reader, map, &begin->floor);
-    begin->everything = sk_read_bool(reader);
+    begin->reconcile = sk_read_bool(reader);
     begin->resumed = sk_read_bool(reader);
     return finish(reader);
 }
@@ -405,5 +405,137 @@ int sk_goodbye_read(sk_reader *reader, int *code)
 int sk_enough_read(sk_reader *reader, const sk_origin_map *map, uint32_t *origin)
 {
     *origin = sk_read_origin(reader, map);
+    return finish(reader);
+}
+
+/* -- comparing ----------------------------------------------------------------------------------------------------- */
+
+static void pack_sum(sk_buf *buf, sk_digest sum)
+{
+    sk_pack_uint(buf, (uint64_t)(sum >> 64));
+    sk_pack_uint(buf, (uint64_t)sum);
+}
+
+static sk_digest read_sum(sk_reader *reader)
+{
+    sk_digest high = sk_read_uint(reader);
+    return high << 64 | sk_read_uint(reader);
+}
+
+void sk_compare_pack(sk_buf *buf, uint64_t number, uint64_t rows, sk_digest sum)
+{
+    sk_message_begin(buf, SK_MESSAGE_COMPARE);
+    sk_pack_uint(buf, number);
+    sk_pack_uint(buf, rows);
+    pack_sum(buf, sum);
+}
+
+int sk_compare_read(sk_reader *reader, uint64_t *number, uint64_t *rows, sk_digest *sum)
+{
+    *number = read_number(reader);
+    *rows = read_number(reader);
+    *sum = read_sum(reader);
+    return finish(reader);
+}
+
+void sk_ask_pack(sk_buf *buf, uint64_t number, sk_bytes from, sk_bytes to)
+{
+    sk_message_begin(buf, SK_MESSAGE_ASK);
+    sk_pack_uint(buf, number);
+    sk_pack_bytes(buf, from);
+    sk_pack_bytes(buf, to);
+}
+
+int sk_ask_read(sk_reader *reader, uint64_t *number, sk_bytes *from, sk_bytes *to)
+{
+    *number = read_number(reader);
+    *from = sk_read_bytes(reader);
+    *to = sk_read_bytes(reader);
+    return finish(reader);
+}
+
+void sk_message_begin_list(sk_buf *buf, sk_message_type type, uint64_t number, uint32_t count)
+{
+    static const uint32_t widths[] = {[SK_MESSAGE_PARTS] = 4, [SK_MESSAGE_ROWS] = 3, [SK_MESSAGE_WANT] = 1};
+    sk_message_begin(buf, type);
+    sk_pack_uint(buf, number);
+    sk_pack_array(buf, widths[type] * count);
+}
+
+void sk_part_pack(sk_buf *buf, const sk_part *part)
+{
+    sk_pack_bytes(buf, part->from);
+    sk_pack_uint(buf, part->rows);
+    pack_sum(buf, part->sum);
+}
+
+void sk_listed_pack(sk_buf *buf, const sk_listed *row)
+{
+    sk_pack_bytes(buf, row->key);
+    sk_pack_uint(buf, row->digest);
+    sk_pack_bool(buf, row->news);
+}
+
+bool sk_part_next(sk_elements *list, sk_part *part)
+{
+    if (list->count == 0 || list->reader.bad) return false;
+    list->count--;
+    part->from = sk_read_bytes(&list->reader);
+    part->rows = read_number(&list->reader);
+    part->sum = read_sum(&list->reader);
+    return !list->reader.bad;
+}
+
+bool sk_listed_next(sk_elements *list, sk_listed *row)
+{
+    if (list->count == 0 || list->reader.bad) return false;
+    list->count--;
+    row->key = sk_read_bytes(&list->reader);
+    row->digest = sk_read_uint(&list->reader);
+    row->news = sk_read_bool(&list->reader);
+    return !list->reader.bad;
+}
+
+bool sk_wanted_next(sk_elements *list, sk_bytes *key)
+{
+    if (list->count == 0 || list->reader.bad) return false;
+    list->count--;
+    *key = sk_read_bytes(&list->reader);
+    return !list->reader.bad;
+}
+
+int sk_parts_read(sk_reader *reader, uint64_t *number, sk_elements *parts)
+{
+    *number = read_number(reader);
+    *parts = begin_list(reader, 4);
+    if (parts->count > SK_PARTS_MAX) return SK_E_PROTOCOL;
+    sk_elements look = *parts;
+    sk_part part;
+    while (sk_part_next(&look, &part)) {}
+    end_list(reader, &look);
+    return finish(reader);
+}
+
+int sk_rows_read(sk_reader *reader, uint64_t *number, sk_elements *rows)
+{
+    *number = read_number(reader);
+    *rows = begin_list(reader, 3);
+    if (rows->count > SK_LISTED_MAX) return SK_E_PROTOCOL;
+    sk_elements look = *rows;
+    sk_listed row;
+    while (sk_listed_next(&look, &row)) {}
+    end_list(reader, &look);
+    return finish(reader);
+}
+
+int sk_want_read(sk_reader *reader, uint64_t *number, sk_elements *keys)
+{
+    *number = read_number(reader);
+    *keys = begin_list(reader, 1);
+    if (keys->count > SK_LISTED_MAX) return SK_E_PROTOCOL;
+    sk_elements look = *keys;
+    sk_bytes key;
+    while (sk_wanted_next(&look, &key)) {}
+    end_list(reader, &look);
     return finish(reader);
 }

@@ -9,10 +9,16 @@
  *   STATUS     flags, vv (what changed), and in a heartbeat: news, ping                 what is durable here
  *   RESEND     vv                                                    send again what is above it: something was dropped
  *   OFFER      vv                                                    you lack what only a transfer can bring
- *   REQUEST    number, vv, resumable?, [vv, everything, cursor]      start it
- *   BEGIN      number, vv, floor, everything, resumed
+ *   REQUEST    number, vv, resumable?, [vv, reconcile, cursor]       start it
+ *   BEGIN      number, vv, floor, reconcile, resumed
  *   CHUNK      number, rows
  *   CHUNK_ACK  number, how many so far
+ *   COMPARE    number, rows, sum                                     of all of it; what follows is asked for
+ *   ASK        number, from, to                                      what is in this range?
+ *   PARTS      number, [from, rows, sum …]                           it in parts; the first one's `from` is left empty
+ *   ROWS       number, [key, digest, new? …]                         its rows
+ *   WANT       number, [key …]                                       send these rows
+ *   DONE       number                                                nothing more is asked
  *   END        number
  *   CANCEL     number, by the source?, code
  *   GOODBYE    code                                                  nothing follows
@@ -34,6 +40,7 @@
 #define SK_GOSSIP_MESSAGE_H
 
 #include "crdt/op.h"
+#include "crdt/row.h"
 
 typedef enum {
     SK_MESSAGE_HELLO = 1,
@@ -50,6 +57,12 @@ typedef enum {
     SK_MESSAGE_CANCEL,
     SK_MESSAGE_GOODBYE,
     SK_MESSAGE_ENOUGH,
+    SK_MESSAGE_COMPARE,
+    SK_MESSAGE_ASK,
+    SK_MESSAGE_PARTS,
+    SK_MESSAGE_ROWS,
+    SK_MESSAGE_WANT,
+    SK_MESSAGE_DONE,
 } sk_message_type;
 
 #define SK_SEQ_MAX ((uint64_t)1 << 62) /* seqs, terms and times above this are not believed */
@@ -65,7 +78,7 @@ int sk_message_type_read(sk_reader *reader);
 typedef struct {
     sk_reader reader; /* over the message */
     uint32_t count;   /* elements left */
-} sk_list;
+} sk_elements;
 
 typedef struct {
     uint32_t number;
@@ -76,9 +89,9 @@ typedef struct {
 /** Announces origins `from` and on. */
 void sk_message_pack_origins(sk_buf *buf, const sk_origins *origins, uint32_t from);
 /** False at the end of the list. */
-bool sk_announced_next(sk_list *list, sk_announced *origin);
+bool sk_announced_next(sk_elements *list, sk_announced *origin);
 /** The names in news. False at the end. */
-bool sk_name_next(sk_list *list, sk_bytes *name);
+bool sk_name_next(sk_elements *list, sk_bytes *name);
 
 /* What a node says of another member. */
 typedef struct {
@@ -90,12 +103,12 @@ typedef struct {
 
 void sk_gossip_pack(sk_buf *buf, const sk_gossip *gossip, const sk_vv *acked);
 /** False at the end. Reads the vector over `acked`. */
-bool sk_gossip_next(sk_list *list, const sk_origin_map *map, sk_gossip *gossip, sk_vv *acked);
+bool sk_gossip_next(sk_elements *list, const sk_origin_map *map, sk_gossip *gossip, sk_vv *acked);
 
 typedef struct {
     uint32_t own;
     uint64_t term, view;
-    sk_list neighbours, gossip;
+    sk_elements neighbours, gossip;
 } sk_news;
 
 /** `names` and `gossip` are elements that were packed before (sk_pack_bytes, sk_gossip_pack). */
@@ -109,7 +122,7 @@ void sk_message_pack_changes(sk_buf *buf, const sk_vv *vv, const sk_vv *told);
 
 /* HELLO after version and region, which are read first, because they decide whether the rest can be understood. */
 typedef struct {
-    sk_list origins;
+    sk_elements origins;
     sk_vv vv; /* owned */
     sk_news news;
 } sk_hello;
@@ -120,7 +133,7 @@ uint64_t sk_hello_read_version(sk_reader *reader);
  *  sender's numbers: for a look before anything is interned. The caller frees hello->vv in any case. */
 int sk_hello_read(sk_reader *reader, const sk_origin_map *map, sk_bytes *region, sk_hello *hello);
 
-int sk_origins_read(sk_reader *reader, sk_list *origins);
+int sk_origins_read(sk_reader *reader, sk_elements *origins);
 
 typedef struct {
     bool heartbeat;
@@ -150,7 +163,7 @@ typedef struct {
 typedef struct {
     sk_hlc hlc;
     uint32_t op_count;
-    sk_list raise; /* of origin and increase */
+    sk_elements raise; /* of origin and increase */
     sk_bytes ops;
 } sk_batch_txn;
 
@@ -162,7 +175,7 @@ int sk_batch_read(sk_reader *reader, const sk_origin_map *map, sk_batch *batch);
 /** The next transaction. The operations are not looked into. */
 int sk_batch_txn_read(sk_reader *reader, const sk_origin_map *map, uint32_t origin, sk_hlc before, sk_batch_txn *txn);
 /** Origin (through `map`) and increase of the next raise. False at the end. */
-bool sk_raise_next(sk_list *list, const sk_origin_map *map, sk_dot *raise);
+bool sk_raise_next(sk_elements *list, const sk_origin_map *map, sk_dot *raise);
 
 /** RESEND and OFFER. The caller frees `vv` in any case. */
 int sk_vector_read(sk_reader *reader, const sk_origin_map *map, sk_vv *vv);
@@ -172,7 +185,7 @@ typedef struct {
     sk_vv known;     /* owned */
     bool resumable;
     sk_vv vv; /* owned; what was staged so far */
-    bool everything;
+    bool reconcile;
     sk_bytes cursor;
 } sk_request;
 
@@ -183,7 +196,7 @@ int sk_request_read(sk_reader *reader, const sk_origin_map *map, sk_request *req
 typedef struct {
     uint64_t number;
     sk_vv vv, floor; /* owned */
-    bool everything, resumed;
+    bool reconcile, resumed;
 } sk_begin;
 
 void sk_begin_pack(sk_buf *buf, const sk_begin *begin);
@@ -192,9 +205,50 @@ int sk_begin_read(sk_reader *reader, const sk_origin_map *map, sk_begin *begin);
 
 int sk_chunk_read(sk_reader *reader, uint64_t *number, sk_bytes *rows);
 int sk_chunk_ack_read(sk_reader *reader, uint64_t *number, uint64_t *chunks);
+/** END and DONE. */
 int sk_end_read(sk_reader *reader, uint64_t *number);
 int sk_cancel_read(sk_reader *reader, uint64_t *number, bool *by_source, int *code);
 int sk_goodbye_read(sk_reader *reader, int *code);
 int sk_enough_read(sk_reader *reader, const sk_origin_map *map, uint32_t *origin);
+
+/* -- comparing: gossip/reconcile.c --------------------------------------------------------------------------------- */
+
+enum {
+    SK_ASKS_MAX = 16,   /* questions under way */
+    SK_PARTS_MAX = 32,  /* of one answer */
+    SK_LISTED_MAX = 64, /* rows of one answer, and keys that are wanted of it */
+};
+
+/* Part of a range: from here up to the next one. */
+typedef struct {
+    sk_bytes from;
+    uint64_t rows;
+    sk_digest sum; /* of the rows' digests */
+} sk_part;
+
+/* A row of a range. */
+typedef struct {
+    sk_bytes key;
+    uint64_t digest; /* the low half of it */
+    bool news;       /* it has an entry that the receiver did not know when it asked for the transfer */
+} sk_listed;
+
+void sk_compare_pack(sk_buf *buf, uint64_t number, uint64_t rows, sk_digest sum);
+int sk_compare_read(sk_reader *reader, uint64_t *number, uint64_t *rows, sk_digest *sum);
+void sk_ask_pack(sk_buf *buf, uint64_t number, sk_bytes from, sk_bytes to);
+int sk_ask_read(sk_reader *reader, uint64_t *number, sk_bytes *from, sk_bytes *to);
+
+/* The lists of PARTS, ROWS and WANT; their elements are packed one by one behind sk_message_begin_list. More elements than there
+ * may be are SK_E_PROTOCOL. */
+void sk_message_begin_list(sk_buf *buf, sk_message_type type, uint64_t number, uint32_t count);
+void sk_part_pack(sk_buf *buf, const sk_part *part);
+void sk_listed_pack(sk_buf *buf, const sk_listed *row);
+int sk_parts_read(sk_reader *reader, uint64_t *number, sk_elements *parts);
+int sk_rows_read(sk_reader *reader, uint64_t *number, sk_elements *rows);
+int sk_want_read(sk_reader *reader, uint64_t *number, sk_elements *keys);
+/** False at the end. */
+bool sk_part_next(sk_elements *list, sk_part *part);
+bool sk_listed_next(sk_elements *list, sk_listed *row);
+bool sk_wanted_next(sk_elements *list, sk_bytes *key);
 
 #endif

@@ -2,7 +2,7 @@
  * the sender's origin numbers to ours.
  *
  * A transaction that follows the applied vector, and whose `seen` is covered by it, is applied. One that follows but
- * has to wait is held back. One that does not follow, or finds no room, is dropped, and the sender is asked for it
+ * has to wait, for that or for a reconcile that brings it (reconcile.c), is held back. One that does not follow, or finds no room, is dropped, and the sender is asked for it
  * again.
  *
  * Invariants (sk_receive_check):
@@ -221,6 +221,7 @@ static int apply(sk_engine *engine, const sk_txn *txn)
 static int release_first(sk_engine *engine, uint32_t origin)
 {
     const sk_held *held = engine->held[origin].first;
+    if (sk_reconcile_withholds(engine, (sk_dot){origin, held->seq})) return 0;
     for (uint32_t i = 0; i < held->seen_count; i++)
         if (!sk_vv_covers(engine->applied, held->seen[i])) return 0;
     expand_seen(&engine->seen, held->seen, held->seen_count);
@@ -306,7 +307,7 @@ static int translate_ops(sk_engine *engine, const sk_origin_map *map, sk_dot dot
 }
 
 /* Adds what the transaction raises to engine->seen, and lists it in engine->raises. */
-static int take_raises(sk_engine *engine, const sk_origin_map *map, sk_list list)
+static int take_raises(sk_engine *engine, const sk_origin_map *map, sk_elements list)
 {
     sk_dot raise;
     while (sk_raise_next(&list, map, &raise)) {
@@ -362,7 +363,8 @@ static int take_txn(sk_engine *engine, uint32_t peer, const sk_txn *txn)
     uint64_t have = lane->first ? lane->end : applied;
     if (txn->dot.seq <= have) return 1;
     if (txn->dot.seq > have + 1) return SK_E_GAP;
-    if (!lane->first && sk_vv_at_most(&txn->seen, engine->applied)) return apply(engine, txn);
+    bool met = sk_vv_at_most(&txn->seen, engine->applied) && !sk_reconcile_withholds(engine, txn->dot);
+    if (!lane->first && met) return apply(engine, txn);
     return hold(engine, peer, txn) ? 0 : SK_E_MEMORY;
 }
 

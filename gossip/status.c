@@ -20,7 +20,7 @@
  *  6. A member that begins a term says its whole vector to every link.
  * Rules 3 and 4 mend what rule 2 cannot see: words about a former life that reach a node which never saw that life.
  * Until then stability may count them. What is forgotten by that does the member no harm: the floor rises with it, and
- * a member below the floor is sent everything (tier 3).
+ * a member below the floor is sent a reconcile (tier 3).
  *
  * Amnesia. Whoever knows more of our own origin than we do shows that we have come back with less. That origin is spent
  * from then on: nothing is written under it, whether the new incarnation can be taken at once, later, or gets lost again
@@ -203,7 +203,7 @@ static int hear_of_us(sk_engine *engine, const sk_gossip *gossip, const sk_vv *a
     return 0;
 }
 
-static int take_gossip(sk_engine *engine, uint32_t peer, sk_list list)
+static int take_gossip(sk_engine *engine, uint32_t peer, sk_elements list)
 {
     sk_gossip gossip;
     sk_vv acked = {0};
@@ -228,7 +228,7 @@ static int take_news(sk_engine *engine, uint32_t peer, const sk_news *news)
     from->said_view = news->view;
     from->current = news->own;
     from->neighbours = 0;
-    sk_list names = news->neighbours;
+    sk_elements names = news->neighbours;
     sk_bytes name;
     while (sk_name_next(&names, &name)) {
         uint32_t member = sk_engine_find(engine, name);
@@ -256,7 +256,7 @@ static int intern(sk_engine *engine, sk_peer *peer, const sk_announced *origin)
     return sk_origin_map_set(&peer->map, origin->number, ours);
 }
 
-static int intern_all(sk_engine *engine, sk_peer *peer, sk_list list)
+static int intern_all(sk_engine *engine, sk_peer *peer, sk_elements list)
 {
     sk_announced origin;
     int status = 0;
@@ -266,7 +266,7 @@ static int intern_all(sk_engine *engine, sk_peer *peer, sk_list list)
 
 int sk_status_origins(sk_engine *engine, uint32_t peer, sk_reader *reader)
 {
-    sk_list list;
+    sk_elements list;
     int status = sk_origins_read(reader, &list);
     return status ? status : intern_all(engine, &engine->peers[peer], list);
 }
@@ -275,7 +275,7 @@ int sk_status_origins(sk_engine *engine, uint32_t peer, sk_reader *reader)
 static int check_hello(const sk_peer *peer, sk_bytes region, const sk_hello *hello)
 {
     if (!sk_bytes_equal(region, sk_bytes_str(peer->region))) return SK_E_CLUSTER;
-    sk_list list = hello->origins;
+    sk_elements list = hello->origins;
     sk_announced origin;
     while (sk_announced_next(&list, &origin))
         if (origin.number == hello->news.own && !sk_bytes_equal(origin.region, region)) return SK_E_PROTOCOL;

@@ -5,6 +5,7 @@
  *             <-------------------------  REQUEST number, what it has, how far an interrupted one had come
  *   opens a snapshot, BEGIN  ---------->  sink_begin
  *   CHUNK, at most `window` ahead  ---->  sink_chunk, CHUNK_ACK
+ *   (a reconcile: questions and answers, see reconcile.c)
  *   END  ------------------------------>  sink_end: the atomic step
  *   either side: CANCEL, and both forget it; the sender offers again after relay_ms if the need is still there
  *
@@ -20,6 +21,11 @@
  *  1. sent - acked <= window.
  *  2. A source is open only while its link is up; the incoming transfer's peer is up. */
 #include "gossip/engine_internal.h"
+
+enum {
+    STEPS_MAX = 32, /* chunks and answers that go in one turn */
+    PAUSE_MS = 2,   /* after a turn in which the source did much */
+};
 
 /* -- both sides ---------------------------------------------------------------------------------------------------- */
 
@@ -38,6 +44,9 @@ static void close_source(sk_engine *engine, sk_peer *to)
 {
     if (to->out.source) engine->host.source_close(engine->host.self, to->out.source);
     to->out.source = NULL;
+    sk_buf_free(&to->out.questions);
+    to->out.question_count = 0;
+    to->out.reconcile = to->out.compares = to->out.gives = false;
 }
 
 static void give_up_sending(sk_engine *engine, uint32_t peer, int code)
@@ -55,8 +64,8 @@ static void send_offer(sk_engine *engine, uint32_t peer)
     sk_link_send(engine, peer);
 }
 
-/* Nothing more to read: from here on the live tier brings what follows. */
-static void send_end(sk_engine *engine, uint32_t peer)
+/* From here on the live tier brings what follows. */
+void sk_transfer_send_end(sk_engine *engine, uint32_t peer)
 {
     sk_peer *to = &engine->peers[peer];
     close_source(engine, to);
@@ -73,26 +82,56 @@ static void send_end(sk_engine *engine, uint32_t peer)
     to->out.wanted = false;
 }
 
+/* A chunk, also an empty one when there has been nothing to say for long. */
+static void put_chunk(sk_engine *engine, uint32_t peer)
+{
+    sk_peer *to = &engine->peers[peer];
+    to->out.progress_ms = engine->now_ms; /* it waits for the source, not for the peer */
+    if (engine->ops.len == 0 && engine->now_ms - to->out.said_ms < engine->limits.silence_ms / 4) return;
+    sk_message_begin(&engine->out, SK_MESSAGE_CHUNK);
+    sk_pack_uint(&engine->out, to->out.number);
+    sk_pack_bytes(&engine->out, sk_buf_view(&engine->ops));
+    sk_link_send(engine, peer);
+    to->out.sent++;
+    to->out.said_ms = engine->now_ms;
+    to->counts.sent_rows_bytes += engine->ops.len;
+}
+
 /* One chunk. False when there is no more to send for now. */
 static bool send_chunk(sk_engine *engine, uint32_t peer)
 {
-    sk_peer *to = &engine->peers[peer];
+    sk_outgoing *out = &engine->peers[peer].out;
     sk_buf_reset(&engine->ops);
-    int more = engine->host.source_chunk(engine->host.self, to->out.source, engine->limits.chunk_bytes, &engine->ops);
+    int more = engine->host.source_chunk(engine->host.self, out->source, engine->limits.chunk_bytes, &engine->ops);
     if (more < 0) {
         give_up_sending(engine, peer, more);
         return false;
     }
-    if (engine->ops.len) {
-        sk_message_begin(&engine->out, SK_MESSAGE_CHUNK);
-        sk_pack_uint(&engine->out, to->out.number);
-        sk_pack_bytes(&engine->out, sk_buf_view(&engine->ops));
-        sk_link_send(engine, peer);
-        to->out.sent++;
-        to->counts.sent_rows_bytes += engine->ops.len;
+    if (engine->ops.len == 0 && more) out->again_at_ms = engine->now_ms + PAUSE_MS;
+    if (engine->ops.len || more) put_chunk(engine, peer);
+    if (more) return engine->ops.len > 0;
+    out->gives = false;
+    if (out->compares) return true;
+    if (out->reconcile)
+        sk_reconcile_send_compare(engine, peer);
+    else
+        sk_transfer_send_end(engine, peer);
+    return out->source != NULL;
+}
+
+/* A chunk, or what else is to be sent. False when there is no more for now. */
+static bool send_next(sk_engine *engine, uint32_t peer)
+{
+    sk_outgoing *out = &engine->peers[peer].out;
+    if (out->compares && !out->gives) {
+        int more = sk_reconcile_answer(engine, peer);
+        if (more < 0 && sk_error_class(more) == SK_CLASS_HANGUP)
+            sk_link_close(engine, peer, more, true);
+        else if (more < 0)
+            give_up_sending(engine, peer, more);
+        return more > 0;
     }
-    if (more == 0) send_end(engine, peer);
-    return more > 0;
+    return out->sent - out->acked < engine->limits.transfer_window && send_chunk(engine, peer);
 }
 
 void sk_transfer_pump(sk_engine *engine, uint32_t peer)
@@ -102,20 +141,20 @@ void sk_transfer_pump(sk_engine *engine, uint32_t peer)
         if (to->out.wanted && engine->now_ms >= to->out.offer_at_ms) send_offer(engine, peer);
         return;
     }
-    bool more = true;
-    while (more && to->out.sent - to->out.acked < engine->limits.transfer_window) {
+    for (int i = 0; i < STEPS_MAX && engine->now_ms >= to->out.again_at_ms; i++) {
         if (engine->host.queued(engine->host.self, peer) > engine->limits.send_queue_max) {
             to->out.progress_ms = engine->now_ms; /* it waits for the link, not for the peer */
             return;
         }
-        more = send_chunk(engine, peer);
+        if (!send_next(engine, peer)) return;
     }
+    if (engine->now_ms >= to->out.again_at_ms) to->out.again_at_ms = engine->now_ms + PAUSE_MS;
 }
 
 static int open_source(sk_engine *engine, uint32_t peer, const sk_request *request, sk_transfer_head *head)
 {
     sk_peer *to = &engine->peers[peer];
-    sk_transfer_progress progress = {.vv = request->vv, .everything = request->everything};
+    sk_transfer_progress progress = {.vv = request->vv, .reconcile = request->reconcile};
     sk_buf_bytes(&progress.cursor, request->cursor);
     int status = engine->host.source_open(engine->host.self, &request->known, request->resumable ? &progress : NULL,
                                           &to->out.source, head);
@@ -129,7 +168,7 @@ static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *re
     close_source(engine, to);
     to->out.number = request->number;
     to->out.sent = to->out.acked = 0;
-    to->out.progress_ms = engine->now_ms;
+    to->out.progress_ms = to->out.said_ms = to->out.again_at_ms = engine->now_ms;
     to->out.offer_at_ms = engine->now_ms + engine->limits.relay_ms;
     sk_transfer_head head = {0};
     int status = open_source(engine, peer, request, &head);
@@ -137,10 +176,11 @@ static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *re
         to->out.source = NULL;
         give_up_sending(engine, peer, status);
     } else {
-        sk_begin begin = {request->number, head.vv, head.floor, head.everything, head.resumed};
+        sk_begin begin = {request->number, head.vv, head.floor, head.reconcile, head.resumed};
         sk_message_begin(&engine->out, SK_MESSAGE_BEGIN);
         sk_begin_pack(&engine->out, &begin);
         sk_link_send(engine, peer);
+        to->out.reconcile = head.reconcile;
         sk_vv_copy(&to->out.vv, &head.vv);
         sk_vv_copy(&to->staged, head.resumed ? &request->vv : &head.vv);
         to->has_staged = true;
@@ -181,6 +221,7 @@ static int take_chunk_ack(sk_engine *engine, uint32_t peer, sk_reader *reader)
 /* Its staged progress stays with the host. */
 static void forget_incoming(sk_engine *engine)
 {
+    sk_reconcile_end(engine);
     engine->incoming = (sk_incoming){.peer = NO_PEER, .retry_at_ms = engine->now_ms + BUSY_MS};
 }
 
@@ -203,7 +244,7 @@ static void send_request(sk_engine *engine, uint32_t peer)
     sk_request request = {.number = from->requested, .known = *engine->applied};
     request.resumable = engine->host.sink_progress(engine->host.self, &progress) == 1;
     request.vv = progress.vv;
-    request.everything = progress.everything;
+    request.reconcile = progress.reconcile;
     request.cursor = sk_buf_view(&progress.cursor);
     sk_message_begin(&engine->out, SK_MESSAGE_REQUEST);
     sk_request_pack(&engine->out, &request);
@@ -254,8 +295,7 @@ static int is_incoming(const sk_engine *engine, uint32_t peer, uint64_t number)
     return engine->incoming.peer == peer && engine->incoming.number == number;
 }
 
-/* A step at the sink failed: the transfer is off, and the link too if the peer is to blame. */
-static int sink_failed(sk_engine *engine, int status)
+int sk_transfer_sink_failed(sk_engine *engine, int status)
 {
     if (sk_error_class(status) == SK_CLASS_HANGUP) return status;
     give_up_receiving(engine, status);
@@ -270,15 +310,24 @@ static int take_begin(sk_engine *engine, uint32_t peer, sk_reader *reader)
     if (ours > 0 && engine->incoming.begun) ours = SK_E_PROTOCOL;
     if (ours > 0) status = sk_status_amnesia(engine, sk_vv_get(&begin.vv, *engine->own));
     if (ours > 0 && !status) {
-        sk_transfer_head head = {begin.vv, begin.floor, begin.everything, begin.resumed};
+        sk_transfer_head head = {.vv = begin.vv, .floor = begin.floor, .reconcile = begin.reconcile, .resumed = begin.resumed};
         engine->incoming.begun = true;
         engine->incoming.progress_ms = engine->now_ms;
+        if (begin.reconcile) sk_reconcile_begin(engine, &begin.vv);
         status = engine->host.sink_begin(engine->host.self, &head);
-        if (status) status = sink_failed(engine, status);
+        if (status) status = sk_transfer_sink_failed(engine, status);
     }
     sk_vv_free(&begin.vv);
     sk_vv_free(&begin.floor);
     return ours < 0 ? ours : status;
+}
+
+void sk_transfer_send_chunk_ack(sk_engine *engine)
+{
+    sk_message_begin(&engine->out, SK_MESSAGE_CHUNK_ACK);
+    sk_pack_uint(&engine->out, engine->incoming.number);
+    sk_pack_uint(&engine->out, engine->incoming.chunks);
+    sk_link_send(engine, engine->incoming.peer);
 }
 
 static int take_chunk(sk_engine *engine, uint32_t peer, sk_reader *reader)
@@ -290,14 +339,19 @@ static int take_chunk(sk_engine *engine, uint32_t peer, sk_reader *reader)
     if (status <= 0) return status;
     if (!engine->incoming.begun) return SK_E_PROTOCOL;
     status = engine->host.sink_chunk(engine->host.self, rows, &engine->peers[peer].map);
-    if (status) return sink_failed(engine, status);
+    if (status) return sk_transfer_sink_failed(engine, status);
     engine->incoming.progress_ms = engine->now_ms;
     engine->incoming.chunks++;
-    sk_message_begin(&engine->out, SK_MESSAGE_CHUNK_ACK);
-    sk_pack_uint(&engine->out, number);
-    sk_pack_uint(&engine->out, engine->incoming.chunks);
-    sk_link_send(engine, peer);
+    sk_transfer_send_chunk_ack(engine);
     return 0;
+}
+
+/* What only a reconcile has, to its receiver. */
+static int take_told(sk_engine *engine, uint32_t peer, int type, sk_reader *reader)
+{
+    sk_reader look = *reader;
+    int status = is_incoming(engine, peer, sk_read_uint(&look));
+    return status > 0 ? sk_reconcile_told(engine, type, reader) : status;
 }
 
 static int take_end(sk_engine *engine, uint32_t peer, sk_reader *reader)
@@ -306,9 +360,9 @@ static int take_end(sk_engine *engine, uint32_t peer, sk_reader *reader)
     int status = sk_end_read(reader, &number);
     if (!status) status = is_incoming(engine, peer, number);
     if (status <= 0) return status;
-    if (!engine->incoming.begun) return SK_E_PROTOCOL;
+    if (!engine->incoming.begun || !sk_reconcile_is_through(engine)) return SK_E_PROTOCOL;
     status = engine->host.sink_end(engine->host.self);
-    if (status) return sink_failed(engine, status);
+    if (status) return sk_transfer_sink_failed(engine, status);
     engine->peers[peer].counts.transfers_in++;
     forget_incoming(engine);
     sk_receive_release(engine);
@@ -347,6 +401,12 @@ int sk_transfer_message(sk_engine *engine, uint32_t peer, int type, sk_reader *r
     case SK_MESSAGE_CHUNK_ACK: return take_chunk_ack(engine, peer, reader);
     case SK_MESSAGE_END: return take_end(engine, peer, reader);
     case SK_MESSAGE_CANCEL: return take_cancel(engine, peer, reader);
+    case SK_MESSAGE_COMPARE:
+    case SK_MESSAGE_PARTS:
+    case SK_MESSAGE_ROWS: return take_told(engine, peer, type, reader);
+    case SK_MESSAGE_ASK:
+    case SK_MESSAGE_WANT:
+    case SK_MESSAGE_DONE: return sk_reconcile_asked(engine, peer, type, reader);
     default: return SK_E_PROTOCOL;
     }
 }
@@ -381,13 +441,20 @@ void sk_transfer_tick(sk_engine *engine)
     if (engine->incoming.peer != NO_PEER && engine->now_ms - engine->incoming.progress_ms >= engine->limits.silence_ms)
         give_up_receiving(engine, SK_E_TIMEOUT);
     if (engine->now_ms >= engine->incoming.retry_at_ms) sk_transfer_request(engine);
+    uint32_t peer = engine->incoming.peer;
+    int status = sk_reconcile_pump(engine);
+    if (status) sk_link_close(engine, peer, status, true);
 }
 
 uint64_t sk_transfer_next_ms(const sk_engine *engine)
 {
     uint64_t next = engine->incoming.retry_at_ms;
-    for (uint32_t m = 0; m < engine->peer_count; m++)
-        if (engine->peers[m].out.source) sk_sooner(&next, engine->peers[m].out.progress_ms + engine->limits.silence_ms);
+    sk_sooner(&next, sk_reconcile_next_ms(engine));
+    for (uint32_t m = 0; m < engine->peer_count; m++) {
+        const sk_outgoing *out = &engine->peers[m].out;
+        if (out->source) sk_sooner(&next, out->progress_ms + engine->limits.silence_ms);
+        if (out->source && out->again_at_ms > engine->now_ms) sk_sooner(&next, out->again_at_ms);
+    }
     if (engine->incoming.peer != NO_PEER) sk_sooner(&next, engine->incoming.progress_ms + engine->limits.silence_ms);
     return next;
 }

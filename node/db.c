@@ -265,7 +265,7 @@ int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_bu
         sk_db_close(db);
         return status;
     }
-    if (db->dirty) sk_db_seal(db);
+    (void)sk_db_seal(db); /* also where nothing is in it: the number of the open batch is known from here on */
     return 0;
 }
 

@@ -1,20 +1,27 @@
 #include "node/fold.h"
 
+#include "node/compare.h"
+
 #include <stdlib.h>
 
 typedef enum { STAGING, FOLDING } phase;
 
 struct sk_fold {
     phase phase;
-    bool everything;
+    bool reconcile, everything;
     sk_vv vv;      /* the sender's, to be joined at the end */
     sk_vv floor;   /* the sender's */
     sk_vv low;     /* staging: rows at or below the cursor are at least at this vector of the sender's */
     sk_vv known;   /* folding: our vector just before the step */
     sk_buf cursor; /* staging: the last row key staged; folding: the last one folded by the background fold */
+    sk_belief *belief; /* owned; NULL: not yet comparing, or no more. Not on the disk */
 };
 
-enum { STAGED_ROW = 'r', STAGED_MARK = 'f' };
+enum {
+    STAGED_ROW = SK_STAGED_ROW,
+    STAGED_MARK = 'f',
+    COMPARE_ROWS = 512, /* read in a step of comparing */
+};
 static const sk_bytes KEY_FOLD = {(const uint8_t *)"fold", 4};
 
 /* -- its record ---------------------------------------------------------------------------------------------------------- */
@@ -24,6 +31,7 @@ static void put_record(sk_db *db)
     struct sk_fold *fold = db->fold;
     sk_buf_reset(&db->pack);
     sk_pack_uint(&db->pack, fold->phase);
+    sk_pack_bool(&db->pack, fold->reconcile);
     sk_pack_bool(&db->pack, fold->everything);
     sk_vv_pack(&db->pack, &fold->vv);
     sk_vv_pack(&db->pack, &fold->floor);
@@ -34,10 +42,18 @@ static void put_record(sk_db *db)
     db->dirty = true;
 }
 
+static void drop_belief(struct sk_fold *fold)
+{
+    if (fold->belief) sk_belief_free(fold->belief);
+    free(fold->belief);
+    fold->belief = NULL;
+}
+
 void sk_fold_free(sk_db *db)
 {
     struct sk_fold *fold = db->fold;
     if (!fold) return;
+    drop_belief(fold);
     sk_vv_free(&fold->vv);
     sk_vv_free(&fold->floor);
     sk_vv_free(&fold->low);
@@ -57,6 +73,7 @@ int sk_fold_load(sk_db *db)
     sk_reader reader = sk_reader_of(value);
     uint64_t stored = sk_read_uint(&reader);
     fold->phase = (phase)stored;
+    fold->reconcile = sk_read_bool(&reader);
     fold->everything = sk_read_bool(&reader);
     sk_vv_read(&reader, NULL, &fold->vv);
     sk_vv_read(&reader, NULL, &fold->floor);
@@ -123,9 +140,9 @@ static void staged_key(sk_buf *buf, uint8_t kind, sk_bytes rest)
 int sk_fold_progress(sk_db *db, sk_transfer_progress *progress)
 {
     struct sk_fold *fold = db->fold;
-    if (!fold || fold->phase != STAGING) return 0;
+    if (!fold || fold->phase != STAGING || fold->everything) return 0;
     sk_vv_copy(&progress->vv, &fold->low);
-    progress->everything = fold->everything;
+    progress->reconcile = fold->reconcile;
     sk_buf_reset(&progress->cursor);
     sk_buf_bytes(&progress->cursor, sk_buf_view(&fold->cursor));
     return 1;
@@ -138,7 +155,7 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
     if (!sk_vv_at_most(&head->floor, &head->vv)) return SK_E_PROTOCOL;
     if (head->resumed) {
         /* What is staged may come from an earlier vector of the sender's than this one, never from a later. */
-        if (!db->fold || db->fold->everything != head->everything || !sk_vv_at_most(&db->fold->vv, &head->vv)) {
+        if (!db->fold || db->fold->reconcile != head->reconcile || !sk_vv_at_most(&db->fold->vv, &head->vv)) {
             abandon(db);
             return SK_E_GAP;
         }
@@ -146,10 +163,12 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
         abandon(db);
         db->fold = sk_alloc(sizeof *db->fold);
         sk_vv_copy(&db->fold->low, &head->vv);
+        db->fold->reconcile = head->reconcile;
         db->fold->everything = head->everything;
     }
     sk_vv_copy(&db->fold->vv, &head->vv);
     sk_vv_copy(&db->fold->floor, &head->floor);
+    drop_belief(db->fold); /* of an earlier vector */
     put_record(db);
     return 0;
 }
@@ -255,8 +274,61 @@ int sk_fold_chunk(sk_db *db, sk_bytes rows, const sk_origin_map *map)
     return 0;
 }
 
+/* -- comparing ---------------------------------------------------------------------------------------------------------------- */
+
+static int comparing(const sk_db *db)
+{
+    if (db->failed) return db->failed;
+    const struct sk_fold *fold = db->fold;
+    return fold && fold->phase == STAGING && fold->belief && fold->belief->complete ? 0 : SK_E_PROTOCOL;
+}
+
+/* What was read and is not sound is our own. */
+static int own_fault(int status)
+{
+    return status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
+}
+
+int sk_fold_compare(sk_db *db)
+{
+    struct sk_fold *fold = db->fold;
+    if (db->failed) return db->failed;
+    if (!fold || fold->phase != STAGING || !fold->reconcile) return SK_E_PROTOCOL;
+    if (!fold->belief) {
+        /* What is pushed is through: the cursor goes beyond every key, and all below it is of this vector. */
+        fold->belief = sk_alloc(sizeof *fold->belief);
+        sk_vv_copy(&fold->low, &fold->vv);
+        sk_buf_reset(&fold->cursor);
+        sk_buf_byte(&fold->cursor, 0xff);
+        put_record(db);
+    }
+    return own_fault(sk_belief_step(db, fold->belief, &fold->vv, COMPARE_ROWS));
+}
+
+int sk_fold_sum(sk_db *db, sk_bytes from, sk_bytes to, sk_digest *sum)
+{
+    int status = comparing(db);
+    return status ? status : own_fault(sk_belief_sum(db, db->fold->belief, &db->fold->vv, from, to, sum));
+}
+
+int sk_fold_settle(sk_db *db, sk_buf *from, sk_bytes to, sk_elements rows, sk_buf *wanted, uint32_t *count)
+{
+    int status = comparing(db);
+    return status ? status : own_fault(sk_belief_settle(db, &db->fold->vv, from, to, rows, COMPARE_ROWS, wanted, count));
+}
+
+void sk_fold_stage_absent(sk_db *db, sk_bytes raw)
+{
+    sk_buf staged = {0};
+    staged_key(&staged, STAGED_ROW, raw);
+    sk_store_put(db->store, SK_CF_STAGED, sk_buf_view(&staged), SK_BYTES_NONE);
+    sk_buf_free(&staged);
+    db->dirty = true;
+}
+
 /* -- folding ---------------------------------------------------------------------------------------------------------------- */
 
+/* Brings a row into place, if one is staged. */
 static int fold_row(sk_db *db, sk_bytes raw)
 {
     struct sk_fold *fold = db->fold;
@@ -414,6 +486,7 @@ int sk_fold_end(sk_db *db)
     if (db->failed) return db->failed;
     if (!fold || fold->phase != STAGING) return SK_E_PROTOCOL;
     fold->phase = FOLDING;
+    drop_belief(fold);
     sk_vv_copy(&fold->known, &db->vv);
     sk_buf_reset(&fold->cursor);
     sk_vv_join(&db->vv, &fold->vv);
@@ -425,12 +498,12 @@ int sk_fold_end(sk_db *db)
     return status;
 }
 
-/* All rows are in place. Removals that the sender of everything had forgotten we do not have either: its floor is ours,
+/* All rows are in place. Removals that the sender of a reconcile, or of everything, had forgotten we do not have either: its floor is ours,
  * and what was staged of history at or below it goes. */
 static void finish(sk_db *db)
 {
     sk_vv floor = {0};
-    if (db->fold->everything) sk_vv_copy(&floor, &db->fold->floor);
+    if (db->fold->reconcile || db->fold->everything) sk_vv_copy(&floor, &db->fold->floor);
     clear(db);
     sk_db_forget(db, &floor);
     sk_vv_free(&floor);

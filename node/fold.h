@@ -9,11 +9,15 @@
  *             ^           |  crash, cut: progress stays
  *             +-----------+  begin(resumed): goes on where it stood
  *
+ * A reconcile is a transfer from a sender who has forgotten what it removed since: when all that it knows to be needed is
+ * staged, the rest is compared (node/compare.h), and what comes out of it is staged too.
+ *
  * Invariants:
  *  1. While folding, `known` (our vector just before the step) and `vv` (the sender's) never change.
  *  2. A row is folded exactly once. Not yet folded: its raw key is above the cursor and its client key is not marked.
- *     Then what counts is merge(staged row or nothing, vv; our row, known), where "nothing" stands for a row that the
- *     sender does not have only if the transfer brought everything.
+ *     Then what counts is merge(staged row, vv; our row, known) where one is staged, and our row where none is. A staged
+ *     row may be empty: the sender has none. In a transfer of everything (an import: node/export.h) a row that is not
+ *     staged is as good as one that is empty.
  *  3. Nobody writes a row that is not folded: whoever touches a key folds all of its rows first (sk_db_touch).
  *
  * Staged keys: 'r' raw row key -> packed row (our origin numbers); 'f' client key -> nothing: folded early. */
@@ -46,7 +50,13 @@ int sk_fold_step(sk_db *db, uint32_t rows);
 int sk_fold_progress(sk_db *db, sk_transfer_progress *progress);
 int sk_fold_begin(sk_db *db, const sk_transfer_head *head);
 int sk_fold_chunk(sk_db *db, sk_bytes rows, const sk_origin_map *map);
+int sk_fold_compare(sk_db *db);
+int sk_fold_sum(sk_db *db, sk_bytes from, sk_bytes to, sk_digest *sum);
+int sk_fold_settle(sk_db *db, sk_buf *from, sk_bytes to, sk_elements rows, sk_buf *wanted, uint32_t *count);
 int sk_fold_end(sk_db *db);
+/** The sender has no such row, and none that it knows more of is staged. */
+void sk_fold_stage_absent(sk_db *db, sk_bytes raw);
+enum { SK_STAGED_ROW = 'r' }; /* what a staged row's key begins with */
 
 /* -- the form of a chunk: records one after the other ----------------------------------------------------------------------
  * row record:     0, raw key, packed row       the row at the sender; empty bytes: it has none
@@ -58,6 +68,9 @@ enum { SK_CHUNK_ROW = 0, SK_CHUNK_HISTORY = 1 };
 int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *progress, sk_source **source,
                    sk_transfer_head *head);
 int sk_source_chunk(sk_db *db, sk_source *source, size_t max, sk_buf *out);
+void sk_source_compare(sk_db *db, sk_source *source, uint64_t *rows, sk_digest *sum);
+int sk_source_answer(sk_db *db, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to, sk_buf *out);
+void sk_source_want(sk_db *db, sk_source *source, sk_elements keys);
 void sk_source_close(sk_db *db, sk_source *source);
 
 #endif

@@ -90,6 +90,21 @@ static int host_source_chunk(void *self, sk_source *source, size_t max, sk_buf *
     return sk_source_chunk(&((sk_replica *)self)->db, source, max, out);
 }
 
+static void host_source_compare(void *self, sk_source *source, uint64_t *rows, sk_digest *sum)
+{
+    sk_source_compare(&((sk_replica *)self)->db, source, rows, sum);
+}
+
+static int host_source_answer(void *self, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to, sk_buf *out)
+{
+    return sk_source_answer(&((sk_replica *)self)->db, source, number, from, to, out);
+}
+
+static void host_source_want(void *self, sk_source *source, sk_elements keys)
+{
+    sk_source_want(&((sk_replica *)self)->db, source, keys);
+}
+
 static void host_source_close(void *self, sk_source *source)
 {
     sk_source_close(&((sk_replica *)self)->db, source);
@@ -117,6 +132,24 @@ static int host_sink_chunk(void *self, sk_bytes rows, const sk_origin_map *map)
 {
     sk_replica *replica = self;
     return replica->store_error ? replica->store_error : sk_fold_chunk(&replica->db, rows, map);
+}
+
+static int host_sink_compare(void *self)
+{
+    sk_replica *replica = self;
+    return replica->store_error ? replica->store_error : sk_fold_compare(&replica->db);
+}
+
+static int host_sink_sum(void *self, sk_bytes from, sk_bytes to, sk_digest *sum)
+{
+    return sk_fold_sum(&((sk_replica *)self)->db, from, to, sum);
+}
+
+static int host_sink_settle(void *self, sk_buf *from, sk_bytes to, sk_elements rows, sk_buf *wanted, uint32_t *count)
+{
+    sk_replica *replica = self;
+    return replica->store_error ? replica->store_error
+                                : sk_fold_settle(&replica->db, from, to, rows, wanted, count);
 }
 
 static int host_sink_end(void *self)
@@ -254,11 +287,17 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
         .new_incarnation = host_new_incarnation,
         .source_open = host_source_open,
         .source_chunk = host_source_chunk,
+        .source_compare = host_source_compare,
+        .source_answer = host_source_answer,
+        .source_want = host_source_want,
         .source_close = host_source_close,
         .sink_progress = host_sink_progress,
         .sink_busy = host_sink_busy,
         .sink_begin = host_sink_begin,
         .sink_chunk = host_sink_chunk,
+        .sink_compare = host_sink_compare,
+        .sink_sum = host_sink_sum,
+        .sink_settle = host_sink_settle,
         .sink_end = host_sink_end,
     };
     replica->engine = sk_engine_new(replica->region, &asked, &options->limits, &replica->db.vv, &replica->db.origins,

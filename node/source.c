@@ -1,13 +1,23 @@
 /* Outgoing transfers: what a peer lacks, read from one snapshot, each row once. Declared in node/fold.h.
  *
- *   BRINGING ----> ROWS ----> HISTORY ----> done
+ *   BRINGING ----> ROWS ----> HISTORY ----> done, or in a reconcile: GIVING
  *   rows at or below the peer's cursor that changed since it staged them (resumed transfers only),
  *            then the rows above it,
- *                       then removals above the peer's vector, for whoever is behind the peer
+ *                       then removals above the peer's vector, for whoever is behind the peer,
+ *                                   then answers and rows that the peer asks for
  *
  * Which rows changed comes from the history above a vector. Their keys are collected in order, a bounded number at a
- * time: memory stays bounded however much changed, at the price of one more scan of the history for each such lot. */
+ * time: memory stays bounded however much changed, at the price of one more scan of the history for each such lot.
+ *
+ * A reconcile is for a peer that is below our floor: of what changed at or below it no history is left. Entries of such
+ * transactions are found by looking: a leaf of the database's sums (node/sums.h) whose vector is at most what the peer
+ * knows has none, and is passed over. What of it we removed and forgot is found out by comparing (node/compare.h). For
+ * that the same walk makes an outline of the snapshot: from the sums as they stood when it was taken, where a leaf had not
+ * changed since what was durable then; other leaves are read. So the walk goes from stretch to stretch: a leaf as it stood, or
+ * a stretch that has to be read. */
 #include "node/fold.h"
+
+#include "node/compare.h"
 
 #include <stdlib.h>
 
@@ -15,23 +25,74 @@
 #define SK_SOURCE_LOT_MAX 65536 /* tests make it small */
 #endif
 
-enum { LOT_MAX = SK_SOURCE_LOT_MAX }; /* row keys held at a time */
+enum {
+    LOT_MAX = SK_SOURCE_LOT_MAX, /* row keys held at a time */
+    WALK_ROWS = 1024,            /* rows read for one chunk at most: it may be empty, and more follows */
+    LEAF_COST = 4,               /* a leaf passed over counts as so many */
+};
 
-typedef enum { BRINGING, ROWS, HISTORY, DONE } stage;
+typedef enum { BRINGING, ROWS, HISTORY, GIVING, DONE } stage;
+
+/* A range of row keys, up to the next stretch. */
+typedef struct {
+    sk_bytes low; /* in the source's arena for stretches */
+    uint64_t rows;
+    sk_digest sum;
+    bool exact; /* rows and sum are those of the snapshot */
+    bool quiet; /* the peer knows every entry in it */
+} stretch;
 
 struct sk_source {
     stage stage;
-    bool everything;
+    bool reconcile;
     sk_store_snapshot *snapshot;
-    sk_vv vv, known, low;
+    sk_vv vv, floor, known, low;
     sk_buf limit;  /* BRINGING: the peer's cursor: the last row key of this stage */
     sk_buf cursor; /* the last row key sent */
     sk_bytes *lot; /* owned array; keys in the arena */
     uint32_t lot_count, lot_at;
-    bool lot_cut; /* more keys than fit: another lot follows */
+    bool lot_cut;    /* more keys than fit: another lot follows */
+    bool lot_loaded; /* one of this stage */
     sk_arena arena;
     sk_buf history_from; /* HISTORY: the next key to look at */
+    /* of a reconcile */
+    stretch *stretches; /* owned */
+    uint32_t stretch_count, stretch_at;
+    sk_arena stretch_arena;
+    sk_buf walk_from; /* within a stretch: the next key to read; empty: its beginning */
+    bool stretch_read;  /* all of it; keys that changed may still have to go out */
+    sk_outline outline;
+    sk_buf wanted; /* GIVING: keys, packed */
+    size_t wanted_at;
 };
+
+/* The sums as they stand, for what they are worth in this snapshot. */
+static void take_stretches(sk_db *db, sk_source *source, uint64_t durable)
+{
+    const sk_sums *sums = &db->sums;
+    source->stretch_count = sums->count ? sums->count : 1;
+    source->stretches = sk_alloc(source->stretch_count * sizeof *source->stretches);
+    for (uint32_t i = 0; i < sums->count; i++) {
+        const sk_leaf *leaf = sums->leaves[i];
+        bool whole = sums->state != SK_SUMS_SCANNING || i + 1 < sums->count;
+        source->stretches[i] = (stretch){.low = sk_arena_copy(&source->stretch_arena, leaf->low),
+                                    .rows = leaf->rows,
+                                    .sum = leaf->sum,
+                                    .exact = whole && leaf->changed <= durable,
+                                    .quiet = sk_vv_at_most(&leaf->vv, &source->known)};
+    }
+}
+
+static int take_snapshot(sk_db *db, sk_source *source, uint64_t *durable)
+{
+    int status = sk_store_reap(db->store, durable);
+    if (status) return status;
+    source->snapshot = sk_store_snapshot_take(db->store); /* it has at least what was durable before */
+    if (!source->snapshot) return SK_E_IO;
+    status = sk_fold_in_snapshot(db, source->snapshot);
+    if (status > 0) status = SK_E_BUSY; /* the end of the fold is not yet committed */
+    return status ? status : sk_db_snapshot_state(db, source->snapshot, &source->vv, &source->floor);
+}
 
 int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *progress, sk_source **out,
                    sk_transfer_head *head)
@@ -39,20 +100,17 @@ int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *pr
     if (db->failed) return db->failed;
     if (sk_fold_active(db)) return SK_E_BUSY; /* the snapshot's rows would not be what its vector says */
     sk_source *source = sk_alloc(sizeof *source);
-    source->snapshot = sk_store_snapshot_take(db->store);
-    sk_vv floor = {0};
-    int status = source->snapshot ? sk_fold_in_snapshot(db, source->snapshot) : SK_E_IO;
-    if (status > 0) status = SK_E_BUSY; /* the end of the fold is not yet committed */
-    if (!status) status = sk_db_snapshot_state(db, source->snapshot, &source->vv, &floor);
+    uint64_t durable = 0;
+    int status = take_snapshot(db, source, &durable);
     if (status) {
-        sk_vv_free(&floor);
         sk_source_close(db, source);
         return status;
     }
     sk_vv_copy(&source->known, known);
-    source->everything = !sk_vv_at_most(&floor, known);
-    bool resumable = progress && progress->everything == source->everything &&
-                     sk_vv_at_most(&progress->vv, &source->vv) && sk_vv_at_most(&floor, &progress->vv);
+    source->reconcile = !sk_vv_at_most(&source->floor, known);
+    if (source->reconcile) take_stretches(db, source, durable);
+    bool resumable = progress && progress->reconcile == source->reconcile &&
+                     sk_vv_at_most(&progress->vv, &source->vv) && sk_vv_at_most(&source->floor, &progress->vv);
     source->stage = ROWS;
     if (resumable) {
         source->stage = BRINGING;
@@ -60,10 +118,9 @@ int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *pr
         sk_buf_bytes(&source->limit, sk_buf_view(&progress->cursor));
     }
     sk_vv_copy(&head->vv, &source->vv);
-    sk_vv_copy(&head->floor, &floor);
-    head->everything = source->everything;
+    sk_vv_copy(&head->floor, &source->floor);
+    head->reconcile = source->reconcile;
     head->resumed = resumable;
-    sk_vv_free(&floor);
     *out = source;
     return 0;
 }
@@ -71,13 +128,14 @@ int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *pr
 void sk_source_close(sk_db *db, sk_source *source)
 {
     if (source->snapshot) sk_store_snapshot_free(db->store, source->snapshot);
-    sk_vv_free(&source->vv);
-    sk_vv_free(&source->known);
-    sk_vv_free(&source->low);
-    sk_buf_free(&source->limit);
-    sk_buf_free(&source->cursor);
-    sk_buf_free(&source->history_from);
+    sk_vv *vectors[] = {&source->vv, &source->floor, &source->known, &source->low};
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) sk_vv_free(vectors[i]);
+    sk_buf *buffers[] = {&source->limit, &source->cursor, &source->history_from, &source->walk_from, &source->wanted};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) sk_buf_free(buffers[i]);
     sk_arena_free(&source->arena);
+    sk_arena_free(&source->stretch_arena);
+    sk_outline_free(&source->outline);
+    free(source->stretches);
     free(source->lot);
     free(source);
 }
@@ -122,8 +180,9 @@ static void add_to_lot(sk_source *source, sk_bytes raw)
     if (source->lot_count == 2 * LOT_MAX) settle(source);
 }
 
-static int collect_changed(sk_db *db, sk_source *source, const sk_vv *since)
+static int collect_changed(sk_db *db, sk_source *source)
 {
+    const sk_vv *since = source->stage == BRINGING ? &source->low : &source->known;
     for (uint32_t o = 0; o < source->vv.count; o++) {
         uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
         if (source->vv.seq[o] <= sk_vv_get(since, o)) continue;
@@ -147,74 +206,152 @@ static int collect_changed(sk_db *db, sk_source *source, const sk_vv *since)
     return 0;
 }
 
-static int collect_all(sk_db *db, sk_source *source)
+/* The next key of this stage that changed: 1; 0: there is none; or an error. It stays the next until lot_at moves. */
+static int next_changed(sk_db *db, sk_source *source, sk_bytes *raw)
 {
-    sk_buf from = {0};
-    sk_buf_bytes(&from, sk_buf_view(&source->cursor));
-    sk_buf_byte(&from, 0);
-    sk_store_iter *iter =
-        sk_store_iterate(db->store, source->snapshot, SK_CF_ROW, sk_buf_view(&from), SK_BYTES_NONE);
-    sk_bytes key, value;
-    int status = 0;
-    while (source->lot_count < LOT_MAX && (status = sk_store_next(db->store, iter, &key, &value)) > 0)
-        add_to_lot(source, key);
-    source->lot_cut = source->lot_count == LOT_MAX;
-    sk_store_iter_free(db->store, iter);
-    sk_buf_free(&from);
-    return status < 0 ? status : 0;
+    if (source->lot_at == source->lot_count) {
+        if (source->lot_loaded && !source->lot_cut) return 0;
+        source->lot_count = source->lot_at = 0;
+        source->lot_cut = false;
+        source->lot_loaded = true;
+        sk_arena_reset(&source->arena);
+        int status = collect_changed(db, source);
+        if (status) return status;
+        settle(source);
+        if (source->lot_count == 0) return 0;
+    }
+    *raw = source->lot[source->lot_at];
+    return 1;
 }
 
-/* The next lot of row keys, or the next stage where there are no more. */
-static int next_lot(sk_db *db, sk_source *source)
+static void next_stage(sk_source *source)
 {
-    bool cut = source->lot_cut, first = source->lot_count == 0 && !source->lot_cut;
+    source->lot_loaded = source->lot_cut = false;
     source->lot_count = source->lot_at = 0;
-    source->lot_cut = false;
-    sk_arena_reset(&source->arena);
-    if (!first && !cut) {
-        source->stage = source->stage == BRINGING ? ROWS : HISTORY;
-        if (source->stage == ROWS) {
-            sk_buf_reset(&source->cursor);
-            sk_buf_bytes(&source->cursor, sk_buf_view(&source->limit));
-        }
-        if (source->stage == HISTORY) return 0;
-    }
-    int status = source->stage == ROWS && source->everything
-                     ? collect_all(db, source)
-                     : collect_changed(db, source, source->stage == BRINGING ? &source->low : &source->known);
-    settle(source);
-    if (status || source->lot_count) return status;
-    /* Nothing in this stage: mark it as walked, so that the next call goes on. */
-    source->stage = source->stage == BRINGING ? ROWS : HISTORY;
-    if (source->stage == ROWS) {
+    if (source->stage == BRINGING) {
         sk_buf_reset(&source->cursor);
         sk_buf_bytes(&source->cursor, sk_buf_view(&source->limit));
     }
-    return 0;
+    source->stage = source->stage == BRINGING ? ROWS : HISTORY;
 }
 
 /* -- chunks -------------------------------------------------------------------------------------------------------------------- */
 
+/* A row as it is told, an empty one where there is none: the peer may have one, or have staged one. */
+static void append_record(sk_bytes raw, const sk_row *row, sk_buf *out)
+{
+    sk_buf packed = {0};
+    sk_row_pack(&packed, row, false);
+    sk_pack_uint(out, SK_CHUNK_ROW);
+    sk_pack_bytes(out, raw);
+    sk_pack_bytes(out, sk_buf_view(&packed));
+    sk_buf_free(&packed);
+}
+
 static int append_row(sk_db *db, sk_source *source, sk_bytes raw, sk_buf *out)
 {
-    sk_buf value = {0}, packed = {0};
+    sk_buf value = {0};
     sk_arena arena = {0};
     sk_row row = {0};
     int found = sk_store_snapshot_get(db->store, source->snapshot, SK_CF_ROW, raw, &value);
     int status = found > 0 ? sk_row_read(sk_buf_view(&value), NULL, &arena, &row) : found;
-    if (!status) {
-        sk_row_pack(&packed, &row, false);
-        /* The peer may have staged a row that has gone since: an empty one takes its place. */
-        if (packed.len || !source->everything || source->stage == BRINGING) {
-            sk_pack_uint(out, SK_CHUNK_ROW);
-            sk_pack_bytes(out, raw);
-            sk_pack_bytes(out, sk_buf_view(&packed));
-        }
-    }
+    if (!status) append_record(raw, &row, out);
     sk_buf_free(&value);
-    sk_buf_free(&packed);
     sk_arena_free(&arena);
     return status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
+}
+
+static void set_cursor(sk_source *source, sk_bytes raw)
+{
+    sk_buf_reset(&source->cursor);
+    sk_buf_bytes(&source->cursor, raw);
+}
+
+/* The rows that changed and are below `end`. 1: the chunk is full; 0: that was all; or an error. */
+static int append_changed(sk_db *db, sk_source *source, sk_bytes end, size_t max, sk_buf *out)
+{
+    sk_bytes raw;
+    int status;
+    while ((status = next_changed(db, source, &raw)) > 0 && (!end.len || sk_bytes_compare(raw, end) < 0)) {
+        if (out->len >= max) return 1;
+        status = append_row(db, source, raw, out);
+        if (status) return status;
+        set_cursor(source, raw);
+        source->lot_at++;
+    }
+    return status < 0 ? status : 0;
+}
+
+/* A row that the walk has come to: into the outline, and out if the peer needs it. */
+static int walk_row(sk_db *db, sk_source *source, sk_bytes raw, sk_bytes value, sk_arena *arena, sk_buf *out)
+{
+    sk_row row;
+    sk_bytes changed;
+    int status = sk_db_row_read(db, value, arena, &row);
+    if (status) return status;
+    sk_outline_row(&source->outline, raw, sk_row_digest(&db->origins, raw, &row), db->sums.leaf_rows);
+    if (source->cursor.len && sk_bytes_compare(raw, sk_buf_view(&source->cursor)) <= 0) return 0;
+    int more = next_changed(db, source, &changed);
+    if (more < 0) return more;
+    bool due = more && sk_bytes_equal(changed, raw);
+    if (due) source->lot_at++;
+    if (!due && !sk_row_has_news(&row, &source->known, &source->floor)) return 0;
+    append_record(raw, &row, out);
+    set_cursor(source, raw);
+    return 0;
+}
+
+/* Reads on in a stretch. 1: the chunk is full, or so many rows were read; 0: the stretch is through; or an error. */
+static int walk_stretch(sk_db *db, sk_source *source, sk_bytes low, sk_bytes end, size_t max, uint64_t *rows, sk_buf *out)
+{
+    sk_bytes from = source->walk_from.len ? sk_buf_view(&source->walk_from) : low;
+    sk_store_iter *iter = sk_store_iterate(db->store, source->snapshot, SK_CF_ROW, from, end);
+    sk_arena arena = {0};
+    sk_bytes raw, value;
+    int status;
+    while ((status = sk_store_next(db->store, iter, &raw, &value)) > 0) {
+        sk_arena_reset(&arena);
+        status = append_changed(db, source, raw, max, out);
+        if (status < 0) break;
+        if (status || out->len >= max || *rows == 0) {
+            sk_buf_reset(&source->walk_from);
+            sk_buf_bytes(&source->walk_from, raw);
+            status = 1;
+            break;
+        }
+        --*rows;
+        status = walk_row(db, source, raw, value, &arena, out);
+        if (status) break;
+    }
+    sk_store_iter_free(db->store, iter);
+    sk_arena_free(&arena);
+    return status;
+}
+
+/* A reconcile's rows: those that changed, those that are found by looking, and the outline of all. 1, or an error. */
+static int walk(sk_db *db, sk_source *source, size_t max, sk_buf *out)
+{
+    uint64_t rows = WALK_ROWS;
+    while (source->stretch_at < source->stretch_count) {
+        const stretch *at = &source->stretches[source->stretch_at];
+        bool last = source->stretch_at + 1 == source->stretch_count;
+        sk_bytes end = last ? SK_BYTES_NONE : at[1].low;
+        bool behind = !last && source->cursor.len && sk_bytes_compare(end, sk_buf_view(&source->cursor)) <= 0;
+        bool passed = at->exact && (at->quiet || behind);
+        if (rows == 0 || out->len >= max) return 1;
+        if (source->walk_from.len == 0 && !source->stretch_read) sk_outline_mark(&source->outline, at->low);
+        int status = passed || source->stretch_read ? 0 : walk_stretch(db, source, at->low, end, max, &rows, out);
+        source->stretch_read = status == 0;
+        if (!status) status = append_changed(db, source, end, max, out);
+        if (status) return status;
+        if (passed) sk_outline_add(&source->outline, at->rows, at->sum);
+        if (passed) rows -= rows < LEAF_COST ? rows : LEAF_COST;
+        sk_buf_reset(&source->walk_from);
+        source->stretch_read = false;
+        source->stretch_at++;
+    }
+    next_stage(source);
+    return 1;
 }
 
 static void append_removal(sk_dot dot, sk_bytes raw, uint8_t flags, sk_buf *out)
@@ -251,24 +388,57 @@ static int append_history(sk_db *db, sk_source *source, size_t max, sk_buf *out)
     return status;
 }
 
+/* Rows that were asked for. */
+static int give(sk_db *db, sk_source *source, size_t max, sk_buf *out)
+{
+    if (source->wanted_at == source->wanted.len) return 0;
+    sk_reader reader = sk_reader_of(sk_buf_view(&source->wanted));
+    reader.at += source->wanted_at;
+    int status = 0;
+    while (!status && out->len < max && sk_reader_left(&reader)) status = append_row(db, source, sk_read_bytes(&reader), out);
+    source->wanted_at = source->wanted.len - sk_reader_left(&reader);
+    return status ? status : sk_reader_left(&reader) > 0;
+}
+
 int sk_source_chunk(sk_db *db, sk_source *source, size_t max, sk_buf *out)
 {
-    while (source->stage < HISTORY && out->len < max) {
-        if (source->lot_at == source->lot_count) {
-            int status = next_lot(db, source);
-            if (status) return status;
-            continue;
-        }
-        sk_bytes raw = source->lot[source->lot_at++];
-        int status = append_row(db, source, raw, out);
-        if (status) return status;
-        sk_buf_reset(&source->cursor);
-        sk_buf_bytes(&source->cursor, raw);
+    int status = 0;
+    if (source->stage == GIVING) return give(db, source, max, out);
+    while (source->stage < HISTORY && !status && out->len < max) {
+        if (source->stage == ROWS && source->reconcile) return walk(db, source, max, out);
+        status = append_changed(db, source, SK_BYTES_NONE, max, out);
+        if (status == 0) next_stage(source);
     }
+    if (status < 0) return status;
     if (source->stage == HISTORY && out->len < max) {
-        int status = append_history(db, source, max, out);
+        status = append_history(db, source, max, out);
         if (status < 0) return status;
-        if (status == 0) source->stage = DONE;
+        if (status == 0) source->stage = source->reconcile ? GIVING : DONE;
     }
-    return source->stage != DONE;
+    return source->stage != DONE && source->stage != GIVING;
+}
+
+/* -- answers ----------------------------------------------------------------------------------------------------------------- */
+
+void sk_source_compare(sk_db *db, sk_source *source, uint64_t *rows, sk_digest *sum)
+{
+    (void)db;
+    sk_assert(source->stage == GIVING);
+    *rows = source->outline.rows;
+    *sum = source->outline.sum;
+}
+
+int sk_source_answer(sk_db *db, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to, sk_buf *out)
+{
+    if (source->stage != GIVING) return SK_E_PROTOCOL;
+    return sk_compare_answer(db, source->snapshot, &source->outline, &source->known, number, from, to, out);
+}
+
+void sk_source_want(sk_db *db, sk_source *source, sk_elements keys)
+{
+    (void)db;
+    sk_bytes key;
+    sk_buf_consume(&source->wanted, source->wanted_at);
+    source->wanted_at = 0;
+    while (sk_wanted_next(&keys, &key)) sk_pack_bytes(&source->wanted, key);
 }

@@ -1,6 +1,7 @@
 #include "node/sums.h"
 
 #include "node/db.h"
+#include "node/outline.h"
 
 #include <endian.h>
 #include <stdlib.h>
@@ -71,14 +72,6 @@ static void join_shrunk(sk_sums *sums, uint32_t at)
     uint64_t least = left < right ? left : right;
     if (least > sums->leaf_rows || rows + least > sums->leaf_rows) return;
     join_next(sums, left < right ? at - 1 : at);
-}
-
-/* The shortest key above `below` and not above `above`. */
-static sk_bytes separator(sk_bytes below, sk_bytes above)
-{
-    size_t common = 0;
-    while (common < below.len && below.data[common] == above.data[common]) common++;
-    return sk_bytes_of(above.data, common + 1);
 }
 
 void sk_sums_init(sk_sums *sums, uint32_t leaf_rows)
@@ -191,8 +184,8 @@ static int take_in(sk_db *db, sk_bytes raw, sk_bytes value)
     if (sums->count == 0) insert_leaf(sums, 0, SK_BYTES_NONE);
     sk_leaf *leaf = sums->leaves[sums->count - 1];
     if (leaf->rows >= sums->leaf_rows)
-        leaf = insert_leaf(sums, sums->count, separator(sk_buf_view(&sums->cursor), raw));
-    adjust(sums, leaf, 0, digest, &row, db->sealed + 1); /* what was read may be uncommitted */
+        leaf = insert_leaf(sums, sums->count, sk_key_between(sk_buf_view(&sums->cursor), raw));
+    adjust(sums, leaf, 0, digest, &row, db->sealed + db->dirty); /* it may stand in the open batch */
     sk_buf_reset(&sums->cursor);
     sk_buf_bytes(&sums->cursor, raw);
     return 0;
@@ -232,7 +225,7 @@ static int read_piece(sk_db *db, uint32_t at, sk_leaf *piece, sk_buf *bound)
         sk_row row;
         sk_digest digest;
         if (piece->rows == sums->leaf_rows || reads++ == (uint64_t)CUT_READS * sums->leaf_rows) {
-            sk_buf_bytes(bound, separator(sk_buf_view(&last), raw));
+            sk_buf_bytes(bound, sk_key_between(sk_buf_view(&last), raw));
             break;
         }
         status = read_digest(db, raw, value, &row, &digest);

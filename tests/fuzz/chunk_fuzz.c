@@ -1,6 +1,6 @@
 /* A transfer's chunks, from a peer that sends what it likes: all of a chunk is kept or nothing, and a database into
  * which it was folded still holds its invariants and can pass it on. The first byte draws the kind of transfer, and a local
- * state before; then come chunks, each a msgpack bin. */
+ * state before; then come chunks, each a msgpack bin; from the first one that looks like a ROWS message on, such messages. */
 #include "node/fold.h"
 #include "storage/memory.h"
 
@@ -43,7 +43,11 @@ static void pass_on(sk_db *db)
 
 static void receive(sk_db *db, uint8_t knobs, sk_reader *reader)
 {
-    sk_transfer_head head = {.everything = knobs & 1};
+    sk_transfer_head head = {.reconcile = knobs & 1};
+    sk_buf at = {0}, wanted = {0};
+    uint64_t number;
+    uint32_t count = 0;
+    sk_elements rows;
     sk_origin_map map = {0};
     for (uint32_t o = 0; o < 4; o++) {
         uint32_t origin;
@@ -53,7 +57,26 @@ static void receive(sk_db *db, uint8_t knobs, sk_reader *reader)
         if (knobs & 2) sk_vv_set(&head.floor, origin, 50);
     }
     sk_assert(sk_fold_begin(db, &head) == 0);
-    while (sk_reader_left(reader)) (void)sk_fold_chunk(db, sk_read_bytes(reader), &map);
+    bool compares = false;
+    while (sk_reader_left(reader)) {
+        sk_bytes said = sk_read_bytes(reader);
+        compares |= head.reconcile && said.len && said.data[0] == SK_MESSAGE_ROWS;
+        if (!compares) {
+            (void)sk_fold_chunk(db, said, &map);
+            continue;
+        }
+        while (sk_fold_compare(db) > 0) {}
+        /* A list of rows, as the sender may tell it: of the whole space, in any order. */
+        sk_reader list = sk_reader_of(said);
+        if (said.len == 0 || sk_message_type_read(&list) != SK_MESSAGE_ROWS || sk_rows_read(&list, &number, &rows)) continue;
+        int more;
+        sk_buf_reset(&at);
+        do more = sk_fold_settle(db, &at, SK_BYTES_NONE, rows, &wanted, &count);
+        while (more > 0);
+        sk_assert(more == 0);
+    }
+    sk_buf_free(&at);
+    sk_buf_free(&wanted);
     sk_assert(sk_fold_end(db) == 0);
     sk_origin_map_free(&map);
     sk_vv_free(&head.vv);

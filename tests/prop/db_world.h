@@ -9,6 +9,7 @@
 #include "storage/memory.h"
 #include "tests/prop/oracle.h"
 #include "tests/prop/prop.h"
+#include "tests/unit/dialogue.h"
 
 enum { NODES_MAX = 3, NO_NODE = NODES_MAX, ROWS_MAX = 64 };
 
@@ -30,6 +31,8 @@ typedef struct {
     sk_vv durable, acked[NODES_MAX]; /* canonical */
     uint32_t from;                   /* who sends it a transfer; NO_NODE */
     sk_source *source;               /* at that node */
+    bool reconcile, compared;
+    sk_vv withheld;                  /* canonical; not to be applied live while a reconcile comes in */
     sk_origin_map map;               /* of that node's numbers */
     bool has_context;
     sk_bytes context_key;
@@ -53,7 +56,7 @@ struct db_world {
 
 /* How often what matters came about: a test that never meets it says nothing. */
 static struct {
-    uint32_t transfers, resumed, everything, both, completed, crashes, restores, strips;
+    uint32_t transfers, resumed, reconciles, both, wanted, completed, crashes, restores, strips;
 } world_met;
 
 /* -- numbers ------------------------------------------------------------------------------------------------------- */
@@ -199,6 +202,7 @@ static void open_node(world_node *node)
     node->lives++;
     identity.incarnation = sk_incarnation_make(2 * (node->index * 1000u + node->lives), 1000u * node->lives, true);
     sk_assert(sk_db_open(&node->db, node->store, &identity, &error) == 0);
+    node->db.sums.leaf_rows = 2;
     node->db.self = node;
     node->db.on_local = record;
     node->db.wall_ms = 1000;
@@ -231,6 +235,7 @@ static void crash_node(world_node *node, uint32_t x)
     sk_memory_progress(node->store, &sealed, NULL, &synced);
     sk_memory_crash(node->store, synced + x % (sealed - synced + 1));
     sk_assert(sk_db_reload(&node->db) == 0);
+    (void)sk_db_seal(&node->db);
     vv_out(node, &node->db.vv, &node->durable);
     void_lost(node->world);
 }
@@ -274,6 +279,7 @@ static void db_world_end(db_world *world)
         if (node->backup) sk_store_close(node->backup);
         sk_vv_free(&node->durable);
         sk_vv_free(&node->context);
+        sk_vv_free(&node->withheld);
         for (uint32_t o = 0; o < NODES_MAX; o++) sk_vv_free(&node->acked[o]);
         sk_origin_map_free(&node->map);
     }
@@ -300,6 +306,7 @@ static bool deliver(world_node *node, world_node *from, uint32_t origin)
     for (uint32_t i = 0; i < world->txn_count; i++)
         if (world->txns[i].dot.origin == next.origin && world->txns[i].dot.seq == next.seq) found = &world->txns[i];
     bool ready = found && sk_vv_covers(&from->durable, next) && sk_vv_at_most(&found->seen, &vv);
+    if (node->from != NO_NODE && node->reconcile && sk_vv_covers(&node->withheld, next)) ready = false;
     sk_vv_free(&vv);
     if (!ready) return false;
     sk_origin_map map = {0};
@@ -350,7 +357,7 @@ static void begin_transfer(world_node *node, world_node *from)
     vv_in(from, &node->durable, &known);
     if (some) {
         exchange_vv(from, node, &ours.vv, &theirs.vv);
-        theirs.everything = ours.everything;
+        theirs.reconcile = ours.reconcile;
         sk_buf_bytes(&theirs.cursor, sk_buf_view(&ours.cursor));
     }
     int status = sk_source_open(&from->db, &known, some ? &theirs : NULL, &node->source, &head);
@@ -358,17 +365,20 @@ static void begin_transfer(world_node *node, world_node *from)
     if (status == 0) {
         exchange_vv(node, from, &head.vv, &here.vv);
         exchange_vv(node, from, &head.floor, &here.floor);
-        here.everything = head.everything;
+        here.reconcile = head.reconcile;
         here.resumed = head.resumed;
         node->from = from->index;
         status = sk_fold_begin(&node->db, &here);
         sk_assert(status == 0 || status == SK_E_GAP);
+        node->reconcile = head.reconcile;
+        node->compared = false;
+        vv_out(from, &head.vv, &node->withheld);
         if (status) cut_transfer(node);
         settle_batch(from);
         world_met.transfers++;
         world_met.resumed += head.resumed;
-        world_met.everything += head.everything;
-        world_met.both += head.everything && head.resumed;
+        world_met.reconciles += head.reconcile;
+        world_met.both += head.reconcile && head.resumed;
     }
     sk_vv_free(&known);
     sk_vv_free(&ours.vv);
@@ -381,7 +391,8 @@ static void begin_transfer(world_node *node, world_node *from)
     sk_vv_free(&here.floor);
 }
 
-/* Takes one chunk; with the last one the transfer becomes visible. False if none is under way. */
+/* Takes one chunk; behind the last one of a reconcile what is to be compared, in one go; then the transfer becomes visible.
+ * False if none is under way. */
 static bool take_chunk(world_node *node, size_t max)
 {
     if (node->from == NO_NODE) return false;
@@ -389,12 +400,18 @@ static bool take_chunk(world_node *node, size_t max)
     sk_origin_map out = {0}, in = {0};
     sk_buf rows = {0};
     int more = sk_source_chunk(&from->db, node->source, max, &rows);
+    bool compares = more == 0 && node->reconcile && !node->compared;
     sk_assert(more >= 0);
     map_out(node->world, &from->db, &out);
     map_in(node->world, &node->db, node->index & 1, &in);
     for (uint32_t o = 0; o < out.count; o++) out.ours[o] = sk_origin_map_get(&in, out.ours[o]);
     sk_assert(sk_fold_chunk(&node->db, sk_buf_view(&rows), &out) == 0);
-    if (more == 0) {
+    if (compares) {
+        dialogue talk = {.from = &from->db, .to = &node->db, .source = node->source, .map = &out};
+        dialogue_run(&talk);
+        world_met.wanted += talk.wanted;
+        node->compared = true;
+    } else if (more == 0) {
         sk_assert(sk_fold_end(&node->db) == 0);
         world_met.completed++;
         cut_transfer(node);

@@ -56,6 +56,11 @@ static void draw_faults(sim_config *config, sim_random *random)
         config->fault_mean_us[i] = sim_random_between(random, 2000000, 12000000);
     }
     if (dice >= 2 && dice < 5) config->faults = 1u << sim_random_below(random, SIM_FAULT_REWIND);
+    /* In one of six old copies come back all the time: reconciles, also of what was written since. */
+    if (dice >= 20) {
+        config->faults |= 1u << SIM_FAULT_RESTORE;
+        config->fault_mean_us[SIM_FAULT_RESTORE] = sim_random_between(random, 500000, 2000000);
+    }
     if (config->faults >> SIM_FAULT_FLAP & 1) config->fault_mean_us[SIM_FAULT_FLAP] *= 2;
     if (config->durability != SK_DURABILITY_ALWAYS) config->faults &= ~(1u << SIM_FAULT_AMNESIA);
 }

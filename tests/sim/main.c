@@ -129,9 +129,9 @@ static void summary(const job *todo, const board *shared)
 #define N(field) (unsigned long long)all.field
     printf("%llu events, %.1f simulated hours; %llu requests, %llu replies, %llu void; %llu transactions\n", N(events),
            (double)all.simulated_ms / 3600000, N(requests), N(replies), N(voided), N(transactions));
-    printf("%llu messages; transfers: %llu begun (%llu of everything, %llu resumed), %llu ended; %llu resends, "
+    printf("%llu messages; transfers: %llu begun (%llu reconciles, %llu resumed; %llu questions, %llu lists of rows wanted), %llu ended; %llu resends, "
            "%llu duplicates\n",
-           N(messages), N(transfers), N(transfers_everything), N(transfers_resumed), N(transfers_ended), N(resends),
+           N(messages), N(transfers), N(transfers_reconcile), N(transfers_resumed), N(questions), N(wants), N(transfers_ended), N(resends),
            N(duplicates));
     printf(
         "faults: %llu cuts, %llu partitions, %llu kills, %llu power losses, %llu stops, %llu restores, %llu amnesias, %llu rewinds, %llu imports, "

@@ -87,11 +87,13 @@ static const char *name_of(sim_message message)
 static void count_message(sim_world *world, sim_message message)
 {
     sim_counts *counts = &world->counts;
-    if (message.data[0] == SK_MESSAGE_BEGIN) { /* its last two values: everything, resumed */
-        counts->transfers_everything += message.data[message.len - 2] == 0xc3;
+    if (message.data[0] == SK_MESSAGE_BEGIN) { /* its last two values: reconcile, resumed */
+        counts->transfers_reconcile += message.data[message.len - 2] == 0xc3;
         counts->transfers_resumed += message.data[message.len - 1] == 0xc3;
     }
     counts->transfers += message.data[0] == SK_MESSAGE_BEGIN;
+    counts->questions += message.data[0] == SK_MESSAGE_ASK;
+    counts->wants += message.data[0] == SK_MESSAGE_WANT;
     counts->transfers_ended += message.data[0] == SK_MESSAGE_END;
     counts->resends += message.data[0] == SK_MESSAGE_RESEND;
 }

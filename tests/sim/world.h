@@ -406,7 +406,7 @@ typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
     uint64_t messages, cuts, partitions, kills, power_losses, stops, restores, amnesias, rewinds, imports, disk_failures, clock_jumps;
     uint64_t rollbacks, new_incarnations, dots_reused;
-    uint64_t transfers, transfers_everything, transfers_resumed, transfers_ended, duplicates, resends;
+    uint64_t transfers, transfers_reconcile, questions, wants, transfers_resumed, transfers_ended, duplicates, resends;
     uint64_t expired, conflicts, checks, waits, tokens, reads_checked, replies_checked;
 } sim_counts;
 

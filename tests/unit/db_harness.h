@@ -5,6 +5,7 @@
 #include "node/fold.h"
 #include "storage/memory.h"
 #include "tests/unit/crdt_harness.h"
+#include "tests/unit/dialogue.h"
 
 typedef struct {
     sk_db db;
@@ -65,7 +66,7 @@ static inline void database_end(database *with)
     sk_vv_free(&with->txn.seen);
 }
 
-/* Seals, and everything is on disk. Sums get on a little with each. */
+/* Seals, and reconcile is on disk. Sums get on a little with each. */
 static inline void commit(database *with)
 {
     assert_true(sk_sums_step(&with->db, 2) >= 0);
@@ -192,6 +193,7 @@ typedef struct {
     sk_source *source;
     sk_transfer_head head; /* in the numbers of `from` */
     int begun;             /* what sk_source_open, or else sk_fold_begin, said */
+    uint32_t questions, wanted;
 } transfer;
 
 static inline transfer transfer_start(database *from, database *to)
@@ -200,7 +202,7 @@ static inline transfer transfer_start(database *from, database *to)
     sk_vv known = vv_across(to, from, &to->db.vv);
     sk_transfer_progress ours = {0}, theirs = {0};
     bool some = sk_fold_progress(&to->db, &ours) == 1;
-    theirs.everything = ours.everything;
+    theirs.reconcile = ours.reconcile;
     theirs.cursor = ours.cursor;
     if (some) theirs.vv = vv_across(to, from, &ours.vv);
     made.begun = sk_source_open(&from->db, &known, some ? &theirs : NULL, &made.source, &made.head);
@@ -240,10 +242,22 @@ static inline void transfer_stop(transfer *with)
     sk_vv_free(&with->head.floor);
 }
 
+/* What a reconcile asks and is answered. */
+static inline void transfer_compare(transfer *with)
+{
+    sk_origin_map map = map_of(with->from, with->to);
+    dialogue talk = {.from = &with->from->db, .to = &with->to->db, .source = with->source, .map = &map};
+    dialogue_run(&talk);
+    with->questions += talk.questions;
+    with->wanted += talk.wanted;
+    sk_origin_map_free(&map);
+}
+
 /* The rest of it, up to the step that makes it visible. */
 static inline void transfer_finish(transfer *with)
 {
     while (transfer_chunk(with, 30)) {}
+    if (with->head.reconcile) transfer_compare(with);
     assert_int_equal(sk_fold_end(&with->to->db), 0);
     transfer_stop(with);
 }

@@ -96,7 +96,7 @@ static void a_message_cut_at_any_byte_is_refused(void **state)
     world *whole = small_world(&r, UINT32_MAX);
     assert_true(world_converged(whole));
     world_free(whole);
-    bool types[SK_MESSAGE_ENOUGH + 1] = {false};
+    bool types[SK_MESSAGE_DONE + 1] = {false};
     for (uint32_t i = 0; i < r.count; i++) {
         sk_bytes message = r.list[i].message;
         types[message.data[0]] = true;

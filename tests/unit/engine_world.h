@@ -61,22 +61,30 @@ typedef struct {
     bool busy;
     uint32_t closed[NODES_MAX]; /* hang_up calls */
     int last_error;
-    sk_vv forgotten;
+    sk_vv stable;    /* what it was last told */
+    sk_vv forgotten; /* at least that */
     uint32_t forgets;
     /* staged */
-    bool staging, everything;
+    bool staging, reconcile;
     sk_vv staged_vv;
     sk_vv covered_vv; /* what all staged rows up to the cursor are of */
     char staged_cursor[KEY_BYTES];
     world_row *staged;
     size_t staged_count, staged_cap;
-    uint32_t resumed;
+    uint32_t resumed, reconciled;
     uint64_t rows_in;
+    uint32_t prepared; /* steps of comparing */
+    bool begun;        /* a transfer that was asked for */
 } world_node;
 
 struct sk_source {
-    world_row *rows;
+    world_row *rows; /* all there are, in order */
     size_t count, at;
+    bool *pushed; /* goes without being asked for */
+    bool reconcile, compares;
+    sk_vv known;
+    size_t *wanted;
+    size_t wanted_count, wanted_at;
 };
 
 typedef struct world {
@@ -114,8 +122,10 @@ static inline void lane_put(world_node *node, sk_dot dot, const char *key)
     must(dot.origin < 64);
     world_lane *lane = &node->now.lanes[dot.origin];
     if (dot.seq > lane->cap) {
+        uint64_t cap = lane->cap;
         lane->cap = dot.seq * 2;
         lane->keys = sk_realloc(lane->keys, lane->cap * KEY_BYTES);
+        memset(lane->keys + cap, 0, (lane->cap - cap) * KEY_BYTES);
     }
     memcpy(lane->keys[dot.seq - 1], key, KEY_BYTES);
     if (dot.seq > lane->count) lane->count = dot.seq;
@@ -144,6 +154,10 @@ static inline int host_intern(void *self, sk_bytes region, uint64_t incarnation,
 static inline int host_apply(void *self, const sk_txn *txn)
 {
     world_node *node = self;
+    bool receives = false;
+    for (uint32_t m = 0; m + 1 < node->world->count; m++)
+        receives |= sk_engine_peer_status(node->engine, m).receiving_transfer;
+    must(!(receives && node->begun && node->reconcile && sk_vv_covers(&node->staged_vv, txn->dot)));
     if (node->fail_apply > 0) {
         node->fail_apply--;
         return SK_E_IO;
@@ -196,8 +210,9 @@ static inline uint64_t theirs(const world_node *a, uint32_t o, const world_node 
 static inline void host_forget(void *self, const sk_vv *stable)
 {
     world_node *node = self;
-    must(sk_vv_at_most(&node->forgotten, stable));
-    sk_vv_copy(&node->forgotten, stable);
+    must(sk_vv_at_most(&node->stable, stable));
+    sk_vv_copy(&node->stable, stable);
+    sk_vv_join(&node->forgotten, stable);
     node->forgets++;
     if (!node->world->checks_stable) return;
     for (uint32_t n = 0; n < node->world->count; n++)
@@ -212,26 +227,35 @@ static inline int compare_rows(const void *a, const void *b)
     return strcmp(((const world_row *)a)->key, ((const world_row *)b)->key);
 }
 
+/* In a reconcile every third row is left out of what is pushed: it has to be found. (Not where the peer has nothing that
+ * we have: it may do without comparing.) */
 static inline int host_source_open(void *self, const sk_vv *known, const sk_transfer_progress *progress,
                                    sk_source **out, sk_transfer_head *head)
 {
     world_node *node = self;
     sk_source *source = sk_alloc(sizeof *source);
-    head->everything = !sk_vv_at_most(&node->forgotten, known);
-    head->resumed = progress && progress->everything == head->everything &&
+    head->reconcile = source->reconcile = !sk_vv_at_most(&node->forgotten, known);
+    head->resumed = progress && progress->reconcile == head->reconcile &&
                     sk_vv_at_most(&progress->vv, &node->durable) && sk_vv_at_most(&node->forgotten, &progress->vv);
     for (uint32_t o = 0; o < node->durable.count && !node->world->lenient; o++)
         for (uint64_t seq = 1; seq <= node->durable.seq[o]; seq++) {
             world_row row = {.dot = {o, seq}};
             memcpy(row.key, node->now.lanes[o].keys[seq - 1], KEY_BYTES);
-            if (!head->everything && sk_vv_covers(known, row.dot)) continue;
-            if (head->resumed && sk_vv_covers(&progress->vv, row.dot) &&
-                strcmp(row.key, (const char *)progress->cursor.data) <= 0)
-                continue;
             source->rows = sk_realloc(source->rows, (source->count + 1) * sizeof row);
             source->rows[source->count++] = row;
         }
     if (source->count) qsort(source->rows, source->count, sizeof *source->rows, compare_rows);
+    bool in_common = false;
+    for (uint32_t o = 0; o < node->durable.count; o++) in_common |= node->durable.seq[o] && sk_vv_get(known, o);
+    source->pushed = sk_alloc(source->count + 1);
+    source->wanted = sk_alloc((source->count + 1) * sizeof *source->wanted);
+    for (size_t i = 0; i < source->count; i++) {
+        const world_row *row = &source->rows[i];
+        bool staged = head->resumed && sk_vv_covers(&progress->vv, row->dot) &&
+                      strcmp(row->key, (const char *)progress->cursor.data) <= 0;
+        source->pushed[i] = !staged && !sk_vv_covers(known, row->dot) && !(source->reconcile && in_common && i % 3 == 0);
+    }
+    sk_vv_copy(&source->known, known);
     sk_vv_copy(&head->vv, &node->durable);
     sk_vv_copy(&head->floor, &node->forgotten);
     *out = source;
@@ -242,28 +266,93 @@ static inline int host_source_chunk(void *self, sk_source *source, size_t max, s
 {
     (void)self;
     size_t start = out->len;
-    while (source->at < source->count && out->len - start < max) {
-        const world_row *row = &source->rows[source->at++];
+    while (source->compares ? source->wanted_at < source->wanted_count : source->at < source->count) {
+        if (out->len - start >= max) return 1;
+        size_t at = source->compares ? source->wanted[source->wanted_at++] : source->at++;
+        const world_row *row = &source->rows[at];
+        if (!source->compares && !source->pushed[at]) continue;
         sk_pack_uint(out, row->dot.origin);
         sk_pack_uint(out, row->dot.seq);
         sk_pack_bytes(out, sk_bytes_str(row->key));
     }
-    return source->at < source->count;
+    return 0;
 }
 
 static inline void host_source_close(void *self, sk_source *source)
 {
     (void)self;
+    sk_vv_free(&source->known);
     free(source->rows);
+    free(source->pushed);
+    free(source->wanted);
     free(source);
+}
+
+static inline sk_digest digest_of(const char *key)
+{
+    sk_digest digest = 1;
+    for (; *key; key++) digest = (digest ^ (uint8_t)*key) * (((sk_digest)0x9e3779b97f4a7c15 << 64) + 0xff51afd7ed558ccd);
+    return digest;
+}
+
+static inline bool key_between(const char *key, sk_bytes from, sk_bytes to)
+{
+    sk_bytes bytes = sk_bytes_str(key);
+    return sk_bytes_compare(bytes, from) >= 0 && (to.len == 0 || sk_bytes_compare(bytes, to) < 0);
+}
+
+static inline void host_source_compare(void *self, sk_source *source, uint64_t *rows, sk_digest *sum)
+{
+    (void)self;
+    must(source->reconcile);
+    source->compares = true;
+    *rows = source->count;
+    *sum = 0;
+    for (size_t i = 0; i < source->count; i++) *sum += digest_of(source->rows[i].key);
+}
+
+/* Lists of at most two, else three parts. */
+static inline int host_source_answer(void *self, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to,
+                                     sk_buf *out)
+{
+    (void)self;
+    if (to.len && sk_bytes_compare(from, to) >= 0) return SK_E_PROTOCOL;
+    size_t first = 0, count = 0;
+    while (first < source->count && !key_between(source->rows[first].key, from, to)) first++;
+    while (first + count < source->count && key_between(source->rows[first + count].key, from, to)) count++;
+    sk_message_begin_list(out, count > 2 ? SK_MESSAGE_PARTS : SK_MESSAGE_ROWS, number, count > 2 ? 3 : (uint32_t)count);
+    for (size_t i = 0; i < count && count <= 2; i++) {
+        const world_row *row = &source->rows[first + i];
+        sk_listed listed = {sk_bytes_str(row->key), (uint64_t)digest_of(row->key), !sk_vv_covers(&source->known, row->dot)};
+        sk_listed_pack(out, &listed);
+    }
+    for (size_t p = 0; p < 3 && count > 2; p++) {
+        sk_part part = {.from = p ? sk_bytes_str(source->rows[first + count * p / 3].key) : SK_BYTES_NONE};
+        for (size_t i = count * p / 3; i < count * (p + 1) / 3; i++, part.rows++)
+            part.sum += digest_of(source->rows[first + i].key);
+        sk_part_pack(out, &part);
+    }
+    return 0;
+}
+
+static inline void host_source_want(void *self, sk_source *source, sk_elements keys)
+{
+    const world_node *node = self;
+    sk_bytes key;
+    source->wanted_at = source->wanted_count = 0;
+    while (sk_wanted_next(&keys, &key))
+        for (size_t i = 0; i < source->count && source->wanted_count < source->count; i++)
+            if (sk_bytes_equal(sk_bytes_str(source->rows[i].key), key)) source->wanted[source->wanted_count++] = i;
+    must(node->world->lenient || source->wanted_count > 0);
 }
 
 static inline int host_sink_progress(void *self, sk_transfer_progress *progress)
 {
     world_node *node = self;
+    node->begun = false;
     if (!node->staging || node->staged_count == 0) return 0;
     sk_vv_copy(&progress->vv, &node->covered_vv);
-    progress->everything = node->everything;
+    progress->reconcile = node->reconcile;
     sk_buf_append(&progress->cursor, node->staged_cursor, strlen(node->staged_cursor) + 1);
     return 1;
 }
@@ -282,8 +371,10 @@ static inline int host_sink_begin(void *self, const sk_transfer_head *head)
         node->staged_cursor[0] = 0;
     }
     node->resumed += head->resumed;
+    node->prepared = 0;
+    node->begun = true;
     node->staging = true;
-    node->everything = head->everything;
+    node->reconcile = head->reconcile;
     sk_vv_copy(&node->staged_vv, &head->vv);
     return 0;
 }
@@ -312,6 +403,76 @@ static inline int host_sink_chunk(void *self, sk_bytes rows, const sk_origin_map
     return reader.bad ? SK_E_MALFORMED : 0;
 }
 
+static inline int host_sink_compare(void *self)
+{
+    world_node *node = self;
+    must(node->staging && node->reconcile);
+    return ++node->prepared < 4; /* some steps */
+}
+
+/* Rows of its own, as far as the sender's vector goes, and staged ones: the keys, in order, each once. */
+static inline size_t believed_rows(const world_node *node, sk_bytes from, sk_bytes to, world_row **rows)
+{
+    size_t count = 0, kept = 0;
+    world_row *list = NULL;
+    for (uint32_t o = 0; o < node->now.vv.count && !node->world->lenient; o++)
+        for (uint64_t seq = 1; seq <= node->now.vv.seq[o] && seq <= sk_vv_get(&node->staged_vv, o); seq++) {
+            list = sk_realloc(list, (count + 1) * sizeof *list);
+            memcpy(list[count++].key, node->now.lanes[o].keys[seq - 1], KEY_BYTES);
+        }
+    for (size_t i = 0; i < node->staged_count; i++) {
+        list = sk_realloc(list, (count + 1) * sizeof *list);
+        list[count++] = node->staged[i];
+    }
+    if (count) qsort(list, count, sizeof *list, compare_rows);
+    for (size_t i = 0; i < count; i++)
+        if (key_between(list[i].key, from, to) && (kept == 0 || strcmp(list[kept - 1].key, list[i].key) != 0))
+            list[kept++] = list[i];
+    *rows = list;
+    return kept;
+}
+
+static inline int host_sink_sum(void *self, sk_bytes from, sk_bytes to, sk_digest *sum)
+{
+    const world_node *node = self;
+    must(node->prepared == 4);
+    world_row *rows;
+    size_t count = believed_rows(node, from, to, &rows);
+    *sum = 0;
+    for (size_t i = 0; i < count; i++) *sum += digest_of(rows[i].key);
+    free(rows);
+    return 0;
+}
+
+/* A row in a step. */
+static inline int host_sink_settle(void *self, sk_buf *from, sk_bytes to, sk_elements listed, sk_buf *wanted,
+                                   uint32_t *count)
+{
+    world_node *node = self;
+    world_row *rows;
+    size_t own = believed_rows(node, sk_buf_view(from), to, &rows), at = 0;
+    sk_listed row;
+    int more = 0;
+    while (!more && sk_listed_next(&listed, &row)) {
+        if (sk_bytes_compare(row.key, sk_buf_view(from)) < 0) continue;
+        while (at < own && sk_bytes_compare(sk_bytes_str(rows[at].key), row.key) < 0) at++;
+        bool here = at < own && sk_bytes_equal(sk_bytes_str(rows[at].key), row.key);
+        must(node->world->lenient || here || row.news);
+        if (!here) {
+            sk_pack_bytes(wanted, row.key);
+            ++*count;
+        }
+        sk_buf copy = {0};
+        sk_buf_bytes(&copy, row.key);
+        sk_buf_byte(&copy, 0);
+        sk_buf_free(from);
+        *from = copy;
+        more = listed.count > 0;
+    }
+    free(rows);
+    return more;
+}
+
 static inline int host_sink_end(void *self)
 {
     world_node *node = self;
@@ -324,7 +485,8 @@ static inline int host_sink_end(void *self)
             lane_put(node, node->staged[i].dot, node->staged[i].key);
     sk_vv_join(&node->now.vv, &node->staged_vv);
     for (uint32_t o = 0; o < node->now.vv.count && !node->world->lenient; o++)
-        must(node->now.lanes[o].count >= node->now.vv.seq[o]);
+        for (uint64_t seq = 1; seq <= node->now.vv.seq[o]; seq++) must(node->now.lanes[o].keys[seq - 1][0] != 0);
+    node->reconciled += node->reconcile;
     node->staging = false;
     node->staged_count = 0;
     return 0;
@@ -397,11 +559,17 @@ static inline void node_start(world_node *node)
                            host_new_incarnation,
                            host_source_open,
                            host_source_chunk,
+                           host_source_compare,
+                           host_source_answer,
+                           host_source_want,
                            host_source_close,
                            host_sink_progress,
                            host_sink_busy,
                            host_sink_begin,
                            host_sink_chunk,
+                           host_sink_compare,
+                           host_sink_sum,
+                           host_sink_settle,
                            host_sink_end};
     sk_vv_copy(&node->durable, &node->now.vv);
     node->durable_origins = node->now.origins.count;
@@ -442,6 +610,7 @@ static inline void node_free(world_node *node)
     sk_origins_free(&node->now.origins);
     for (uint32_t o = 0; o < 64; o++) free(node->now.lanes[o].keys);
     sk_vv_free(&node->durable);
+    sk_vv_free(&node->stable);
     sk_vv_free(&node->forgotten);
     sk_vv_free(&node->staged_vv);
     sk_vv_free(&node->covered_vv);

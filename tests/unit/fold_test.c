@@ -200,7 +200,7 @@ static void what_the_sender_has_not_goes(void **state)
     txn(&b, put(&b, SK_TABLE_KEY, "own", NULL, "1"));
     commit(&b);
     transfer whole = transfer_start(&a, &b);
-    assert_true(whole.head.everything);
+    assert_true(whole.head.reconcile);
     transfer_finish(&whole);
     txn(&b, put(&b, SK_TABLE_KEY, "new", NULL, "1")); /* touched early: it must not be folded again */
     settle(&b);
@@ -219,7 +219,7 @@ static void a_row_that_went_between_two_attempts_is_not_kept(void **state)
     some_rows(&a);
     forget_all(&a);
     transfer first = transfer_start(&a, &b);
-    assert_true(first.head.everything);
+    assert_true(first.head.reconcile);
     (void)transfer_chunk(&first, 1); /* the first row, in order: h f */
     transfer_stop(&first);
     commit(&b);
@@ -227,7 +227,7 @@ static void a_row_that_went_between_two_attempts_is_not_kept(void **state)
     commit(&a);
     transfer second = transfer_start(&a, &b);
     assert_int_equal(second.begun, 0);
-    assert_true(second.head.everything && second.head.resumed);
+    assert_true(second.head.reconcile && second.head.resumed);
     transfer_finish(&second);
     settle(&b);
     assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "");
@@ -457,7 +457,7 @@ static void damaged_chunks_keep_nothing(void **state)
 static void a_floor_above_the_vector_is_refused(void **state)
 {
     (void)state;
-    sk_transfer_head head = {.vv = vv_of(0, 3, 0), .floor = vv_of(0, 4, 0), .everything = true};
+    sk_transfer_head head = {.vv = vv_of(0, 3, 0), .floor = vv_of(0, 4, 0), .reconcile = true};
     assert_int_equal(sk_fold_begin(&b.db, &head), SK_E_PROTOCOL);
     sk_vv_free(&head.vv);
     sk_vv_free(&head.floor);

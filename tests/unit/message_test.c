@@ -220,7 +220,7 @@ static void transfers_come_back(void **state)
     sk_origin_map map = shifted_map();
     sk_vv known = vector(1, 2, 3), staged = vector(4, 5, 6);
     sk_buf buf = {0};
-    sk_request said = {.number = 9, .known = known, .resumable = true, .vv = staged, .everything = true};
+    sk_request said = {.number = 9, .known = known, .resumable = true, .vv = staged, .reconcile = true};
     said.cursor = sk_bytes_str("row");
     sk_message_begin(&buf, SK_MESSAGE_REQUEST);
     sk_request_pack(&buf, &said);
@@ -230,7 +230,7 @@ static void transfers_come_back(void **state)
     assert_int_equal(request.number, 9);
     assert_int_equal(sk_vv_get(&request.known, 7), 3);
     assert_int_equal(sk_vv_get(&request.vv, 5), 4);
-    assert_true(request.resumable && request.everything);
+    assert_true(request.resumable && request.reconcile);
     assert_true(sk_bytes_equal(request.cursor, sk_bytes_str("row")));
     sk_vv_free(&request.known);
     sk_vv_free(&request.vv);
@@ -242,7 +242,7 @@ static void transfers_come_back(void **state)
     assert_int_equal(sk_begin_read(&reader, &map, &begin), 0);
     assert_int_equal(sk_vv_get(&begin.vv, 6), 5);
     assert_int_equal(sk_vv_get(&begin.floor, 6), 2);
-    assert_true(begin.resumed && !begin.everything);
+    assert_true(begin.resumed && !begin.reconcile);
     sk_vv_free(&begin.vv);
     sk_vv_free(&begin.floor);
     sk_vv_free(&known);
@@ -264,6 +264,81 @@ static void transfers_come_back(void **state)
     reader = body_of(&buf, SK_MESSAGE_GOODBYE);
     assert_int_equal(sk_goodbye_read(&reader, &code), SK_E_MALFORMED);
     sk_origin_map_free(&map);
+    sk_buf_free(&buf);
+}
+
+static void what_is_compared_comes_back(void **state)
+{
+    (void)state;
+    sk_buf buf = {0};
+    uint64_t number, rows;
+    sk_digest sum, large = (sk_digest)UINT64_MAX << 64 | 7;
+    sk_bytes from, to, key;
+    sk_elements list;
+    sk_compare_pack(&buf, 9, 1000000, large);
+    sk_reader reader = body_of(&buf, SK_MESSAGE_COMPARE);
+    assert_int_equal(sk_compare_read(&reader, &number, &rows, &sum), 0);
+    assert_true(number == 9 && rows == 1000000 && sum == large);
+
+    sk_ask_pack(&buf, 9, sk_bytes_str("ka"), SK_BYTES_NONE);
+    reader = body_of(&buf, SK_MESSAGE_ASK);
+    assert_int_equal(sk_ask_read(&reader, &number, &from, &to), 0);
+    assert_true(number == 9 && sk_bytes_equal(from, sk_bytes_str("ka")) && to.len == 0);
+
+    sk_message_begin_list(&buf, SK_MESSAGE_PARTS, 9, 2);
+    sk_part_pack(&buf, &(sk_part){SK_BYTES_NONE, 5, large});
+    sk_part_pack(&buf, &(sk_part){sk_bytes_str("kb"), 0, 0});
+    reader = body_of(&buf, SK_MESSAGE_PARTS);
+    assert_int_equal(sk_parts_read(&reader, &number, &list), 0);
+    sk_part part;
+    assert_int_equal(list.count, 2);
+    assert_true(sk_part_next(&list, &part) && part.from.len == 0 && part.rows == 5 && part.sum == large);
+    assert_true(sk_part_next(&list, &part) && sk_bytes_equal(part.from, sk_bytes_str("kb")) && part.sum == 0);
+    assert_false(sk_part_next(&list, &part));
+
+    sk_message_begin_list(&buf, SK_MESSAGE_ROWS, 9, 1);
+    sk_listed_pack(&buf, &(sk_listed){sk_bytes_str("kc"), UINT64_MAX, true});
+    reader = body_of(&buf, SK_MESSAGE_ROWS);
+    assert_int_equal(sk_rows_read(&reader, &number, &list), 0);
+    sk_listed row;
+    assert_true(sk_listed_next(&list, &row) && sk_bytes_equal(row.key, sk_bytes_str("kc")) && row.news);
+    assert_true(row.digest == UINT64_MAX);
+    assert_false(sk_listed_next(&list, &row));
+
+    sk_message_begin_list(&buf, SK_MESSAGE_WANT, 9, 1);
+    sk_pack_bytes(&buf, sk_bytes_str("kd"));
+    reader = body_of(&buf, SK_MESSAGE_WANT);
+    assert_int_equal(sk_want_read(&reader, &number, &list), 0);
+    assert_true(sk_wanted_next(&list, &key) && sk_bytes_equal(key, sk_bytes_str("kd")));
+    assert_false(sk_wanted_next(&list, &key));
+    sk_buf_free(&buf);
+}
+
+/* More than there may be in a list, a list that is no multiple, or says more than it has. */
+static void lists_are_bounded(void **state)
+{
+    (void)state;
+    sk_buf buf = {0};
+    uint64_t number;
+    sk_elements list;
+    sk_message_begin_list(&buf, SK_MESSAGE_PARTS, 9, SK_PARTS_MAX + 1);
+    for (int i = 0; i <= SK_PARTS_MAX; i++) sk_part_pack(&buf, &(sk_part){0});
+    sk_reader reader = body_of(&buf, SK_MESSAGE_PARTS);
+    assert_int_equal(sk_parts_read(&reader, &number, &list), SK_E_PROTOCOL);
+    sk_message_begin_list(&buf, SK_MESSAGE_ROWS, 9, SK_LISTED_MAX + 1);
+    for (int i = 0; i <= SK_LISTED_MAX; i++) sk_listed_pack(&buf, &(sk_listed){0});
+    reader = body_of(&buf, SK_MESSAGE_ROWS);
+    assert_int_equal(sk_rows_read(&reader, &number, &list), SK_E_PROTOCOL);
+    sk_message_begin_list(&buf, SK_MESSAGE_WANT, 9, SK_LISTED_MAX + 1);
+    for (int i = 0; i <= SK_LISTED_MAX; i++) sk_pack_bytes(&buf, SK_BYTES_NONE);
+    reader = body_of(&buf, SK_MESSAGE_WANT);
+    assert_int_equal(sk_want_read(&reader, &number, &list), SK_E_PROTOCOL);
+
+    static const uint8_t odd[] = {SK_MESSAGE_ROWS, 9, 0x92, 0xc4, 0, 1}, short_one[] = {SK_MESSAGE_WANT, 9, 0x92, 0xc4, 0};
+    reader = sk_reader_of(sk_bytes_of(odd + 1, sizeof odd - 1));
+    assert_int_equal(sk_rows_read(&reader, &number, &list), SK_E_MALFORMED);
+    reader = sk_reader_of(sk_bytes_of(short_one + 1, sizeof short_one - 1));
+    assert_int_equal(sk_want_read(&reader, &number, &list), SK_E_MALFORMED);
     sk_buf_free(&buf);
 }
 
@@ -306,6 +381,8 @@ int main(void)
         cmocka_unit_test(batches_carry_times_and_raises),
         cmocka_unit_test(the_framing_of_a_transaction_is_small),
         cmocka_unit_test(transfers_come_back),
+        cmocka_unit_test(what_is_compared_comes_back),
+        cmocka_unit_test(lists_are_bounded),
         cmocka_unit_test(golden_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,7 +105,7 @@ static void removals_come_as_empty_rows_and_as_history(void **state)
     sk_vv_free(&known);
 }
 
-static void below_the_floor_everything_comes(void **state)
+static void below_the_floor_what_is_not_known_comes(void **state)
 {
     (void)state;
     keys(0, 9);
@@ -115,13 +115,13 @@ static void below_the_floor_everything_comes(void **state)
     commit(&a);
     sk_vv none = {0}, at_floor = vv_of(10, 0, 0);
     sk_transfer_head head = {0};
-    assert_string_equal(sent(&none, NULL, 50, &head), "+ka +kd +ke +kf +kg +kh +ki !kc ");
-    assert_true(head.everything);
+    assert_string_equal(sent(&none, NULL, 50, &head), "+ka -kc +kd +ke +kf +kg +kh +ki !kc ");
+    assert_true(head.reconcile);
     assert_false(head.resumed);
     assert_int_equal(sk_vv_get(&head.floor, 0), 10);
     assert_int_equal(sk_vv_get(&head.vv, 0), 11);
     assert_string_equal(sent(&at_floor, NULL, 50, &head), "-kc !kc ");
-    assert_false(head.everything);
+    assert_false(head.reconcile);
     sk_vv_free(&at_floor);
     sk_vv_free(&head.vv);
     sk_vv_free(&head.floor);
@@ -145,10 +145,10 @@ static void a_resumed_one_brings_forward_what_is_staged(void **state)
     sk_buf_reset(&progress.cursor); /* nothing was staged yet */
     assert_string_equal(sent(&none, &progress, 20, &head), "+ka -kb +kc +kd +ke +kf +kg +kh +ki +kj +kk !kb ");
     /* A later vector than ours, or another kind of transfer: from the beginning. */
-    progress.everything = true;
+    progress.reconcile = true;
     (void)sent(&none, &progress, 20, &head);
     assert_false(head.resumed);
-    progress.everything = false;
+    progress.reconcile = false;
     sk_vv_set(&progress.vv, 0, 15);
     (void)sent(&none, &progress, 20, &head);
     assert_false(head.resumed);
@@ -158,7 +158,7 @@ static void a_resumed_one_brings_forward_what_is_staged(void **state)
     sk_vv_free(&head.floor);
 }
 
-static void a_resumed_one_of_everything_tells_of_rows_that_went(void **state)
+static void a_resumed_reconcile_tells_of_rows_that_went(void **state)
 {
     (void)state;
     keys(0, 5);
@@ -167,9 +167,9 @@ static void a_resumed_one_of_everything_tells_of_rows_that_went(void **state)
     txn(&a, take_away(&a, SK_TABLE_KEY, "d", NULL));
     commit(&a);
     sk_vv none = {0};
-    sk_transfer_progress progress = {.vv = vv_of(5, 0, 0), .everything = true};
+    sk_transfer_progress progress = {.vv = vv_of(5, 0, 0), .reconcile = true};
     sk_buf_bytes(&progress.cursor, sk_bytes_str("kc"));
-    assert_string_equal(sent(&none, &progress, 20, NULL), "-kb +ke !kb !kd ");
+    assert_string_equal(sent(&none, &progress, 20, NULL), "-kb -kd +ke !kb !kd ");
     sk_vv_free(&progress.vv);
     sk_buf_free(&progress.cursor);
 }
@@ -243,9 +243,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(rows_that_changed_come_once_and_in_order),
         TEST(removals_come_as_empty_rows_and_as_history),
-        TEST(below_the_floor_everything_comes),
+        TEST(below_the_floor_what_is_not_known_comes),
         TEST(a_resumed_one_brings_forward_what_is_staged),
-        TEST(a_resumed_one_of_everything_tells_of_rows_that_went),
+        TEST(a_resumed_reconcile_tells_of_rows_that_went),
         TEST(it_reads_what_was_committed_when_it_began),
         TEST(a_snapshot_from_the_middle_of_a_fold_is_not_sent),
         TEST(repeated_keys_take_no_memory),
