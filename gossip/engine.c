@@ -423,6 +423,7 @@ sk_peer_status sk_engine_peer_status(const sk_engine *engine, uint32_t peer)
     status.clock_error_ms = p->clock.trip_ms / 2;
     status.sending_transfer = p->out.source != NULL;
     status.receiving_transfer = engine->incoming.peer == peer;
+    if (status.receiving_transfer) sk_reconcile_progress(engine, &status.compare_rows, &status.compared_rows);
     return status;
 }
 
@@ -432,6 +433,12 @@ sk_clock_status sk_engine_clock(const sk_engine *engine, uint64_t now_ms, uint64
     sk_clock_status status = {.known = engine->clock.known, .stamp_ms = sk_clock_bounded(&engine->clock, now_ms, wall_ms)};
     if (status.known) status.ahead_ms = (int64_t)wall_ms - (engine->clock.base_ms + (int64_t)now_ms);
     return status;
+}
+
+void sk_engine_set_transfer_rate(sk_engine *engine, uint64_t bytes_per_s)
+{
+    engine->limits.transfer_bytes_per_s = bytes_per_s;
+    for (uint32_t m = 0; m < engine->peer_count; m++) engine->peers[m].out.debt_us = 0;
 }
 
 uint32_t sk_engine_holders(const sk_engine *engine, sk_dot dot)

@@ -108,6 +108,7 @@ typedef struct {
     size_t batch_bytes;         /* a live message is closed at about this size */
     size_t chunk_bytes;         /* a transfer's chunk */
     uint32_t transfer_window;   /* chunks sent and not yet acknowledged */
+    uint64_t transfer_bytes_per_s; /* of rows to one peer; 0: as fast as they can be read and taken */
     uint32_t flush_ms;          /* live transactions wait up to this long for company, unless batch_bytes are there */
     uint32_t ack_ms;            /* an acknowledgement waits up to this long for company */
     uint32_t heartbeat_ms;      /* a status goes out at least this often */
@@ -178,7 +179,10 @@ typedef struct {
     uint64_t sent_txns, received_txns, duplicate_txns;
     uint64_t sent_rows_bytes;      /* transfer chunks */
     uint64_t transfers_out, transfers_in;
+    uint64_t received_rows_bytes;
     bool sending_transfer, receiving_transfer;
+    uint64_t compare_rows, compared_rows; /* receiving a reconcile: rows of the sender's, and of how many it is known what
+                                           * has to be done; 0: it has not come to that */
 } sk_peer_status;
 
 /* How our wall clock stands to those of the peers (gossip/clock.h). */
@@ -190,7 +194,17 @@ typedef struct {
 
 sk_clock_status sk_engine_clock(const sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 
+/** What transfer is under way: "none", "sending", "receiving", "comparing". */
+static inline const char *sk_peer_transfer(const sk_peer_status *status)
+{
+    if (status->sending_transfer) return "sending";
+    if (!status->receiving_transfer) return "none";
+    return status->compare_rows ? "comparing" : "receiving";
+}
+
 uint32_t sk_engine_peers(const sk_engine *engine);
+/** Another limits.transfer_bytes_per_s, from the next chunk on. */
+void sk_engine_set_transfer_rate(sk_engine *engine, uint64_t bytes_per_s);
 /** Borrowed until the next event. */
 sk_peer_status sk_engine_peer_status(const sk_engine *engine, uint32_t peer);
 /** How many other regions hold transaction `dot` on disk. */

@@ -68,6 +68,7 @@ typedef struct {
     uint64_t offer_at_ms; /* not before */
     uint64_t again_at_ms; /* the source is not asked before: it has worked enough for a while */
     uint64_t said_ms;     /* when the last chunk went */
+    uint64_t debt_us;     /* to be waited for what went, at transfer_bytes_per_s */
     /* of a reconcile, see reconcile.c */
     bool reconcile;
     bool compares; /* COMPARE was sent */
@@ -282,6 +283,8 @@ int sk_reconcile_told(sk_engine *engine, int type, sk_reader *reader);
 /** Goes on with comparing, if it is time. */
 int sk_reconcile_pump(sk_engine *engine);
 uint64_t sk_reconcile_next_ms(const sk_engine *engine);
+/** How many rows the sender has, and of how many it is known what has to be done; untouched if it has not come to that. */
+void sk_reconcile_progress(const sk_engine *engine, uint64_t *rows, uint64_t *done);
 /** All has been pushed: what follows is asked for. */
 void sk_reconcile_send_compare(sk_engine *engine, uint32_t peer);
 /** ASK, WANT, DONE. */

@@ -56,6 +56,7 @@ struct sk_comparing {
     uint32_t open_count, open_room;
     range asked[SK_ASKS_MAX];  /* in the order that they were asked for */
     uint32_t asked_count;
+    uint64_t rows, done;       /* of the sender's rows */
     uint64_t at_ms;            /* the next step; NEVER: it waits for the sender */
     uint64_t said_ms;
 };
@@ -141,6 +142,14 @@ uint64_t sk_reconcile_next_ms(const sk_engine *engine)
     return engine->incoming.comparing ? engine->incoming.comparing->at_ms : NEVER;
 }
 
+void sk_reconcile_progress(const sk_engine *engine, uint64_t *rows, uint64_t *done)
+{
+    const struct sk_comparing *comparing = engine->incoming.comparing;
+    if (!comparing) return;
+    *rows = comparing->rows;
+    *done = comparing->done;
+}
+
 static void send_done(sk_engine *engine)
 {
     engine->incoming.comparing->phase = THROUGH;
@@ -167,6 +176,7 @@ static int look_at(sk_engine *engine, range one)
     struct sk_comparing *comparing = engine->incoming.comparing;
     sk_digest sum;
     int status = engine->host.sink_sum(engine->host.self, one.from, one.to, &sum);
+    if (!status && sum == one.sum) comparing->done += one.rows;
     if (status || sum == one.sum) {
         free_range(&one);
         return status;
@@ -194,6 +204,7 @@ static int settle(sk_engine *engine)
         sk_buf_bytes(&engine->out, sk_buf_view(&one->wanted));
         sk_link_send(engine, engine->incoming.peer);
     }
+    comparing->done += one->rows;
     drop_asked(comparing, 0);
     return 0;
 }
@@ -256,6 +267,7 @@ static int take_compare(sk_engine *engine, sk_reader *reader)
         return 0;
     }
     comparing->phase = PREPARING;
+    comparing->rows = all.rows;
     comparing->said_ms = comparing->at_ms = engine->now_ms;
     push_open(comparing, SK_BYTES_NONE, SK_BYTES_NONE, &all, 0);
     return 0;

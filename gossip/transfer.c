@@ -95,6 +95,22 @@ static void put_chunk(sk_engine *engine, uint32_t peer)
     to->out.sent++;
     to->out.said_ms = engine->now_ms;
     to->counts.sent_rows_bytes += engine->ops.len;
+    uint64_t rate = engine->limits.transfer_bytes_per_s;
+    if (rate) to->out.debt_us += engine->ops.len * 1000000 / rate;
+}
+
+/* Waits for what went at the rate that was set; where that is long, the peer is told now and then that we are there. */
+static bool is_throttled(sk_engine *engine, uint32_t peer)
+{
+    sk_outgoing *out = &engine->peers[peer].out;
+    uint64_t pause = out->debt_us / 1000, most = engine->limits.silence_ms / 4;
+    if (pause == 0) return false;
+    if (pause > most) pause = most;
+    out->debt_us -= pause * 1000;
+    out->again_at_ms = engine->now_ms + pause;
+    sk_buf_reset(&engine->ops);
+    put_chunk(engine, peer);
+    return true;
 }
 
 /* One chunk. False when there is no more to send for now. */
@@ -146,7 +162,7 @@ void sk_transfer_pump(sk_engine *engine, uint32_t peer)
             to->out.progress_ms = engine->now_ms; /* it waits for the link, not for the peer */
             return;
         }
-        if (!send_next(engine, peer)) return;
+        if (is_throttled(engine, peer) || !send_next(engine, peer)) return;
     }
     if (engine->now_ms >= to->out.again_at_ms) to->out.again_at_ms = engine->now_ms + PAUSE_MS;
 }
@@ -167,7 +183,7 @@ static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *re
     sk_peer *to = &engine->peers[peer];
     close_source(engine, to);
     to->out.number = request->number;
-    to->out.sent = to->out.acked = 0;
+    to->out.sent = to->out.acked = to->out.debt_us = 0;
     to->out.progress_ms = to->out.said_ms = to->out.again_at_ms = engine->now_ms;
     to->out.offer_at_ms = engine->now_ms + engine->limits.relay_ms;
     sk_transfer_head head = {0};
@@ -340,6 +356,7 @@ static int take_chunk(sk_engine *engine, uint32_t peer, sk_reader *reader)
     if (!engine->incoming.begun) return SK_E_PROTOCOL;
     status = engine->host.sink_chunk(engine->host.self, rows, &engine->peers[peer].map);
     if (status) return sk_transfer_sink_failed(engine, status);
+    engine->peers[peer].counts.received_rows_bytes += rows.len;
     engine->incoming.progress_ms = engine->now_ms;
     engine->incoming.chunks++;
     sk_transfer_send_chunk_ack(engine);

@@ -99,11 +99,11 @@ static void append_peer(const sk_replica *replica, uint32_t index, sk_buf *text)
                   peer.round_trip_ms, peer.clock_offset_ms, peer.sent_bytes, peer.received_bytes, peer.sent_txns,
                   peer.received_txns);
     sk_buf_printf(text, ",duplicate_transactions=%" PRIu64 ",transfers_out=%" PRIu64 ",transfers_in=%" PRIu64
-                        ",transfer_bytes_out=%" PRIu64 ",transfer=%s\r\n",
+                        ",transfer_bytes_out=%" PRIu64 ",transfer_bytes_in=%" PRIu64 ",transfer=%s",
                   peer.duplicate_txns, peer.transfers_out, peer.transfers_in, peer.sent_rows_bytes,
-                  peer.sending_transfer     ? "sending"
-                  : peer.receiving_transfer ? "receiving"
-                                            : "none");
+                  peer.received_rows_bytes, sk_peer_transfer(&peer));
+    sk_buf_printf(text, ",compare_rows=%" PRIu64 ",compared_rows=%" PRIu64 "\r\n", peer.compare_rows,
+                  peer.compared_rows);
 }
 
 static void append_vector(sk_replica *replica, const char *name, const sk_vv *vv, sk_buf *text)

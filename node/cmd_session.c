@@ -186,9 +186,7 @@ static void region_list(sk_ctx *ctx)
         reply_field_int(ctx, "round_trip_ms", (int64_t)peer.round_trip_ms);
         reply_field_int(ctx, "clock_offset_ms", peer.clock_offset_ms);
         sk_reply_bulk_str(ctx->reply, "transfer");
-        sk_reply_bulk_str(ctx->reply, peer.sending_transfer     ? "sending"
-                                      : peer.receiving_transfer ? "receiving"
-                                                                : "none");
+        sk_reply_bulk_str(ctx->reply, sk_peer_transfer(&peer));
     }
 }
 
@@ -199,9 +197,14 @@ static void region_lag(sk_ctx *ctx)
     sk_reply_array(ctx->reply, peers);
     for (uint32_t i = 0; i < peers; i++) {
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
-        sk_reply_map(ctx->reply, 5);
+        sk_reply_map(ctx->reply, 9);
         sk_reply_bulk_str(ctx->reply, "region");
         sk_reply_bulk_str(ctx->reply, peer.region);
+        sk_reply_bulk_str(ctx->reply, "transfer");
+        sk_reply_bulk_str(ctx->reply, sk_peer_transfer(&peer));
+        reply_field_int(ctx, "received_rows_bytes", (int64_t)peer.received_rows_bytes);
+        reply_field_int(ctx, "compare_rows", (int64_t)peer.compare_rows);
+        reply_field_int(ctx, "compared_rows", (int64_t)peer.compared_rows);
         reply_field_int(ctx, "it_lacks", (int64_t)distance(ctx->db, &replica->durable_vv, peer.acked, NULL));
         reply_field_int(ctx, "we_lack", (int64_t)distance(ctx->db, peer.acked, &ctx->db->vv, NULL));
         reply_field_int(ctx, "heard_ms_ago", heard_ago(replica, &peer));

@@ -86,6 +86,10 @@ const sk_config_field sk_config_fields[] = {
      .max = MINUTE, .about = "How often an otherwise quiet link is used to say what is known and that all is well."},
     {"replication.transfer_window", SK_CONFIG_SIZE, AT(replication.transfer_window), .initial = "4mb", .min = 64 * KB,
      .max = GB, .about = "Bytes of a catch-up transfer that may be under way before the receiver has confirmed them."},
+    {"replication.transfer_bytes_per_s", SK_CONFIG_SIZE, AT(replication.transfer_bytes_per_s), .live = true,
+     .initial = "0", .max = 16 * GB,
+     .about = "Bytes of rows that a catch-up or a reconcile sends to one peer in a second, so that clients keep disk and\n"
+              "link; 0: as fast as they can be read."},
     {"replication.compress_min", SK_CONFIG_SIZE, AT(replication.compress_min), .live = true, .initial = "128b",
      .max = MB,
      .about =

@@ -279,6 +279,7 @@ static int host_config_set(void *self, sk_bytes name, sk_bytes value, sk_buf *er
     node *n = self;
     int status = sk_settings_set(n->config, name, value, error);
     sk_log_set_level(n->config->log.level);
+    sk_engine_set_transfer_rate(n->replica->engine, n->config->replication.transfer_bytes_per_s);
     return status;
 }
 
@@ -369,6 +370,7 @@ static sk_engine_limits engine_limits(const sk_config *config)
     limits.heartbeat_ms = (uint32_t)config->replication.heartbeat_ms;
     limits.silence_ms = (uint32_t)(silence > SILENCE_MS_MIN ? silence : SILENCE_MS_MIN);
     limits.transfer_window = (uint32_t)(window ? window : 1);
+    limits.transfer_bytes_per_s = config->replication.transfer_bytes_per_s;
     return limits;
 }
 

@@ -165,6 +165,40 @@ static void a_cut_one_resumes(void **state)
     }
 }
 
+/* A slow rate takes its time, and nobody gives up meanwhile; a faster one counts at
+ * once. How far it has come is told. */
+static void a_rate_is_kept(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    limits.ring_txns_max = 10;
+    limits.chunk_bytes = 400;
+    limits.silence_ms = 2000;
+    world *w = one_is_behind(&limits, 100);
+    sk_engine_set_transfer_rate(w->nodes[0].engine, 100);
+    set_cut(w, 0, 2, false);
+    world_run(w, 10000);
+    assert_in_range(status_of(w, 2, 0).received_rows_bytes, 800, 1500);
+    assert_int_equal(sent[0][2][SK_MESSAGE_BEGIN], 1);
+    assert_int_equal(status_of(w, 2, 0).transfers_in, 0);
+    assert_int_equal(w->nodes[0].closed[2] + w->nodes[2].closed[0], 0);
+    assert_true(status_of(w, 2, 0).receiving_transfer);
+    assert_int_equal(status_of(w, 2, 0).compare_rows, 0);
+    assert_string_equal(sk_peer_transfer(&(sk_peer_status){.receiving_transfer = true, .compare_rows = 1}), "comparing");
+    sk_engine_set_transfer_rate(w->nodes[0].engine, 1000000);
+    sk_peer_status seen = status_of(w, 2, 0);
+    for (int ms = 0; ms < 5000 && seen.compared_rows < 100; ms++) {
+        world_run(w, 1);
+        seen = status_of(w, 2, 0);
+    }
+    assert_int_equal(seen.compare_rows, 500);
+    assert_in_range(seen.compared_rows, 100, 500);
+    assert_string_equal(sk_peer_transfer(&seen), "comparing");
+    world_must_converge(w, 5000);
+    assert_int_equal(w->nodes[2].reconciled, 1);
+    world_free(w);
+}
+
 /* -- what a peer may not say --------------------------------------------------------------------------------------- */
 
 /* c has asked a, got BEGIN and waits; what follows is said in a's name. */
@@ -404,6 +438,7 @@ int main(void)
         cmocka_unit_test(live_transactions_wait_for_its_end),
         cmocka_unit_test(what_waited_is_applied_when_it_is_given_up),
         cmocka_unit_test(a_cut_one_resumes),
+        cmocka_unit_test(a_rate_is_kept),
         cmocka_unit_test(parts_must_part),
         cmocka_unit_test(rows_must_be_those_of_the_range),
         cmocka_unit_test(rows_must_be_within_the_part),
