@@ -41,7 +41,13 @@ typedef enum {
     X(SK_E_TIMEOUT, -23, SK_CLASS_RETRY, "no answer came in time")                                                      \
     X(SK_E_DUPLICATE, -24, SK_CLASS_RETRY, "another connection to the same region is in use")                           \
     X(SK_E_SHUTDOWN, -25, SK_CLASS_RETRY, "the node is shutting down")                                                  \
-    X(SK_E_LINK_DOWN, -26, SK_CLASS_RETRY, "an operator took this link out of service")
+    X(SK_E_LINK_DOWN, -26, SK_CLASS_RETRY, "an operator took this link out of service")                                 \
+    X(SK_E_FORGOTTEN, -27, SK_CLASS_RETRY, "this region was forgotten there (skerryctl region forget); add it again "   \
+      "there (skerryctl region add) and it rejoins with its writes")                                                    \
+    X(SK_E_CLASH, -28, SK_CLASS_RETRY, "two databases were added as the region of this name, and the other one counts; " \
+      "forget one of them there (skerryctl region forget), then add the right one")                                     \
+    X(SK_E_REPLACED, -29, SK_CLASS_RETRY, "this region was given another key there (skerryctl region rekey), and the "  \
+      "time of the old one is over")
 
 typedef enum {
     SK_OK = 0,

@@ -122,14 +122,15 @@ void sk_row_check(const sk_row *row)
     sk_assert(well_formed(row));
 }
 
-bool sk_row_strip(sk_row *row, const sk_vv *stable, const sk_origins *origins)
+bool sk_row_strip(sk_row *row, const sk_vv *stable, const sk_origins *origins, const bool *held)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
-        if (sk_entry_live(entry) || (stable && !sk_vv_covers(stable, entry->count.reset_by)) ||
-            (origins && sk_origins_open_ended(origins, entry->dot.origin)))
-            row->entries[kept++] = *entry;
+        bool stays = sk_entry_live(entry) || (stable && !sk_vv_covers(stable, entry->count.reset_by)) ||
+                     (origins && sk_origins_open_ended(origins, entry->dot.origin)) ||
+                     (held && held[entry->dot.origin]);
+        if (stays) row->entries[kept++] = *entry;
     }
     bool changed = kept != row->count;
     row->count = kept;

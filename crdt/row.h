@@ -86,8 +86,9 @@ int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_ro
 int sk_row_merge(const sk_row *s, const sk_vv *vv_s, const sk_row *r, const sk_vv *known, sk_arena *arena, sk_row *out);
 
 /** Drops the dead counts whose resets are stable (NULL: all), in place; not those of origins that are open-ended
- *  (sk_origins_open_ended; origins NULL: none is). True if there were any. */
-bool sk_row_strip(sk_row *row, const sk_vv *stable, const sk_origins *origins);
+ *  (sk_origins_open_ended; origins NULL: none is), nor of those that `held` is true for (by origin; NULL: none). True if
+ *  there were any. */
+bool sk_row_strip(sk_row *row, const sk_vv *stable, const sk_origins *origins, const bool *held);
 
 /** Puts entries in order, in place (invariant 2), in O(n log n). */
 void sk_row_sort(sk_row *row);

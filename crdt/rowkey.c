@@ -1,12 +1,12 @@
 #include "crdt/rowkey.h"
 
-#include "crdt/error.h"
+#include "crdt/dot.h"
 
 enum { ESCAPE = 0x00, ESCAPED = 0xff, TERMINATOR = 0x01 };
 
 static bool has_members(sk_table table)
 {
-    return table == SK_TABLE_HASH || table == SK_TABLE_SET;
+    return table == SK_TABLE_HASH || table == SK_TABLE_SET || table == SK_TABLE_MEMBER;
 }
 
 void sk_rowkey_pack_prefix(sk_buf *out, sk_table table, sk_bytes key)
@@ -66,6 +66,8 @@ int sk_rowkey_parse(sk_bytes raw, sk_arena *arena, sk_rowkey *out)
         }
         parsed.key = sk_bytes_of(plain, len);
     }
+    bool names_member = sk_region_name_valid(parsed.key) && parsed.member.len == SK_ROWKEY_PUBLIC_KEY;
+    if (parsed.table == SK_TABLE_MEMBER && !names_member) return SK_E_MALFORMED;
     *out = parsed;
     return 0;
 }

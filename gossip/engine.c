@@ -44,6 +44,13 @@ sk_engine *sk_engine_new(const char *region, const sk_engine_host *host, const s
     return engine;
 }
 
+static void set_time(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
+{
+    if (now_ms > engine->now_ms) engine->now_ms = now_ms;
+    engine->wall_ms = wall_ms <= SK_SEQ_MAX ? wall_ms : SK_SEQ_MAX;
+    if (engine->term == 0) engine->term = engine->wall_ms ? engine->wall_ms : 1; /* status.c: a life's first term */
+}
+
 /* All that belongs to one session, given back. */
 static void clear_session(sk_engine *engine, uint32_t peer)
 {
@@ -82,31 +89,63 @@ void sk_engine_free(sk_engine *engine)
     sk_ring_free(&engine->ring);
     sk_buf *buffers[] = {&engine->out, &engine->names, &engine->gossip, &engine->ops, &engine->txns, &engine->raises};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) sk_buf_free(buffers[i]);
-    sk_vv *vectors[] = {&engine->durable, &engine->stable, &engine->stable_next, &engine->stable_need,
-                       &engine->view_from, &engine->seen};
+    sk_vv *vectors[] = {&engine->durable,     &engine->stable,    &engine->everywhere, &engine->everywhere_next,
+                        &engine->stable_need, &engine->view_from, &engine->seen};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) sk_vv_free(vectors[i]);
     sk_arena_free(&engine->arena);
     free(engine);
 }
 
+/* Who is a member decides who relays what, and what the peers are told. */
+static void members_changed(sk_engine *engine)
+{
+    sk_status_spread(engine);
+    for (uint32_t m = 0; m < engine->peer_count; m++)
+        if (engine->peers[m].state == LINK_UP) engine->peers[m].review_at_ms = engine->now_ms;
+}
+
 int sk_engine_add_peer(sk_engine *engine, const char *region, const sk_vv *acked)
 {
-    if (engine->peer_count == PEERS_MAX) return SK_E_LIMIT;
+    uint32_t number = 0;
+    while (number < engine->peer_count && sk_is_member(&engine->peers[number])) number++;
+    if (number == PEERS_MAX) return SK_E_LIMIT;
     sk_assert(sk_region_name_valid(sk_bytes_str(region)));
     sk_assert(strcmp(region, engine->region) != 0);
     sk_assert(sk_engine_find(engine, sk_bytes_str(region)) == NO_PEER);
-    sk_peer *peer = &engine->peers[engine->peer_count];
+    sk_peer *peer = &engine->peers[number];
+    if (number == engine->peer_count) engine->peer_count++;
     memcpy(peer->region, region, strlen(region) + 1);
     peer->current = SK_ORIGIN_UNKNOWN;
     if (acked) sk_vv_copy(&peer->acked, acked);
-    clear_session(engine, engine->peer_count);
-    sk_stability_lowered(engine); /* a new member has acknowledged nothing yet */
-    return (int)engine->peer_count++;
+    clear_session(engine, number);
+    sk_stability_joined(engine);
+    members_changed(engine);
+    return (int)number;
+}
+
+void sk_engine_remove_peer(sk_engine *engine, uint32_t peer, int error, uint64_t now_ms, uint64_t wall_ms)
+{
+    set_time(engine, now_ms, wall_ms);
+    sk_assert(sk_engine_is_peer(engine, peer));
+    sk_link_close(engine, peer, error, true);
+    clear_session(engine, peer);
+    sk_vv_free(&engine->peers[peer].acked);
+    sk_vv_free(&engine->peers[peer].staged);
+    engine->peers[peer] = (sk_peer){0};
+    for (uint32_t m = 0; m < engine->peer_count; m++) engine->peers[m].neighbours &= ~((uint64_t)1 << peer);
+    sk_stability_lowered(engine);
+    members_changed(engine);
+}
+
+int sk_engine_reincarnate(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
+{
+    set_time(engine, now_ms, wall_ms);
+    return sk_status_reincarnate(engine);
 }
 
 uint32_t sk_engine_find(const sk_engine *engine, sk_bytes region)
 {
-    for (uint32_t m = 0; m < engine->peer_count; m++)
+    for (uint32_t m = 0; m < engine->peer_count && region.len; m++)
         if (sk_bytes_equal(sk_bytes_str(engine->peers[m].region), region)) return m;
     return NO_PEER;
 }
@@ -162,17 +201,10 @@ void sk_link_close(sk_engine *engine, uint32_t peer, int error, bool goodbye)
     engine->host.hang_up(engine->host.self, peer, error);
 }
 
-static void set_time(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
-{
-    if (now_ms > engine->now_ms) engine->now_ms = now_ms;
-    engine->wall_ms = wall_ms <= SK_SEQ_MAX ? wall_ms : SK_SEQ_MAX;
-    if (engine->term == 0) engine->term = engine->wall_ms ? engine->wall_ms : 1; /* status.c: a life's first term */
-}
-
 void sk_engine_link_up(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms)
 {
     set_time(engine, now_ms, wall_ms);
-    sk_assert(peer < engine->peer_count);
+    sk_assert(sk_engine_is_peer(engine, peer));
     clear_session(engine, peer);
     engine->peers[peer].state = LINK_GREETING;
     engine->peers[peer].heard_ms = engine->now_ms;
@@ -307,6 +339,7 @@ static void forget_origins(sk_engine *engine)
     uint32_t count = engine->origins->count;
     cut(&engine->durable, count);
     cut(&engine->stable, count);
+    cut(&engine->everywhere, count);
     cut(&engine->view_from, count);
     sk_receive_drop_all(engine); /* their dependencies name origins, too */
     engine->stable_waits = false;
@@ -335,6 +368,7 @@ void sk_engine_rolled_back(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
     for (uint32_t m = 0; m < engine->peer_count; m++) sk_link_close(engine, m, SK_E_IO, true);
     sk_vv_meet(&engine->durable, engine->applied);
     sk_vv_meet(&engine->stable, &engine->durable);
+    sk_vv_meet(&engine->everywhere, &engine->durable);
     if (shrunk) forget_origins(engine);
     for (uint32_t m = 0; lost && m < engine->peer_count; m++) engine->peers[m].has_staged = false;
     sk_stability_lowered(engine);
@@ -410,9 +444,21 @@ uint32_t sk_engine_peers(const sk_engine *engine)
     return engine->peer_count;
 }
 
+bool sk_engine_is_peer(const sk_engine *engine, uint32_t peer)
+{
+    return peer < engine->peer_count && sk_is_member(&engine->peers[peer]);
+}
+
+uint32_t sk_engine_others(const sk_engine *engine)
+{
+    uint32_t others = 0;
+    for (uint32_t m = 0; m < engine->peer_count; m++) others += sk_is_member(&engine->peers[m]);
+    return others;
+}
+
 sk_peer_status sk_engine_peer_status(const sk_engine *engine, uint32_t peer)
 {
-    sk_assert(peer < engine->peer_count);
+    sk_assert(sk_engine_is_peer(engine, peer));
     const sk_peer *p = &engine->peers[peer];
     sk_peer_status status = p->counts;
     status.region = p->region;
@@ -458,8 +504,22 @@ const sk_vv *sk_engine_stable(const sk_engine *engine)
     return &engine->stable;
 }
 
+const sk_vv *sk_engine_everywhere(const sk_engine *engine)
+{
+    return &engine->everywhere;
+}
+
+bool sk_engine_is_current(const sk_engine *engine, uint32_t origin)
+{
+    bool current = origin == *engine->own;
+    for (uint32_t m = 0; m < engine->peer_count && !current; m++)
+        current = sk_is_member(&engine->peers[m]) && engine->peers[m].current == origin;
+    return current;
+}
+
 static void check_link(const sk_engine *engine, const sk_peer *peer)
 {
+    if (!sk_is_member(peer)) sk_assert(peer->state == LINK_DOWN && peer->acked.count == 0 && peer->term == 0);
     if (peer->state != LINK_UP) {
         sk_assert(peer->out.source == NULL);
         sk_assert(peer->track_count == 0);
@@ -477,6 +537,7 @@ void sk_engine_check(const sk_engine *engine)
 {
     sk_assert(sk_vv_at_most(&engine->durable, engine->applied));
     sk_assert(sk_vv_at_most(&engine->stable, &engine->durable));
+    sk_assert(sk_vv_at_most(&engine->everywhere, &engine->stable));
     sk_ring_check(&engine->ring);
     for (uint32_t o = 0; o < engine->ring.lane_count; o++)
         sk_assert(sk_ring_end(&engine->ring, o) <= sk_vv_get(engine->applied, o));

@@ -15,7 +15,8 @@
  *     `seen` vector. Anything else is kept (bounded) until it is met, or dropped and asked for again.
  *  3. History at or below `stable` may be forgotten, where stable[o] is the least vector[o] that any member has
  *     acknowledged, and only once this node has everything that any member had when it acknowledged that (else an
- *     increment made before a reset was seen could arrive after the reset's record was forgotten).
+ *     increment made before a reset was seen could arrive after the reset's record was forgotten). Members come and go:
+ *     `everywhere` is the same of those that there are now, and goes back where one is added.
  *  4. Memory is bounded: the ring by ring_bytes_max, held-back transactions by held_bytes_max for all peers together, a
  *     link's queue by send_queue_max (the engine stops filling it), a transfer by its window.
  *  5. One incoming transfer at a time; outgoing ones are one per peer.
@@ -54,7 +55,7 @@ typedef struct {
 typedef struct {
     void *self; /* given back as the first argument of each call */
 
-    /* Links. `peer` is the index that sk_engine_add_peer gave. Bytes are borrowed for the call. */
+    /* Links. `peer` is the number that sk_engine_add_peer gave. Bytes are borrowed for the call. */
     void (*send)(void *self, uint32_t peer, sk_bytes message);
     size_t (*queued)(void *self, uint32_t peer); /* bytes accepted by send and not yet gone; SIZE_MAX: take no more now */
     void (*hang_up)(void *self, uint32_t peer, int error);
@@ -65,8 +66,9 @@ typedef struct {
     /** A hint, may be NULL: the row of this key will be changed by one of the next calls of `apply`. */
     void (*fetch)(void *self, sk_bytes row_key);
     int (*apply)(void *self, const sk_txn *txn);
-    /* Forget history and dead counts up to `stable`, raise the floor to it. May do it in pieces later. */
-    void (*forget)(void *self, const sk_vv *stable);
+    /* Forget history up to `stable`, raise the floor to it; strip dead counts whose resets are `everywhere` (stability.c).
+     * May do it in pieces later, with what sk_engine_stable and sk_engine_everywhere say then. */
+    void (*forget)(void *self, const sk_vv *stable, const sk_vv *everywhere);
     /* A peer knows more of our own origin than we do: take a new incarnation. Until that has been done, also again after
      * a rollback, sk_engine_must_not_write. */
     int (*new_incarnation)(void *self);
@@ -126,9 +128,17 @@ sk_engine *sk_engine_new(const char *region, const sk_engine_host *host, const s
                          const sk_vv *applied, const sk_origins *origins, const uint32_t *own);
 void sk_engine_free(sk_engine *engine);
 
-/** A member of the cluster. Returns its index, or SK_E_LIMIT. Members hold `stable` back until they acknowledge;
- *  `acked` (may be NULL) is what it had acknowledged when this node last ran. */
+/** A member of the cluster, from now on; not within a call of the engine's to its host. Returns its number, below
+ *  SK_MEMBERS_MAX and perhaps one that a removed member had, or SK_E_LIMIT. Members hold `stable` back until they
+ *  acknowledge; `acked` (may be NULL) is what it had acknowledged when this node last ran. */
 int sk_engine_add_peer(sk_engine *engine, const char *region, const sk_vv *acked);
+/** It is no member any more: its link is closed (with a goodbye that says `error`, and a hang_up), nothing waits for it,
+ *  and what it alone wrote goes on to those that lack it. Not within a call of the engine's to its host. */
+void sk_engine_remove_peer(sk_engine *engine, uint32_t peer, int error, uint64_t now_ms, uint64_t wall_ms);
+
+/** From here on this region writes under a new incarnation (sk_engine_host.new_incarnation). Not within a call of the
+ *  engine's to its host. 0, or the host's error; then it is tried again, and sk_engine_must_not_write. */
+int sk_engine_reincarnate(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 
 /* -- events: each first sets the time, milliseconds; now_ms never runs backwards, wall_ms may ------------------------- */
 
@@ -202,18 +212,26 @@ static inline const char *sk_peer_transfer(const sk_peer_status *status)
     return status->compare_rows ? "comparing" : "receiving";
 }
 
-uint32_t sk_engine_peers(const sk_engine *engine);
 /** Another limits.transfer_bytes_per_s, from the next chunk on. */
 void sk_engine_set_transfer_rate(sk_engine *engine, uint64_t bytes_per_s);
-/** Borrowed until the next event. */
+/** Peers have numbers below this… */
+uint32_t sk_engine_peers(const sk_engine *engine);
+/** …but not every number below is one's: those of removed members are free. */
+bool sk_engine_is_peer(const sk_engine *engine, uint32_t peer);
+/** How many other members there are. */
+uint32_t sk_engine_others(const sk_engine *engine);
+/** Of a peer. Borrowed until the next event. */
 sk_peer_status sk_engine_peer_status(const sk_engine *engine, uint32_t peer);
 /** How many other regions hold transaction `dot` on disk. */
 uint32_t sk_engine_holders(const sk_engine *engine, sk_dot dot);
 /** Others know more of our own origin, and no new incarnation could be taken yet: a local transaction would use a dot
  *  again that is in use elsewhere. */
 bool sk_engine_must_not_write(const sk_engine *engine);
-/** The last stable vector handed to forget. */
+/** What was last handed to forget. `stable` never goes back; `everywhere` is empty again once a member is added. */
 const sk_vv *sk_engine_stable(const sk_engine *engine);
+const sk_vv *sk_engine_everywhere(const sk_engine *engine);
+/** Does a member (this region included) write under this origin now, as far as we know? */
+bool sk_engine_is_current(const sk_engine *engine, uint32_t origin);
 
 /** Asserts what can be checked from inside: the simulator calls it after every step. */
 void sk_engine_check(const sk_engine *engine);

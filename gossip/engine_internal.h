@@ -80,7 +80,7 @@ typedef struct {
 
 typedef struct {
     /* what is known of the member, with or without a link */
-    char region[SK_REGION_NAME_MAX + 1];
+    char region[SK_REGION_NAME_MAX + 1]; /* empty: this number is free, and all else is as zeroed */
     sk_vv acked;           /* owned; durable there */
     uint64_t term;         /* of `acked`: see status.c */
     uint64_t view;         /* that it had when it acknowledged that, or earlier: see stability.c */
@@ -148,15 +148,15 @@ struct sk_engine {
     uint32_t origin_count; /* of *origins, when we last looked */
     sk_ring ring;
     sk_peer peers[PEERS_MAX];
-    uint32_t peer_count;
+    uint32_t peer_count; /* the highest number that was ever given, + 1 */
     sk_held_lane *held; /* owned; index = origin */
     uint32_t held_lanes;
     size_t held_bytes;
     uint64_t held_retry_at_ms; /* applying one failed for a while */
     sk_incoming incoming;
-    sk_vv stable;                            /* owned; last handed to forget */
-    bool stable_waits;                       /* `stable_next` waits until `stable_need` is applied */
-    sk_vv stable_next;                       /* owned */
+    sk_vv stable, everywhere;                /* owned; last handed to forget */
+    bool stable_waits;                       /* `everywhere_next` waits until `stable_need` is applied */
+    sk_vv everywhere_next;                   /* owned */
     sk_vv stable_need;                       /* owned */
     uint64_t stable_at_ms;                   /* when to look again; NEVER: nothing changed */
     uint64_t view, view_told;                /* ours, and the one last said on the links */
@@ -177,6 +177,10 @@ void sk_link_close(sk_engine *engine, uint32_t peer, int error, bool goodbye);
 sk_track *sk_link_track(sk_engine *engine, sk_peer *peer, uint32_t origin);
 /** Index of the member of that name; NO_PEER for ourselves and for strangers. */
 uint32_t sk_engine_find(const sk_engine *engine, sk_bytes region);
+static inline bool sk_is_member(const sk_peer *peer)
+{
+    return peer->region[0] != 0;
+}
 static inline void sk_sooner(uint64_t *at_ms, uint64_t ms)
 {
     if (*at_ms > ms) *at_ms = ms;
@@ -296,8 +300,10 @@ int sk_reconcile_answer(sk_engine *engine, uint32_t peer);
 
 /** Acknowledgements have moved. */
 void sk_stability_touch(sk_engine *engine);
-/** A member's acknowledgement was lowered: what rested on it is worked out anew. */
+/** A member's acknowledgement was lowered, or there is one less: what rested on it is worked out anew. */
 void sk_stability_lowered(sk_engine *engine);
+/** There is a member more, that may have seen nothing. */
+void sk_stability_joined(sk_engine *engine);
 void sk_stability_tick(sk_engine *engine);
 /** Our view as it may be said now; 0: not yet. */
 uint64_t sk_stability_view(sk_engine *engine);

@@ -7,6 +7,7 @@
  * Relays. Our current origin is ours to send, at once. Any other origin a peer gets from us only if it cannot get it
  * itself (no link with the origin's region, or that region now writes under another incarnation) and has stood still
  * below us for relay_ms. Of several who could, the one with the smallest name begins; the others wait twice as long.
+ * Of a region that is no member (any more) nobody has a link: the first in line relays at once, the others wait once.
  * Once a relay is on it has no more delay than the links. It ends when the peer has a link of its own, or says ENOUGH:
  * whoever gets nothing but duplicates over a relay says so. Should all relays end at once, the wait begins again.
  *
@@ -162,6 +163,16 @@ static void stop_relay(sk_track *track)
     track->lag_since_ms = NEVER;
 }
 
+/* For how long the peer may lack the origin before we relay it. */
+static uint64_t relay_patience(const sk_engine *engine, const sk_peer *to, uint32_t origin)
+{
+    uint64_t turns = is_first_in_line(engine, to, origin) ? 0 : 1;
+    sk_bytes region = sk_bytes_str(engine->origins->list[origin].region);
+    bool is_own = sk_bytes_equal(region, sk_bytes_str(engine->region));
+    if (is_own || sk_engine_find(engine, region) != NO_PEER) turns++; /* a link of its own may yet bring it */
+    return turns * engine->limits.relay_ms;
+}
+
 static void review_origin(sk_engine *engine, uint32_t peer, uint32_t origin)
 {
     sk_peer *to = &engine->peers[peer];
@@ -177,7 +188,7 @@ static void review_origin(sk_engine *engine, uint32_t peer, uint32_t origin)
         track->lag_since_ms = engine->now_ms;
         track->lag_seq = has;
     }
-    uint64_t patience = (uint64_t)engine->limits.relay_ms * (is_first_in_line(engine, to, origin) ? 1 : 2);
+    uint64_t patience = relay_patience(engine, to, origin);
     track->relaying = engine->now_ms - track->lag_since_ms >= patience;
     if (track->relaying) sk_send_start(engine, peer, origin);
 }

@@ -1,11 +1,16 @@
 /* What may be forgotten (engine.h, invariant 3), in two phases.
  *
- * First: when the meet of all acknowledgements has moved, it is kept as `stable_next`, and with it `stable_need`: all
- * that any member has acknowledged by now, the join. Second: once that is applied here, stable_next is handed to the
- * host. Both stay fixed in between, so that new writes cannot put it off for ever.
+ * First: when the meet of all members' acknowledgements has moved, it is kept as `everywhere_next`, and with it
+ * `stable_need`: all that any member has acknowledged by now, the join. Second: once that is applied here, it is handed
+ * to the host. Both stay fixed in between, so that new writes cannot put it off for ever.
  *
- * Why that is enough. Say a reset s is at or below stable_next, and a transaction t that has not seen s comes here after
- * s was forgotten. A life (status.c) of t's region originated t.
+ * The host is told two vectors. `stable` never goes back: up to it the history may go, whoever joins later; a member
+ * below the floor is sent all that it needs. `everywhere` is the meet for those who are members now, and is empty again
+ * from when a member joins until all have acknowledged with it; it says which resets' dead counts may go. The argument
+ * below is about those.
+ *
+ * Why that is enough. Say a reset s is at or below everywhere_next, and a transaction t that has not seen s comes here
+ * after s was forgotten. A life (status.c) of t's region originated t.
  *  - If it is the one that acknowledged s, it had t on disk before s, so t was in its acknowledgement, hence in
  *    stable_need: t was here before.
  *  - If it is an earlier one, which lost s or never had it (an old copy came back, a disk was lost), only others may
@@ -25,6 +30,19 @@
  * When all members are restored, from backups of whatever age, this goes for each of them: every one begins with a break
  * and a new term, views are none until all have met, and what any of them had forgotten was forgotten rightly by its copy.
  *
+ * Members come and go, and not everybody knows at once. A view has a part for each member, so databases that disagree
+ * about who is a member have different views and forget nothing until they agree; the transaction that adds or removes
+ * one is part of what they acknowledge with it. What is left:
+ *  - A database that was forgotten may come back, with transactions that only it has. No acknowledgement of the others
+ *    says anything about it. So the host strips no dead count of an origin of which it may have more than they have: any
+ *    but those that a member writes under now (sk_engine_is_current), as long as there is a forgotten database. It must
+ *    also keep what has left dead counts in the history, so that they go when that database is a member again and has
+ *    acknowledged their resets: that is what `everywhere` is for.
+ *  - A view may be kept that its member has left (it added a member that we do not know yet). The new member has its
+ *    transactions from members, or from a life that knew of it. If that life is over, whoever knows that it is knows of
+ *    the new member too, by the same words, and has no view like ours. Lost is only a member that nobody knows any more
+ *    because those who added it lost their disks: that is as good as a backup.
+ *
  * A view is a hash of the members' terms. It is not whole (0), and then nobody goes by it, while the term of a member is
  * not known, or its link still brings words of another life than the one that others tell of. And it is said only
  * when all that was applied before it is durable: what came from an earlier life is then in the acknowledgement that it
@@ -32,9 +50,9 @@
  * it had, the one that is ours is good with whatever it acknowledged since. One of its earlier lives is never ours.
  *
  * Invariants:
- *  1. `stable` only grows, and is at most the durable vector.
- *  2. While `stable_waits`, stable_next is at most what every member was known to have when it was worked out; when an
- *     acknowledgement is lowered (status.c), it is worked out again. */
+ *  1. `stable` only grows, and is at most the durable vector; `everywhere` is at most `stable`.
+ *  2. While `stable_waits`, everywhere_next is at most what every member was known to have when it was worked out; when
+ *     an acknowledgement is lowered (status.c), or members come or go, it is worked out again. */
 #include "gossip/engine_internal.h"
 
 #define XXH_INLINE_ALL
@@ -51,6 +69,12 @@ void sk_stability_lowered(sk_engine *engine)
     sk_stability_touch(engine);
 }
 
+void sk_stability_joined(sk_engine *engine)
+{
+    for (uint32_t o = 0; o < engine->everywhere.count; o++) engine->everywhere.seq[o] = 0;
+    sk_stability_lowered(engine);
+}
+
 /* -- views --------------------------------------------------------------------------------------------------------- */
 
 static uint64_t hash_life(const char *region, uint64_t term)
@@ -63,6 +87,7 @@ static uint64_t view_of(const sk_engine *engine)
     uint64_t view = hash_life(engine->region, engine->term);
     for (uint32_t m = 0; m < engine->peer_count; m++) {
         const sk_peer *member = &engine->peers[m];
+        if (!sk_is_member(member)) continue;
         if (member->term == 0 || (member->state == LINK_UP && member->said_term != member->term)) return 0;
         view += hash_life(member->region, member->term);
     }
@@ -94,7 +119,7 @@ static bool agreed(sk_engine *engine)
         sk_status_spread(engine);
     }
     for (uint32_t m = 0; m < engine->peer_count; m++)
-        if (engine->peers[m].view != view) return false;
+        if (sk_is_member(&engine->peers[m]) && engine->peers[m].view != view) return false;
     return view != 0;
 }
 
@@ -102,17 +127,17 @@ static bool agreed(sk_engine *engine)
 
 static void work_out(sk_engine *engine)
 {
-    sk_vv_copy(&engine->stable_next, &engine->durable);
+    sk_vv_copy(&engine->everywhere_next, &engine->durable);
     for (uint32_t m = 0; m < engine->peer_count; m++) {
         sk_peer *member = &engine->peers[m];
-        sk_vv_meet(&engine->stable_next, &member->acked);
+        if (!sk_is_member(member)) continue;
+        sk_vv_meet(&engine->everywhere_next, &member->acked);
         if (member->has_staged) member->has_staged = !sk_vv_at_most(&member->staged, &member->acked);
-        if (member->has_staged) sk_vv_meet(&engine->stable_next, &member->staged);
+        if (member->has_staged) sk_vv_meet(&engine->everywhere_next, &member->staged);
     }
-    sk_vv_join(&engine->stable_next, &engine->stable);
-    if (sk_vv_at_most(&engine->stable_next, &engine->stable)) return;
+    if (sk_vv_at_most(&engine->everywhere_next, &engine->everywhere)) return;
 
-    sk_vv_copy(&engine->stable_need, &engine->stable_next);
+    sk_vv_copy(&engine->stable_need, &engine->everywhere_next);
     for (uint32_t m = 0; m < engine->peer_count; m++) sk_vv_join(&engine->stable_need, &engine->peers[m].acked);
     engine->stable_waits = true;
 }
@@ -125,7 +150,8 @@ void sk_stability_tick(sk_engine *engine)
     if (!engine->stable_waits) work_out(engine);
     if (!engine->stable_waits || !sk_vv_at_most(&engine->stable_need, engine->applied)) return;
     engine->stable_waits = false;
-    sk_vv_copy(&engine->stable, &engine->stable_next);
-    engine->host.forget(engine->host.self, &engine->stable);
+    sk_vv_join(&engine->everywhere, &engine->everywhere_next);
+    sk_vv_join(&engine->stable, &engine->everywhere_next);
+    engine->host.forget(engine->host.self, &engine->stable, &engine->everywhere);
     sk_stability_touch(engine); /* it may have moved on while this one waited */
 }

@@ -15,15 +15,15 @@ enum {
     MAPPED_BYTES = 1 << 20,
 };
 
-sk_budget sk_budget_of(const sk_config *config)
+sk_budget sk_budget_of(const sk_config *config, uint32_t peers)
 {
     return (sk_budget){
         .block_cache = config->storage.cache,
         .row_cache = config->storage.row_cache,
         .write_buffer = config->storage.write_buffer,
         .ring = config->replication.ring_max,
-        .transfers = config->replication.transfer_window * config->peer_count,
-        .links = (sk_engine_limits_default().send_queue_max + (uint64_t)2 * SK_COMPRESS_KB * 1024) * config->peer_count,
+        .transfers = config->replication.transfer_window * peers,
+        .links = (sk_engine_limits_default().send_queue_max + (uint64_t)2 * SK_COMPRESS_KB * 1024) * peers,
         .password = config->listen.password_hash ? crypto_pwhash_MEMLIMIT_INTERACTIVE : 0,
         .process = SK_BUDGET_PROCESS,
     };
@@ -67,9 +67,9 @@ static void line(sk_buf *text, const char *name, uint64_t bytes)
     sk_buf_printf(text, "memory_max_%s:%" PRIu64 "\r\n", name, bytes);
 }
 
-void sk_budget_info(const sk_config *config, sk_buf *text)
+void sk_budget_info(const sk_config *config, uint32_t peers, sk_buf *text)
 {
-    sk_budget budget = sk_budget_of(config);
+    sk_budget budget = sk_budget_of(config, peers);
     line(text, "configured", sk_budget_sum(&budget));
     line(text, "block_cache", budget.block_cache);
     line(text, "row_cache", budget.row_cache);

@@ -26,7 +26,7 @@ typedef struct {
     uint64_t block_cache, row_cache, write_buffer, ring, transfers, links, password, process;
 } sk_budget;
 
-sk_budget sk_budget_of(const sk_config *config);
+sk_budget sk_budget_of(const sk_config *config, uint32_t peers);
 uint64_t sk_budget_sum(const sk_budget *budget);
 /** Bytes that may wait to be committed before nobody is read from; half of it is when reading goes on. */
 uint64_t sk_budget_pending(const sk_config *config);
@@ -35,6 +35,6 @@ void sk_budget_set_malloc(void);
 /** Bytes of the process that are in memory just now; 0: the system does not tell. */
 uint64_t sk_budget_resident(void);
 /** Appends the lines of INFO memory. */
-void sk_budget_info(const sk_config *config, sk_buf *text);
+void sk_budget_info(const sk_config *config, uint32_t peers, sk_buf *text);
 
 #endif

@@ -35,6 +35,10 @@ void sk_clocks_look(sk_clocks *clocks, const sk_replica *replica, uint64_t limit
     if (replica->now_ms < clocks->look_at_ms) return;
     clocks->look_at_ms = replica->now_ms + LOOK_EVERY_MS;
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
+        if (!sk_engine_is_peer(replica->engine, i)) {
+            clocks->alarmed[i] = false;
+            continue;
+        }
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
         look_at(clocks, i, &peer, limit_ms);
     }

@@ -47,7 +47,7 @@ static void append_memory(sk_replica *replica, sk_buf *text)
 
 static void append_persistence(sk_replica *replica, sk_buf *text)
 {
-    sk_buf_printf(text, "loading:0\r\nstore_status:%s\r\n",
+    sk_buf_printf(text, "loading:%d\r\nstore_status:%s\r\n", replica->db.joining,
                   replica->store_error ? sk_error_text(replica->store_error) : "ok");
     line_uint(text, "batches_sealed", replica->last_sealed);
     line_uint(text, "batches_durable", replica->durable);
@@ -70,6 +70,7 @@ static void append_stats(sk_replica *replica, sk_buf *text)
     line_uint(text, "conflicts_refused", replica->stat_conflicts_refused);
     uint64_t sent = 0, received = 0;
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
+        if (!sk_engine_is_peer(replica->engine, i)) continue;
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
         sent += peer.sent_bytes;
         received += peer.received_bytes;
@@ -116,11 +117,14 @@ static void append_vector(sk_replica *replica, const char *name, const sk_vv *vv
 static void append_replication(sk_replica *replica, sk_buf *text)
 {
     uint32_t peers = sk_engine_peers(replica->engine), up = 0;
-    for (uint32_t i = 0; i < peers; i++) up += sk_engine_peer_status(replica->engine, i).up;
+    for (uint32_t i = 0; i < peers; i++)
+        up += sk_engine_is_peer(replica->engine, i) && sk_engine_peer_status(replica->engine, i).up;
     sk_buf_printf(text, "role:master\r\nregion:%s\r\ncluster:%s\r\n", replica->region, replica->options.cluster);
-    line_uint(text, "regions", peers + 1);
+    line_uint(text, "regions", sk_engine_others(replica->engine) + 1);
+    line_uint(text, "forgotten_regions", replica->members.forgotten);
     line_uint(text, "links_up", up);
-    for (uint32_t i = 0; i < peers; i++) append_peer(replica, i, text);
+    for (uint32_t i = 0; i < peers; i++)
+        if (sk_engine_is_peer(replica->engine, i)) append_peer(replica, i, text);
     append_vector(replica, "vector", &replica->db.vv, text);
     append_vector(replica, "durable_vector", &replica->durable_vv, text);
     append_vector(replica, "stable_vector", sk_engine_stable(replica->engine), text);

@@ -1,4 +1,5 @@
-/* Other regions as clients see them: WAIT, SESSION, REGION, DIGEST. */
+/* Other regions as clients see them: WAIT, SESSION, DIGEST (REGION: cmd_region.c). */
+#include "node/cmd_region.h"
 #include "node/context.h"
 #include "node/keyspace.h"
 #include "node/replica.h"
@@ -16,7 +17,7 @@ enum { AFTER_DEFAULT_MS = 5000 };
 static uint32_t holders(const sk_replica *replica, const sk_client *client)
 {
     return client->last_write.seq ? sk_engine_holders(replica->engine, client->last_write)
-                                  : sk_engine_peers(replica->engine);
+                                  : sk_engine_others(replica->engine);
 }
 
 static bool satisfied(const sk_replica *replica, const sk_client *client)
@@ -122,126 +123,6 @@ static void session_after(sk_ctx *ctx)
     sk_vv_free(&context.vv);
 }
 
-/* -- REGION ------------------------------------------------------------------------------------------------------------------------- */
-
-static void reply_vv(sk_ctx *ctx, const sk_vv *vv)
-{
-    sk_buf text = {0};
-    sk_vv_text(ctx->db, vv, &text);
-    sk_reply_bulk(ctx->reply, sk_buf_view(&text));
-    sk_buf_free(&text);
-}
-
-/* Transactions that `ahead` covers and `behind` does not; of one region's origins only, if it is named. */
-static uint64_t distance(const sk_db *db, const sk_vv *ahead, const sk_vv *behind, const char *region)
-{
-    uint64_t txns = 0;
-    for (uint32_t o = 0; o < ahead->count; o++)
-        if ((!region || strcmp(db->origins.list[o].region, region) == 0) && ahead->seq[o] > sk_vv_get(behind, o))
-            txns += ahead->seq[o] - sk_vv_get(behind, o);
-    return txns;
-}
-
-static void reply_field_int(sk_ctx *ctx, const char *name, int64_t value)
-{
-    sk_reply_bulk_str(ctx->reply, name);
-    sk_reply_int(ctx->reply, value);
-}
-
-static int64_t heard_ago(const sk_replica *replica, const sk_peer_status *peer)
-{
-    return peer->last_heard_ms ? (int64_t)(replica->now_ms - peer->last_heard_ms) : -1;
-}
-
-static const char *link_state(const sk_replica *replica, uint32_t index, const sk_peer_status *peer)
-{
-    if (replica->link_down[index]) return "out of service";
-    return peer->up ? "up" : "down";
-}
-
-static void region_list(sk_ctx *ctx)
-{
-    sk_replica *replica = ctx->replica;
-    uint32_t peers = sk_engine_peers(replica->engine);
-    sk_reply_array(ctx->reply, peers + 1);
-    sk_reply_map(ctx->reply, 4);
-    sk_reply_bulk_str(ctx->reply, "region");
-    sk_reply_bulk_str(ctx->reply, replica->region);
-    sk_reply_bulk_str(ctx->reply, "link");
-    sk_reply_bulk_str(ctx->reply, "self");
-    sk_reply_bulk_str(ctx->reply, "vector");
-    reply_vv(ctx, &ctx->db->vv);
-    reply_field_int(ctx, "conflicts", (int64_t)ctx->db->conflicts);
-    for (uint32_t i = 0; i < peers; i++) {
-        sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
-        sk_reply_map(ctx->reply, 8);
-        sk_reply_bulk_str(ctx->reply, "region");
-        sk_reply_bulk_str(ctx->reply, peer.region);
-        sk_reply_bulk_str(ctx->reply, "link");
-        sk_reply_bulk_str(ctx->reply, link_state(replica, i, &peer));
-        sk_reply_bulk_str(ctx->reply, "vector");
-        reply_vv(ctx, peer.acked);
-        reply_field_int(ctx, "lag", (int64_t)distance(ctx->db, &replica->durable_vv, peer.acked, NULL));
-        reply_field_int(ctx, "heard_ms_ago", heard_ago(replica, &peer));
-        reply_field_int(ctx, "round_trip_ms", (int64_t)peer.round_trip_ms);
-        reply_field_int(ctx, "clock_offset_ms", peer.clock_offset_ms);
-        sk_reply_bulk_str(ctx->reply, "transfer");
-        sk_reply_bulk_str(ctx->reply, sk_peer_transfer(&peer));
-    }
-}
-
-static void region_lag(sk_ctx *ctx)
-{
-    sk_replica *replica = ctx->replica;
-    uint32_t peers = sk_engine_peers(replica->engine);
-    sk_reply_array(ctx->reply, peers);
-    for (uint32_t i = 0; i < peers; i++) {
-        sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
-        sk_reply_map(ctx->reply, 9);
-        sk_reply_bulk_str(ctx->reply, "region");
-        sk_reply_bulk_str(ctx->reply, peer.region);
-        sk_reply_bulk_str(ctx->reply, "transfer");
-        sk_reply_bulk_str(ctx->reply, sk_peer_transfer(&peer));
-        reply_field_int(ctx, "received_rows_bytes", (int64_t)peer.received_rows_bytes);
-        reply_field_int(ctx, "compare_rows", (int64_t)peer.compare_rows);
-        reply_field_int(ctx, "compared_rows", (int64_t)peer.compared_rows);
-        reply_field_int(ctx, "it_lacks", (int64_t)distance(ctx->db, &replica->durable_vv, peer.acked, NULL));
-        reply_field_int(ctx, "we_lack", (int64_t)distance(ctx->db, peer.acked, &ctx->db->vv, NULL));
-        reply_field_int(ctx, "heard_ms_ago", heard_ago(replica, &peer));
-        reply_field_int(ctx, "clock_offset_ms", peer.clock_offset_ms);
-    }
-}
-
-static void region_link(sk_ctx *ctx)
-{
-    sk_replica *replica = ctx->replica;
-    int peer = sk_replica_peer(replica, ctx->argv[2]);
-    bool up = sk_arg_is(ctx->argv[3], "up");
-    if (!up && !sk_arg_is(ctx->argv[3], "down"))
-        sk_reply_syntax(ctx);
-    else if (peer < 0)
-        sk_reply_error(ctx->reply, "ERR no region of that name is a peer of this one");
-    else {
-        replica->link_down[peer] = !up;
-        replica->host.link_allowed(replica->host.self, (uint32_t)peer, up);
-        sk_reply_ok(ctx->reply);
-    }
-}
-
-static void region_help(sk_ctx *ctx)
-{
-    static const char *const lines[] = {
-        "REGION <subcommand> [<arg> ...]. The regions of this cluster:",
-        "LAG",
-        "    For each other region how many transactions it lacks of ours, and we of it.",
-        "LINK <region> up|down",
-        "    Take the link to a region out of service, or into it again.",
-        "LIST",
-        "    Every region with link, version vector, lag, round trip and clock offset.",
-    };
-    sk_reply_lines(ctx->reply, lines, sizeof lines / sizeof *lines);
-}
-
 /* -- DIGEST ------------------------------------------------------------------------------------------------------------------------- */
 
 static void digest(sk_ctx *ctx)
@@ -253,7 +134,7 @@ static void digest(sk_ctx *ctx)
     sk_reply_bulk_str(ctx->reply, "digest");
     sk_reply_bulk_str(ctx->reply, hex);
     sk_reply_bulk_str(ctx->reply, "vector");
-    reply_vv(ctx, &ctx->db->vv);
+    sk_reply_vector(ctx, &ctx->db->vv);
 }
 
 /* -- the tables ---------------------------------------------------------------------------------------------------------------------- */
@@ -269,22 +150,11 @@ static const sk_command session_commands[] = {
     {0},
 };
 
-static const sk_command region_commands[] = {
-    OWN("help", region_help, 2, SK_CMD_READONLY | SK_CMD_FAST | SK_CMD_LOADING, "", "The subcommands"),
-    OWN("lag", region_lag, 2, SK_CMD_READONLY | SK_CMD_FAST | SK_CMD_LOADING, "",
-        "For each other region how many transactions it lacks of ours, and we of it, and how its clock differs"),
-    OWN("link", region_link, 4, SK_CMD_ADMIN | SK_CMD_NO_MULTI | SK_CMD_LOADING, "region up|down",
-        "Take the link to a region out of service, or into it again"),
-    OWN("list", region_list, 2, SK_CMD_READONLY | SK_CMD_FAST | SK_CMD_LOADING, "",
-        "Every region with link, version vector, lag, round trip and clock offset"),
-    {0},
-};
-
 const sk_command sk_commands_session[] = {
     OWN("digest", digest, 1, SK_CMD_READONLY | SK_CMD_ALL_KEYS, "",
         "A digest of the whole replicated state, with the version vector that it belongs to"),
     {"region", NULL, -2, SK_CMD_READONLY, 0, 0, 0, "replication", "", "skerry 0.1", "", "The regions of this cluster",
-     region_commands},
+     sk_region_commands},
     {"session", NULL, -2, SK_CMD_READONLY, 0, 0, 0, "replication", "", "skerry 0.1", "",
      "Causality carried between connections and regions", session_commands},
     {"wait", wait_regions, 3, SK_CMD_BLOCKING | SK_CMD_NOSCRIPT, 0, 0, 0, "generic", "@connection", "3.0.0",

@@ -14,7 +14,7 @@ static const sk_command *const tables[] = {
     sk_commands_export,
 };
 
-enum { TABLES = sizeof tables / sizeof *tables, SLOTS = 1024, NAME_MAX_LEN = 32 };
+enum { TABLES = sizeof tables / sizeof *tables, SLOTS = 1024, NAME_MAX_LEN = 32, LOADING_TEXT_MAX = 256 };
 
 /* -- looking up --------------------------------------------------------------------------------------------------------- */
 
@@ -227,11 +227,30 @@ static void queue(sk_client *client, const sk_bytes *argv, size_t argc)
     client->queue_bytes += bytes;
 }
 
-/* What keeps a command from running now, or NULL. */
-static const char *refusal(const sk_replica *replica, const sk_client *client, const sk_command *command, size_t bytes)
+/* Reads wait until a new region holds what the others do; writes too, unless the operator chose otherwise. */
+static bool is_loading(const sk_replica *replica, const sk_command *command)
+{
+    if (!replica->db.joining || command->flags & SK_CMD_LOADING) return false;
+    if (command->flags & SK_CMD_WRITE) return !replica->options.join_accepts_writes;
+    return command->flags & SK_CMD_READONLY;
+}
+
+static const char *loading_text(const sk_replica *replica, char text[LOADING_TEXT_MAX])
+{
+    sk_buf progress = {0};
+    sk_replica_join_progress(replica, &progress);
+    snprintf(text, LOADING_TEXT_MAX, "LOADING %.*s", (int)progress.len, (const char *)progress.data);
+    sk_buf_free(&progress);
+    return text;
+}
+
+/* What keeps a command from running now, or NULL; it may be in `text`. */
+static const char *refusal(const sk_replica *replica, const sk_client *client, const sk_command *command, size_t bytes,
+                           char text[LOADING_TEXT_MAX])
 {
     if (!client->authenticated && !(command->flags & SK_CMD_NO_AUTH)) return "NOAUTH Authentication required.";
     if (client->in_multi && command->flags & SK_CMD_NO_MULTI) return "ERR this command is not allowed inside MULTI";
+    if (is_loading(replica, command)) return loading_text(replica, text);
     if (replica->db.failed && command->flags & (SK_CMD_WRITE | SK_CMD_READONLY))
         return "MISCONF the disk has just failed; what it has is being read again, try again";
     if (!(command->flags & SK_CMD_WRITE)) return NULL;
@@ -325,7 +344,8 @@ void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *
     client->last_command = command->name;
     size_t bytes = client->queue_bytes;
     for (size_t i = 0; i < argc; i++) bytes += argv[i].len;
-    const char *refused = refusal(replica, client, command, bytes);
+    char text[LOADING_TEXT_MAX];
+    const char *refused = refusal(replica, client, command, bytes, text);
     if (refused && client->in_multi && refuse_exec(client, command, reply, refused)) return;
     if (refused) {
         client->multi_failed |= client->in_multi;

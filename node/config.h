@@ -39,6 +39,8 @@ typedef struct {
     uint8_t public_key[SK_CONFIG_KEY_BYTES];
 } sk_config_peer;
 
+typedef enum { SK_JOIN_REFUSE, SK_JOIN_ACCEPT } sk_join_writes;
+
 /* Members are named as the fields are. Every pointer is owned, and NULL when an optional field is not set. */
 typedef struct {
     char *region;   /* [a-z0-9-]{1,32} */
@@ -72,6 +74,10 @@ typedef struct {
     } replication;
     sk_config_peer *peers;
     size_t peer_count;
+    struct {
+        char *region; /* one of the peers; NULL: none */
+        sk_join_writes writes;
+    } join;
     struct {
         sk_durability durability;
         uint64_t interval_ms;

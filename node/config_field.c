@@ -18,12 +18,14 @@
 
 static const char *const durabilities[] = {"always", "interval", "os", NULL};
 static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const join_writes[] = {"refuse", "accept", NULL};
 static const char *const formats[] = {"text", "json", NULL};
 
 /* A choice's number is its place in the list. */
 _Static_assert(SK_DURABILITY_ALWAYS == 0 && SK_DURABILITY_INTERVAL == 1 && SK_DURABILITY_OS == 2, "durabilities");
 _Static_assert(SK_LOG_DEBUG == 0 && SK_LOG_INFO == 1 && SK_LOG_WARN == 2 && SK_LOG_ERROR == 3, "levels");
 _Static_assert(SK_LOG_AS_TEXT == 0 && SK_LOG_AS_JSON == 1, "formats");
+_Static_assert(SK_JOIN_REFUSE == 0 && SK_JOIN_ACCEPT == 1 && sizeof(sk_join_writes) == sizeof(int), "join_writes");
 _Static_assert(sizeof(sk_durability) == sizeof(int) && sizeof(sk_log_level) == sizeof(int) &&
                    sizeof(sk_log_format) == sizeof(int),
                "a choice is stored as an int");
@@ -43,6 +45,14 @@ const sk_config_field sk_config_fields[] = {
          "or base64, as skerryctl keygen prints them). A node talks to nobody else. An address is host:port, or\n"
          "[IPv6]:port; a name is looked up anew each time. Of several they are tried in turn. A region that cannot be\n"
          "reached from here (behind NAT) has no address: it calls, and both directions use that connection."},
+
+    {"join.region", SK_CONFIG_REGION, AT(join.region), .sample = "eu",
+     .about =
+         "A new node, one with an empty data_dir, first gets everything from this region, the nearest of its peers, and\n"
+         "answers clients -LOADING until it has. The others need not know the node before (skerryctl region add), and it\n"
+         "learns of them by itself: peers may hold this one alone. Without effect once the node is complete."},
+    {"join.writes", SK_CONFIG_CHOICE, AT(join.writes), .initial = "refuse", .choices = join_writes,
+     .about = "Whether a new node takes writes while it is not complete (accept), or refuses them as it does reads."},
 
     {"listen.address", SK_CONFIG_ADDRESS, AT(listen.address), .initial = "127.0.0.1",
      .about = "The address on which clients are served. One that other machines can reach needs a password_hash."},

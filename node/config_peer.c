@@ -123,6 +123,13 @@ const sk_config_field *sk_config_conflict(const sk_config *config, char why[SK_C
                  clients);
         return blame("listen.address");
     }
+    bool joins_peer = !config->join.region;
+    for (size_t i = 0; i < config->peer_count && !joins_peer; i++)
+        joins_peer = strcmp(config->peers[i].region, config->join.region) == 0;
+    if (!joins_peer) {
+        snprintf(why, SK_CONFIG_WHY_MAX, "%s is not one of the peers", config->join.region);
+        return blame("join.region");
+    }
     if (config->listen.port == config->replication.port &&
         (strcmp(clients, peers) == 0 || is_everything(clients) || is_everything(peers))) {
         snprintf(why, SK_CONFIG_WHY_MAX, "%u is also listen.port; clients and regions need a port each",

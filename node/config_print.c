@@ -6,6 +6,7 @@
 static const struct {
     const char *name, *about;
 } sections[] = {
+    {"join", "How a new node becomes part of a cluster."},
     {"listen", "Clients, which speak the Redis protocol."}, {"replication", "Links to the other regions."},
     {"storage", "What is kept on disk, and how."},          {"log", "Events: what the node has to say."},
     {"limits", "Bounds that hold for everybody."},

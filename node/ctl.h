@@ -12,7 +12,7 @@
 #include <hiredis/hiredis.h>
 
 enum { CTL_OK = 0, CTL_NO = 1, CTL_USAGE = 2, CTL_FAILED = 3 };
-enum { CTL_NODES_MAX = 64, CTL_HOST_MAX = 256, CTL_NAME_MAX = CTL_HOST_MAX + 16, CTL_PORT = 7101 };
+enum { CTL_ADDRESSES_MAX = 8, CTL_NODES_MAX = 64, CTL_HOST_MAX = 256, CTL_NAME_MAX = CTL_HOST_MAX + 16, CTL_PORT = 7101 };
 
 typedef struct {
     char host[CTL_HOST_MAX];
@@ -27,7 +27,10 @@ typedef struct {
     int node_count; /* at least 1 */
     bool json;
     double timeout_s;  /* of one question; of the whole wait for wait-converged. 0: not given */
-    const char *keep;  /* of siblings resolve and purge; NULL: not given */
+    const char *keep;  /* of siblings resolve, purge and region rekey; NULL: not given */
+    const char *public_key; /* region add, forget, rekey; NULL: not given */
+    const char *addresses[CTL_ADDRESSES_MAX]; /* region add */
+    int address_count;
     char *password;    /* owned; NULL: none */
 } ctl_tool;
 
@@ -80,6 +83,7 @@ void ctl_print(sk_buf *out);
 typedef int ctl_run(ctl_tool *ctl, int argc, char **argv);
 
 ctl_run ctl_keygen, ctl_status, ctl_region_list, ctl_region_lag, ctl_region_link, ctl_digest; /* ctl_region.c */
+ctl_run ctl_region_add, ctl_region_forget, ctl_region_rekey;                                  /* ctl_member.c */
 ctl_run ctl_siblings_list, ctl_siblings_get, ctl_siblings_resolve;                            /* ctl_siblings.c */
 ctl_run ctl_policy_list, ctl_policy_get, ctl_policy_set;                                      /* ctl_siblings.c */
 ctl_run ctl_wait_converged;                                                                   /* ctl_wait.c */

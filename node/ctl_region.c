@@ -148,6 +148,13 @@ static void append_regions(const redisReply *regions, sk_buf *text)
         cell_text(&table, 7, ctl_field(region, "vector"));
     }
     append_table(&table, text);
+    for (size_t i = 0; i < ctl_count(regions); i++) {
+        sk_bytes note = ctl_text(ctl_field(regions->element[i], "note"));
+        sk_bytes name = ctl_text(ctl_field(regions->element[i], "region"));
+        if (note.len)
+            sk_buf_printf(text, "%.*s: %.*s\n", (int)name.len, (const char *)name.data, (int)note.len,
+                          (const char *)note.data);
+    }
 }
 
 static int show_regions(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
@@ -162,7 +169,8 @@ static bool links_up(const redisReply *regions)
 {
     for (size_t i = 0; i < ctl_count(regions); i++) {
         sk_bytes link = ctl_text(ctl_field(regions->element[i], "link"));
-        if (!sk_bytes_equal(link, sk_bytes_str("up")) && !sk_bytes_equal(link, sk_bytes_str("self"))) return false;
+        bool is_member = ctl_field(regions->element[i], "lag") != NULL;
+        if (is_member && !sk_bytes_equal(link, sk_bytes_str("up"))) return false;
     }
     return true;
 }

@@ -124,6 +124,23 @@ static void put_identity(sk_db *db, const sk_db_identity *identity)
     db->dirty = true;
 }
 
+static const sk_bytes KEY_JOINING = {(const uint8_t *)"joining", 7};
+
+static int read_joining(sk_db *db)
+{
+    sk_bytes value;
+    int found = sk_store_get(db->store, SK_CF_META, KEY_JOINING, &value, NULL);
+    db->joining = found > 0;
+    return found < 0 ? found : 0;
+}
+
+void sk_db_joined(sk_db *db)
+{
+    sk_store_remove(db->store, SK_CF_META, KEY_JOINING);
+    db->joining = false;
+    db->dirty = true;
+}
+
 static const sk_bytes KEY_OWN = {(const uint8_t *)"own", 3};
 
 /* Later than every life of the region that is known here, though the clock went back; one without a time stays so. */
@@ -171,6 +188,8 @@ static int read_own(sk_db *db)
 static int create(sk_db *db, const sk_db_identity *identity)
 {
     put_identity(db, identity);
+    db->joining = identity->joins;
+    if (identity->joins) sk_store_put(db->store, SK_CF_META, KEY_JOINING, SK_BYTES_NONE);
     return sk_db_new_incarnation(db, identity->incarnation);
 }
 
@@ -209,6 +228,7 @@ int sk_db_reload(sk_db *db)
     sk_db disk = {.store = db->store};
     int status = read_origins(&disk);
     if (!status) status = read_own(&disk);
+    if (!status) status = read_joining(&disk);
     if (!status) status = read_state(&disk);
     if (!status) status = sk_fold_load(&disk);
     sk_db *old = status ? &disk : db; /* whoever looks at vectors and origins must find whole ones, also if this failed */
@@ -221,6 +241,7 @@ int sk_db_reload(sk_db *db)
     sk_sums_reset(&db->sums);
     db->origins = disk.origins;
     db->own = disk.own;
+    db->joining = disk.joining;
     db->vv = disk.vv;
     db->floor = disk.floor;
     db->clock = disk.clock;
@@ -231,7 +252,8 @@ int sk_db_reload(sk_db *db)
     db->txn.active = false;
     db->failed = 0;
     db->dirty = false;
-    db->rules_stale = true;
+    db->rules_stale = db->members_stale = db->revisit = true;
+    sk_buf_reset(&db->revisit_from);
     sk_vv_copy(&db->scan_until, &db->vv);
     db->dead_flags = 0;
     return 0;
@@ -247,7 +269,7 @@ int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_bu
     }
     strcpy(db->region, identity->region);
     sk_sums_init(&db->sums, SK_LEAF_ROWS);
-    db->rules_stale = true;
+    db->rules_stale = db->members_stale = true;
     sk_bytes stored;
     bool same_life = true, is_break = true;
     int found = sk_store_get(store, SK_CF_META, KEY_IDENTITY, &stored, NULL);
@@ -293,6 +315,7 @@ void sk_db_close(sk_db *db)
     sk_arena_free(&db->scratch);
     sk_arena_free(&db->sizes);
     sk_buf_free(&db->pack);
+    sk_buf_free(&db->revisit_from);
     free_rules(db);
 }
 
@@ -445,6 +468,7 @@ int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const s
         return before == after ? 0 : resize_key(db, name, after ? 1 : -1);
     }
     case SK_TABLE_POLICY: db->rules_stale = true; return 0;
+    case SK_TABLE_MEMBER: db->members_stale = true; return 0;
     }
     return SK_E_MALFORMED;
 }
@@ -479,10 +503,28 @@ void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
     db->dirty = true;
 }
 
-static int strip(sk_db *db, sk_bytes raw, const sk_vv *stable)
+/* -- forgetting -------------------------------------------------------------------------------------------------------------- */
+
+/* Which dead counts may go, and what is left to do. */
+typedef struct {
+    const sk_vv *everywhere;
+    bool *held; /* by origin: it may return */
+} strip_rule;
+
+static strip_rule make_rule(sk_db *db, const sk_vv *everywhere)
+{
+    strip_rule rule = {everywhere, sk_alloc(db->origins.count * sizeof(bool) + 1)};
+    for (uint32_t o = 0; o < db->origins.count; o++) rule.held[o] = db->may_return && db->may_return(db->self, o);
+    return rule;
+}
+
+/* Strips a row. *speaks: the record at `dot` still speaks of a dead count in it. */
+static int strip(sk_db *db, sk_dot dot, sk_bytes raw, const strip_rule *rule, bool *speaks)
 {
     sk_row_name name = {.raw = raw};
     sk_row row, stripped;
+    sk_arena_reset(&db->scratch);
+    *speaks = false;
     int status = sk_rowkey_parse(raw, &db->scratch, &name.key);
     if (!status) status = sk_db_row(db, raw, &db->scratch, &row);
     if (status || row.count == 0) return status;
@@ -490,54 +532,136 @@ static int strip(sk_db *db, sk_bytes raw, const sk_vv *stable)
     stripped.entries = sk_arena_take(&db->scratch, row.count * sizeof *row.entries);
     if (!stripped.entries) return SK_E_MEMORY;
     memcpy(stripped.entries, row.entries, row.count * sizeof *row.entries);
-    return sk_row_strip(&stripped, stable, &db->origins) ? sk_db_row_put(db, &name, &row, &stripped) : 0;
+    if (sk_row_strip(&stripped, rule->everywhere, &db->origins, rule->held)) status = sk_db_row_put(db, &name, &row, &stripped);
+    for (uint32_t i = 0; i < stripped.count; i++) {
+        const sk_entry *entry = &stripped.entries[i];
+        if (sk_entry_live(entry) || entry->count.reset_by.origin != dot.origin || entry->count.reset_by.seq != dot.seq)
+            continue;
+        if (sk_origins_open_ended(&db->origins, entry->dot.origin)) continue; /* it stays for good */
+        *speaks = true;
+        db->revisit_waits |= !rule->held[entry->dot.origin];
+    }
+    return status;
 }
 
-/* Strips the dead counts that entries of one origin's history up to `end` (a key) left behind. */
-static int strip_range(sk_db *db, sk_bytes from, sk_bytes end, const sk_vv *stable)
+/* Goes through the history from `from` to `end`: strips the dead counts that it speaks of, and appends (behind lengths)
+ * the records that still speak of one. */
+static int strip_range(sk_db *db, sk_bytes from, sk_bytes end, const strip_rule *rule, sk_buf *kept)
 {
     sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, from, end);
     sk_bytes key, value, raw;
     sk_dot dot;
     int status;
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        bool speaks;
         if (value.len != 1 || !sk_history_parse(key, &dot, &raw)) {
             status = SK_E_CORRUPT;
             break;
         }
         if (!(value.data[0] & SK_HISTORY_DEAD)) continue;
         if (db->dead_flags && !sk_vv_covers(&db->scan_until, dot)) db->dead_flags--; /* others were never counted */
-        sk_arena_reset(&db->scratch);
-        status = strip(db, raw, stable);
+        status = strip(db, dot, raw, rule, &speaks);
         if (status) break;
+        if (speaks) sk_pack_bytes(kept, key);
     }
     sk_store_iter_free(db->store, iter);
     return status;
 }
 
-void sk_db_forget(sk_db *db, const sk_vv *stable)
+static void put_kept(sk_db *db, sk_bytes kept)
+{
+    static const uint8_t flags = SK_HISTORY_REMOVES | SK_HISTORY_DEAD;
+    sk_reader reader = sk_reader_of(kept);
+    while (sk_reader_left(&reader))
+        sk_store_put(db->store, SK_CF_HISTORY, sk_read_bytes(&reader), sk_bytes_of(&flags, 1));
+}
+
+static int forget_origin(sk_db *db, uint32_t origin, uint64_t to, const strip_rule *rule)
+{
+    uint8_t first[SK_HISTORY_DOT_BYTES], end[SK_HISTORY_DOT_BYTES];
+    sk_history_key(first, origin, sk_vv_get(&db->floor, origin) + 1);
+    sk_history_key(end, origin, to + 1);
+    sk_bytes first_key = {first, sizeof first}, end_key = {end, sizeof end};
+    sk_buf kept = {0};
+    int status = rule ? strip_range(db, first_key, end_key, rule, &kept) : 0;
+    if (!status) {
+        sk_store_remove_range(db->store, SK_CF_HISTORY, first_key, end_key);
+        put_kept(db, sk_buf_view(&kept));
+        sk_vv_set(&db->floor, origin, to);
+        db->dirty = true;
+    }
+    sk_buf_free(&kept);
+    return status;
+}
+
+void sk_db_forget(sk_db *db, const sk_vv *stable, const sk_vv *everywhere)
 {
     /* A staged transfer may be brought forward by history that only its sender has; ours can go. But rows not yet folded
      * could hold dead counts that no later visit would find: wait. */
     if (db->failed || sk_fold_active(db)) return;
+    if (db->revisit_waits) db->revisit = true;
     bool scan = db->dead_flags > 0 || !sk_vv_at_most(&db->scan_until, &db->floor);
-    for (uint32_t o = 0; o < stable->count; o++) {
-        uint64_t to = stable->seq[o], from = sk_vv_get(&db->floor, o);
+    strip_rule rule = {0};
+    if (scan) rule = make_rule(db, everywhere);
+    for (uint32_t o = 0; o < stable->count && !db->failed; o++) {
+        uint64_t to = stable->seq[o];
         if (to > sk_vv_get(&db->vv, o)) to = sk_vv_get(&db->vv, o);
-        if (to <= from) continue;
+        if (to > sk_vv_get(&db->floor, o)) db->failed = forget_origin(db, o, to, scan ? &rule : NULL);
+    }
+    free(rule.held);
+}
+
+/* Looks at up to *entries of what stayed of one origin, from `revisit_from` on. 1: there is more of it. */
+static int revisit_origin(sk_db *db, sk_bytes from, sk_bytes end, const strip_rule *rule, uint32_t *entries)
+{
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, from, end);
+    sk_bytes key, value, raw;
+    sk_dot dot;
+    int status = 0;
+    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        bool speaks;
+        if (*entries == 0) {
+            sk_buf_reset(&db->revisit_from);
+            sk_buf_bytes(&db->revisit_from, key);
+            break;
+        }
+        --*entries;
+        status = sk_history_parse(key, &dot, &raw) ? strip(db, dot, raw, rule, &speaks) : SK_E_CORRUPT;
+        if (status) break;
+        if (!speaks) sk_store_remove(db->store, SK_CF_HISTORY, key);
+        db->dirty |= !speaks;
+    }
+    sk_store_iter_free(db->store, iter);
+    return status;
+}
+
+int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries)
+{
+    if (db->failed) return db->failed;
+    if (!db->revisit || sk_fold_active(db)) return 0;
+    if (db->revisit_from.len == 0) db->revisit_waits = false; /* it begins anew */
+    sk_dot dot = {0};
+    sk_bytes raw;
+    if (db->revisit_from.len) sk_history_parse(sk_buf_view(&db->revisit_from), &dot, &raw);
+    strip_rule rule = make_rule(db, everywhere);
+    int status = 0;
+    for (uint32_t o = dot.origin; o < db->floor.count && status == 0; o++) {
         uint8_t first[SK_HISTORY_DOT_BYTES], end[SK_HISTORY_DOT_BYTES];
         sk_history_key(first, o, 0);
-        sk_history_key(end, o, to + 1);
-        sk_bytes first_key = {first, sizeof first}, end_key = {end, sizeof end};
-        int status = scan ? strip_range(db, first_key, end_key, stable) : 0;
-        if (status < 0) {
-            db->failed = status;
-            return;
-        }
-        sk_store_remove_range(db->store, SK_CF_HISTORY, first_key, end_key);
-        sk_vv_set(&db->floor, o, to);
-        db->dirty = true;
+        sk_history_key(end, o, db->floor.seq[o] + 1);
+        sk_buf from = {0};
+        bool goes_on = o == dot.origin && db->revisit_from.len;
+        sk_buf_bytes(&from, goes_on ? sk_buf_view(&db->revisit_from) : sk_bytes_of(first, sizeof first));
+        status = revisit_origin(db, sk_buf_view(&from), sk_bytes_of(end, sizeof end), &rule, &entries);
+        sk_buf_free(&from);
     }
+    free(rule.held);
+    if (status == 0) {
+        db->revisit = false;
+        sk_buf_reset(&db->revisit_from);
+    }
+    if (status < 0) db->failed = status;
+    return status;
 }
 
 /* -- policies ------------------------------------------------------------------------------------------------------------------- */

@@ -36,6 +36,7 @@ typedef struct {
     const char *region, *cluster;
     sk_bytes life;        /* what tells this life of the data directory from a copy of it or a restored one */
     uint64_t incarnation; /* used if a new one must be taken (sk_incarnation_make, as a break) */
+    bool joins;           /* if it is made anew, it is not complete before sk_db_joined */
 } sk_db_identity;
 
 /* One row that the open transaction has touched. */
@@ -85,6 +86,11 @@ struct sk_db {
     int failed;            /* not 0: a read or write went wrong half-way; nothing more is sealed until sk_db_reload */
     bool dirty;            /* the open batch has something */
     bool rules_stale;
+    bool members_stale;    /* a row of the members' table has changed; cleared by the owner */
+    bool revisit;          /* history at or below the floor is to be gone through: sk_db_revisit */
+    bool revisit_waits;    /* some of it waits until a reset is everywhere */
+    sk_buf revisit_from;   /* where that goes on */
+    bool joining;          /* it was made to join a cluster, and does not hold all of it yet */
     sk_buf pack;           /* scratch */
     sk_arena scratch;      /* reset by each outermost call that uses it */
     sk_arena sizes;        /* likewise, while the sizes in a key's own row follow its members */
@@ -92,6 +98,8 @@ struct sk_db {
     void *self;
     void (*on_local)(void *self, const sk_txn *txn); /* a local transaction commits into the open batch */
     void (*on_change)(void *self, sk_bytes key);     /* a row of this client key has changed */
+    /* May a database that is no member now come to be one, with more of this origin than the members have? */
+    bool (*may_return)(void *self, uint32_t origin);
 };
 
 /** Opens over a store; creates what a new database needs (and seals it: the caller waits for durability before it
@@ -101,6 +109,8 @@ int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_bu
 void sk_db_close(sk_db *db);
 /** After sk_store_reopen: everything in memory anew from what the disk has. On error nothing changed. */
 int sk_db_reload(sk_db *db);
+/** It holds what the cluster held when it joined: noted with the open batch. */
+void sk_db_joined(sk_db *db);
 /** Takes a new incarnation from here on; the old origin is then just another one. */
 int sk_db_new_incarnation(sk_db *db, uint64_t incarnation);
 /** The number of an origin, recorded if it is new. */
@@ -157,8 +167,13 @@ uint64_t sk_db_commit(sk_db *db);
 
 /** Applies a transaction whose dependencies are met: all of it or, on error, nothing. */
 int sk_db_apply(sk_db *db, const sk_txn *txn);
-/** Forgets history and strips dead counts up to `stable`; raises the floor. */
-void sk_db_forget(sk_db *db, const sk_vv *stable);
+/** Forgets history up to `stable`, raises the floor to it, and strips the dead counts that it speaks of whose resets are
+ *  `everywhere`. What speaks of other dead counts, and of those of origins that may return, stays in the history, below
+ *  the floor. */
+void sk_db_forget(sk_db *db, const sk_vv *stable, const sk_vv *everywhere);
+/** Looks again at about so many entries of what stayed. 1: at more later, 0: done for now; or an error (also in
+ *  db->failed). Whoever knows of a change in what may return sets `revisit`. */
+int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries);
 /** Records that a row changed at a dot. Flags as below. */
 void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags);
 enum { SK_HISTORY_REMOVES = 1, SK_HISTORY_DEAD = 2, SK_HISTORY_DOT_BYTES = 12 };

@@ -30,7 +30,7 @@ static bool in_conflict(const sk_rowkey *key, const sk_row *row)
 {
     bool content = sk_row_live(row, SK_CLASS_CONTENT);
     if (key->table == SK_TABLE_KEY && content + (row->fields != 0) + (row->members != 0) > 1) return true;
-    return key->table != SK_TABLE_SET && key->table != SK_TABLE_POLICY && sk_register_conflicted(row);
+    return (key->table == SK_TABLE_KEY || key->table == SK_TABLE_HASH) && sk_register_conflicted(row);
 }
 
 /* The leaf that was walked through: all its rows have been seen. */

@@ -463,18 +463,21 @@ int sk_db_touch(sk_db *db, sk_bytes key)
     return status;
 }
 
+/* Policies and members are few, and everybody looks at all of them: folded with the step itself. Their tables are the
+ * last ones. */
+static bool is_folded_at_once(sk_table table) { return table == SK_TABLE_POLICY || table == SK_TABLE_MEMBER; }
+
 int sk_db_touch_row(sk_db *db, const sk_rowkey *key)
 {
-    if (!sk_fold_active(db) || key->table == SK_TABLE_POLICY) return 0;
+    if (!sk_fold_active(db) || is_folded_at_once(key->table)) return 0;
     return sk_db_touch(db, key->key);
 }
 
-/* Policies are few and everybody looks at all of them: folded with the step itself. */
-static int fold_policies(sk_db *db)
+static int fold_table(sk_db *db, sk_table table)
 {
-    uint8_t table = SK_TABLE_POLICY;
+    uint8_t prefix = (uint8_t)table;
     key_list list = {0};
-    int status = collect_prefix(db, sk_bytes_of(&table, 1), &list);
+    int status = collect_prefix(db, sk_bytes_of(&prefix, 1), &list);
     if (!status) status = fold_list(db, &list);
     list_free(&list);
     return status;
@@ -493,7 +496,8 @@ int sk_fold_end(sk_db *db)
     sk_vv_join(&db->scan_until, &db->vv); /* history that came with it may carry flags not counted here */
     db->dead_flags = 0;                   /* all that were are at or below that */
     put_record(db);
-    int status = fold_policies(db);
+    int status = fold_table(db, SK_TABLE_POLICY);
+    if (!status) status = fold_table(db, SK_TABLE_MEMBER);
     if (status) db->failed = status;
     return status;
 }
@@ -502,10 +506,12 @@ int sk_fold_end(sk_db *db)
  * and what was staged of history at or below it goes. */
 static void finish(sk_db *db)
 {
+    static const sk_vv nowhere;
     sk_vv floor = {0};
     if (db->fold->reconcile || db->fold->everything) sk_vv_copy(&floor, &db->fold->floor);
     clear(db);
-    sk_db_forget(db, &floor);
+    sk_db_forget(db, &floor, &nowhere); /* dead counts that came with it are there for a reason */
+    db->revisit = true;
     sk_vv_free(&floor);
 }
 
@@ -535,7 +541,7 @@ int sk_fold_step(sk_db *db, uint32_t rows)
         if (bound.data && sk_bytes_compare(list.keys[i], bound) > 0) break;
         if (i && sk_bytes_equal(list.keys[i], list.keys[i - 1])) continue;
         status = sk_rowkey_parse(list.keys[i], &list.arena, &key);
-        if (status || (int)key.table == SK_TABLE_POLICY) continue;
+        if (status || is_folded_at_once(key.table)) continue;
         int skip = fold->everything ? marked(db, key.key) : 0;
         status = skip < 0 ? skip : skip ? 0 : fold_row(db, list.keys[i]);
     }

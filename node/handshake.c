@@ -72,6 +72,7 @@ int sk_handshake_dial(sk_handshake *handshake, const sk_handshake_self *self, si
     sk_buf preamble = {0}, prologue = {0};
     *handshake = (sk_handshake){.self = self, .initiator = true, .peer = peer, .step = SK_HANDSHAKE_ANSWER,
                                 .own_features = self->features};
+    memcpy(handshake->key, self->peers[peer].public_key, sizeof handshake->key);
     put_preamble(&preamble, self, self->peers[peer].region);
     put_prologue(&prologue, sk_buf_view(&preamble), self->cluster);
     sk_noise_initiator_init(&handshake->noise, self->key, self->peers[peer].public_key, sk_buf_view(&prologue));
@@ -108,8 +109,16 @@ static int explain_refusal(sk_handshake *handshake, int code)
     case SK_E_CRYPTO:
         return fail(handshake, code, "it cannot open what was sealed for it: the public_key configured here for %s is "
                     "not the one of its key file", peer);
+    case SK_E_FORGOTTEN:
+        sk_key_hex(self->key->public, ours);
+        return fail(handshake, code,
+                    "this region was forgotten by %s: add it again there (skerryctl region add %s --address … "
+                    "--public-key %s) and it rejoins with its writes", peer, self->region, ours);
+    case SK_E_CLASH:
+    case SK_E_REPLACED:
     case SK_E_LINK_DOWN:
     case SK_E_PROTOCOL:
+    case SK_E_BUSY:
     case SK_E_DUPLICATE:
     case SK_E_SHUTDOWN: return fail(handshake, code, "it refused: %s", sk_error_text(code));
     default: /* anybody may have sent it: a number without a place here, 0 included, is an error like others */
@@ -171,7 +180,8 @@ static int check_preamble(sk_handshake *handshake, sk_bytes preamble)
                     self->region);
     for (size_t i = 0; i < self->peer_count; i++)
         if (sk_bytes_equal(from, sk_bytes_str(self->peers[i].region))) handshake->peer = i;
-    if (handshake->peer == SIZE_MAX)
+    memcpy(handshake->region, from.data, from.len);
+    if (handshake->peer == SIZE_MAX && (!self->judge || self->judge(self->context, from, NULL) != SK_OK))
         return fail(handshake, SK_E_CLUSTER, "region %.*s is not among the peers of this node", (int)from.len,
                     (const char *)from.data);
     return SK_OK;
@@ -194,10 +204,17 @@ static int take_preamble(sk_handshake *handshake, sk_bytes *input)
     return SK_OK;
 }
 
+static int judge(const sk_handshake *handshake, const uint8_t key[SK_NOISE_KEY])
+{
+    const sk_handshake_self *self = handshake->self;
+    if (self->judge) return self->judge(self->context, sk_bytes_str(handshake->region), key);
+    bool fits = sodium_memcmp(key, self->peers[handshake->peer].public_key, SK_NOISE_KEY) == 0;
+    return fits ? SK_OK : SK_E_AUTH;
+}
+
 static int check_message_1(sk_handshake *handshake, sk_bytes message)
 {
     const sk_handshake_self *self = handshake->self;
-    const sk_config_peer *peer = &self->peers[handshake->peer];
     char hex[SK_KEY_HEX];
     uint8_t nothing[1];
     if (message.len != SK_NOISE_OVERHEAD_1)
@@ -206,13 +223,19 @@ static int check_message_1(sk_handshake *handshake, sk_bytes message)
     if (status < 0) {
         sk_key_hex(self->key->public, hex);
         return fail(handshake, SK_E_CRYPTO, "region %s sealed its first message for another key: the public_key of %s "
-                    "in its peers must be %s", peer->region, self->region, hex);
+                    "in its peers must be %s", handshake->region, self->region, hex);
     }
-    if (sodium_memcmp(sk_noise_remote_static(&handshake->noise), peer->public_key, SK_NOISE_KEY) != 0) {
-        sk_key_hex(sk_noise_remote_static(&handshake->noise), hex);
-        return fail(handshake, SK_E_AUTH, "whoever says to be region %s has the key %s, which is not the one "
-                    "configured for it here", peer->region, hex);
-    }
+    const uint8_t *key = sk_noise_remote_static(&handshake->noise);
+    sk_key_hex(key, hex);
+    memcpy(handshake->key, key, sizeof handshake->key);
+    status = judge(handshake, key);
+    if (status == SK_E_AUTH)
+        return fail(handshake, status, "whoever says to be region %s has the key %s, which is not the one known for it "
+                    "here", handshake->region, hex);
+    if (status == SK_E_FORGOTTEN)
+        return fail(handshake, status, "region %s (key %s) was forgotten: add it again (skerryctl region add) if it is to "
+                    "come back", handshake->region, hex);
+    if (status) return fail(handshake, status, "region %s (key %s): %s", handshake->region, hex, sk_error_text(status));
     status = self->admit ? self->admit(self->context, handshake->peer) : SK_OK;
     return status ? fail(handshake, status, "refused: %s", sk_error_text(status)) : SK_OK;
 }

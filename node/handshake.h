@@ -12,7 +12,8 @@
  * the other may use it then. Bits that a version does not know are for later ones.
  *
  * Invariants:
- *  1. A peer is known by its name and its static key together; neither alone is worth anything.
+ *  1. A peer is known by its name and its static key together; neither alone is worth anything. Why it is refused, it
+ *     learns once it has proved the key.
  *  2. Before the initiator's empty message has opened, a responder does nothing but answer (message 1 can be replayed).
  *  3. What a refusal says is not authenticated: it is shown to a person and decides nothing.
  *  4. A stranger makes us hold SK_HANDSHAKE_INPUT_MAX bytes at most. */
@@ -35,8 +36,11 @@ enum { SK_FEATURE_COMPRESSED = 1 /* compressed records (gossip/frame.h) */ };
 typedef struct {
     const char *region, *cluster;
     const sk_noise_keypair *key;
-    const sk_config_peer *peers;
+    const sk_config_peer *peers; /* an empty region: there is none of that index */
     size_t peer_count;
+    /* Who may connect: 0 for a peer, else the error to refuse with, by a region's name and the key that it has proved; with
+     * a NULL key whether the name is known at all. May be NULL: those of `peers`. */
+    int (*judge)(void *context, sk_bytes region, const uint8_t *key);
     /* Asked by a responder once the peer's key is right: 0, or the error to refuse with. May be NULL. */
     int (*admit)(void *context, size_t peer);
     void *context;
@@ -56,7 +60,9 @@ typedef struct {
     bool initiator;
     uint8_t features;                /* of the other side; believed once it is over */
     uint8_t own_features;            /* as they were told */
-    size_t peer;                     /* index in self->peers; of a responder: as claimed, until it is over */
+    size_t peer;                     /* index in self->peers; of a responder: as claimed, until it is over; SIZE_MAX */
+    char region[SK_CONFIG_REGION_MAX + 1]; /* of a responder: as claimed */
+    uint8_t key[SK_NOISE_KEY];       /* the other side's: of a responder once it is proved, else as known */
     sk_noise_handshake noise;
     char why[SK_HANDSHAKE_WHY_MAX]; /* after an error: what happened and what to do, for a person */
 } sk_handshake;

@@ -24,7 +24,7 @@ void sk_link_reschedule(sk_links *links) { links->timer_stale = true; }
 
 static bool may_dial(const sk_links *links, const sk_link_peer *peer)
 {
-    return !links->stopping && peer->allowed && !peer->up && !peer->dialing && !peer->resolving &&
+    return links->started && !links->stopping && peer->allowed && !peer->up && !peer->dialing && !peer->resolving &&
            peer->config->address_count > 0;
 }
 
@@ -34,7 +34,7 @@ static uint64_t courtesy_ms(const sk_links *links, const sk_link_peer *peer)
     return strcmp(own_region(links), peer->config->region) > 0 ? LATER_MS + randombytes_uniform(LATER_MS) : 0;
 }
 
-static void dial_at_once(sk_links *links, sk_link_peer *peer)
+void sk_link_dial_at_once(sk_links *links, sk_link_peer *peer)
 {
     peer->delay_ms = SK_LINK_BACKOFF_MS;
     peer->dial_at_ms = now_of(links) + courtesy_ms(links, peer);
@@ -73,7 +73,7 @@ static void note(sk_link_peer *peer, const char *event, const char *why)
            sk_log_text("address", address), sk_log_text("error", why));
 }
 
-static void forget_resolved(sk_link_peer *peer)
+void sk_link_forget_resolved(sk_link_peer *peer)
 {
     if (peer->resolved) uv_freeaddrinfo(peer->resolved);
     peer->resolved = peer->next_resolved = NULL;
@@ -92,11 +92,17 @@ static void on_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *
         return;
     }
     links->event(links->self);
+    if (peer->stale_resolve) { /* the name of one who had this number before */
+        peer->stale_resolve = false;
+        if (status == 0) uv_freeaddrinfo(resolved);
+        sk_link_reschedule(links);
+        return;
+    }
     if (status < 0) {
         snprintf(why, sizeof why, "its address is not known: %s", uv_strerror(status));
         note(peer, "link.dial_failed", why);
     }
-    forget_resolved(peer);
+    sk_link_forget_resolved(peer);
     peer->resolved = peer->next_resolved = resolved;
     try_next(links, peer);
 }
@@ -143,11 +149,13 @@ static void try_next(sk_links *links, sk_link_peer *peer)
             break;
         }
     }
-    if (!peer->dialing) forget_resolved(peer);
+    if (!peer->dialing) sk_link_forget_resolved(peer);
 }
 
 static void dial(sk_links *links, sk_link_peer *peer)
 {
+    if (peer->key_failed) sk_link_other_key(links, peer);
+    peer->key_failed = false;
     peer->next_address = 0;
     try_next(links, peer);
 }
@@ -157,6 +165,7 @@ static void on_timer(uv_timer_t *timer)
     sk_links *links = timer->data;
     links->event(links->self);
     sk_link_reschedule(links);
+    sk_link_expire_keys(links);
     for (size_t i = 0; i < links->peer_count; i++) {
         sk_link_peer *peer = &links->peers[i];
         if (may_dial(links, peer) && now_of(links) >= peer->dial_at_ms) dial(links, peer);
@@ -173,7 +182,7 @@ static void on_timer(uv_timer_t *timer)
 
 static void set_timer(sk_links *links)
 {
-    uint64_t next = UINT64_MAX, now = now_of(links);
+    uint64_t next = sk_link_keys_expire_ms(links), now = now_of(links);
     links->timer_stale = false;
     for (size_t i = 0; i < links->peer_count; i++)
         if (may_dial(links, &links->peers[i]) && links->peers[i].dial_at_ms < next) next = links->peers[i].dial_at_ms;
@@ -206,6 +215,7 @@ static bool replaces(const sk_links *links, const sk_link_peer *peer, bool by_us
 static int admit(void *context, size_t index)
 {
     const sk_links *links = context;
+    if (index == SIZE_MAX) return SK_E_BUSY; /* a member that is not linked with yet: this node joins through another */
     const sk_link_peer *peer = &links->peers[index];
     if (links->stopping) return SK_E_SHUTDOWN;
     if (!peer->allowed) return SK_E_LINK_DOWN;
@@ -239,7 +249,7 @@ void sk_link_established(sk_wire *wire)
     sk_link_peer *peer = &links->peers[wire->peer];
     if (peer->dialing == wire) {
         peer->dialing = NULL;
-        forget_resolved(peer);
+        sk_link_forget_resolved(peer);
     }
     if (links->stopping || !peer->allowed || (peer->up && !replaces(links, peer, wire->initiator))) {
         sk_wire_end(wire);
@@ -284,9 +294,10 @@ void sk_link_lost(sk_wire *wire, int error, const char *why)
         if (error == SK_E_DUPLICATE) {
             sk_log(SK_LOG_DEBUG, "link.duplicate", sk_log_text("peer", peer->config->region));
             peer->next_address = peer->config->address_count; /* its other addresses would say the same */
-            forget_resolved(peer);
+            sk_link_forget_resolved(peer);
         } else {
             note(peer, connected ? "link.handshake_failed" : "link.dial_failed", why);
+            peer->key_failed |= connected;
         }
         try_next(links, peer);
     } else if (!wire->initiator && error != SK_E_DUPLICATE) {
@@ -303,7 +314,7 @@ static sk_wire *open_wire(const sk_links *links, uint32_t peer)
     return wire && !wire->doom ? wire : NULL;
 }
 
-static void doom(sk_links *links, sk_wire *wire, int error)
+void sk_link_doom(sk_links *links, sk_wire *wire, int error)
 {
     wire->doom = error ? error : SK_E_PROTOCOL;
     links->doomed = true;
@@ -315,7 +326,7 @@ void sk_links_send(sk_links *links, uint32_t peer, sk_bytes message)
     sk_wire *wire = open_wire(links, peer);
     if (!wire) return;
     int status = sk_wire_send(wire, message);
-    if (status) doom(links, wire, status);
+    if (status) sk_link_doom(links, wire, status);
 }
 
 size_t sk_links_queued(const sk_links *links, uint32_t peer)
@@ -328,7 +339,7 @@ size_t sk_links_queued(const sk_links *links, uint32_t peer)
 void sk_links_hang_up(sk_links *links, uint32_t peer, int error)
 {
     sk_wire *wire = open_wire(links, peer);
-    if (wire) doom(links, wire, error);
+    if (wire) sk_link_doom(links, wire, error);
 }
 
 void sk_links_allow(sk_links *links, uint32_t index, bool allowed)
@@ -340,14 +351,14 @@ void sk_links_allow(sk_links *links, uint32_t index, bool allowed)
     sk_log(SK_LOG_INFO, allowed ? "link.allowed" : "link.out_of_service", sk_log_text("peer", peer->config->region));
     if (allowed) {
         peer->status[0] = 0;
-        dial_at_once(links, peer);
+        sk_link_dial_at_once(links, peer);
         return;
     }
-    if (peer->up && !peer->up->doom) doom(links, peer->up, SK_E_LINK_DOWN);
+    if (peer->up && !peer->up->doom) sk_link_doom(links, peer->up, SK_E_LINK_DOWN);
     if (peer->dialing) {
         sk_wire *dialing = peer->dialing;
         peer->dialing = NULL;
-        forget_resolved(peer);
+        sk_link_forget_resolved(peer);
         sk_wire_close(dialing);
     }
     snprintf(peer->status, sizeof peer->status, "%s", sk_error_text(SK_E_LINK_DOWN));
@@ -383,21 +394,19 @@ sk_links *sk_links_new(uv_loop_t *loop, sk_replica *replica, const sk_config *co
     links->config = config;
     links->event = event;
     links->self = self;
-    links->peer_count = config->peer_count;
-    links->peers = sk_alloc(config->peer_count * sizeof *links->peers);
-    for (size_t i = 0; i < config->peer_count; i++) {
-        sk_link_peer *peer = &links->peers[i];
-        peer->config = &config->peers[i];
-        peer->allowed = true;
-        sk_assert(sk_replica_peer(replica, sk_bytes_str(peer->config->region)) == (int)i);
+    links->peers = sk_alloc(SK_LINK_PEERS * sizeof *links->peers);
+    for (size_t i = 0; i < SK_LINK_PEERS; i++) {
+        links->peers[i].config = &links->known[i];
+        links->peers[i].allowed = true;
     }
-    links->handshake = (sk_handshake_self){config->region, config->cluster, key, config->peers, config->peer_count,
-                                           admit, links, 0};
+    links->handshake = (sk_handshake_self){config->region, config->cluster, key, links->known, SK_LINK_PEERS,
+                                           sk_link_judge, admit, links, 0};
     sk_list_init(&links->all);
     sk_list_init(&links->strangers);
     uv_tcp_init(loop, &links->listener);
     uv_timer_init(loop, &links->timer);
     links->listener.data = links->timer.data = links;
+    sk_links_follow(links);
     return links;
 }
 
@@ -425,7 +434,8 @@ int sk_links_listen(sk_links *links)
 
 void sk_links_start(sk_links *links)
 {
-    for (size_t i = 0; i < links->peer_count; i++) dial_at_once(links, &links->peers[i]);
+    links->started = true;
+    for (size_t i = 0; i < links->peer_count; i++) sk_link_dial_at_once(links, &links->peers[i]);
     set_timer(links);
 }
 
@@ -466,7 +476,7 @@ void sk_links_close(sk_links *links)
 void sk_links_free(sk_links *links)
 {
     if (!links) return;
-    for (size_t i = 0; i < links->peer_count; i++) forget_resolved(&links->peers[i]);
+    for (size_t i = 0; i < SK_LINK_PEERS; i++) sk_link_forget_resolved(&links->peers[i]);
     free(links->peers);
     free(links);
 }
@@ -491,6 +501,12 @@ static void put_wire(const sk_links *links, const sk_wire *wire, sk_buf *text)
                   compressor->packed_bytes, wire->encoder.rekeys);
 }
 
+void sk_links_note(const sk_links *links, uint32_t index, sk_buf *text)
+{
+    const sk_link_peer *peer = &links->peers[index];
+    sk_buf_printf(text, "%s", peer->refused[0] ? peer->refused : peer->status);
+}
+
 static const char *state_of(const sk_link_peer *peer)
 {
     if (!peer->allowed) return "out_of_service";
@@ -503,6 +519,7 @@ void sk_links_info(const sk_links *links, sk_buf *text)
 {
     for (size_t i = 0; i < links->peer_count; i++) {
         const sk_link_peer *peer = &links->peers[i];
+        if (!peer->config->region[0]) continue;
         sk_buf_printf(text, "link_%s:state=%s", peer->config->region, state_of(peer));
         if (peer->up)
             put_wire(links, peer->up, text);

@@ -16,7 +16,8 @@
  * Invariants:
  *  1. The engine sees at most one link per peer, and link_down before the next link_up. It is never called while it is
  *     calling: what it asks for is done at the turn's end (sk_links_turn).
- *  2. A link is up only once the peer has proved the key that is configured for its name, in this very session.
+ *  2. A link is up only once the peer has proved a key that its name has (node/member.h), in this very session, and
+ *     only as long as it has it (link_member.c).
  *  3. Each peer has its own connection, queue and backoff: a slow or dead one delays nobody.
  *  4. A peer that breaks the protocol is let in again only after its backoff.
  *  5. Strangers (handshake not over) are at most SK_LINK_STRANGERS_MAX, the oldest goes first, each within 5 s. */
@@ -39,12 +40,14 @@ enum {
 
 typedef struct sk_links sk_links;
 
-/** The replica's peers are those of the configuration, in its order. `event(self)` as in sk_server_new. Everything is
- *  borrowed. Owned by the caller: sk_links_close, run the loop until nothing is left, sk_links_free. */
+/** `event(self)` as in sk_server_new. Everything is borrowed. Owned by the caller: sk_links_close, run the loop until nothing is left, sk_links_free. */
 sk_links *sk_links_new(uv_loop_t *loop, sk_replica *replica, const sk_config *config, const sk_noise_keypair *key,
                        void (*event)(void *self), void *self);
 /** Listens on replication.address and replication.port. 0, or a libuv error. */
 int sk_links_listen(sk_links *links);
+/** Who is a member is not what it was: dials, allows and closes accordingly. Not within a call of the replica's to its
+ *  host but members_changed. */
+void sk_links_follow(sk_links *links);
 /** Begins to dial. */
 void sk_links_start(sk_links *links);
 /** The end of a turn: links that the engine or an operator gave up are closed, and what was sent is written. */
@@ -65,6 +68,8 @@ size_t sk_links_queued(const sk_links *links, uint32_t peer);
 void sk_links_hang_up(sk_links *links, uint32_t peer, int error);
 void sk_links_allow(sk_links *links, uint32_t peer, bool allowed);
 
+/** Appends what keeps the link to a peer down, or why one who said to be it was refused; nothing if neither is known. */
+void sk_links_note(const sk_links *links, uint32_t peer, sk_buf *text);
 /** Appends a "link_<region>:…" line for each peer: state, address, initiator, bytes queued, and the last error. */
 void sk_links_info(const sk_links *links, sk_buf *text);
 

@@ -38,7 +38,8 @@ typedef enum { RUNNING, DRAINING, LEAVING, STOPPED } phase;
 typedef struct {
     sk_config *config;
     sk_noise_keypair key;
-    const char *peers[SK_CONFIG_PEERS_MAX];
+    sk_member_seed seeds[SK_CONFIG_PEERS_MAX];
+    char addresses[SK_CONFIG_PEERS_MAX][SK_CONFIG_ADDRESSES_MAX][SK_ADDRESS_TEXT];
     char life[SK_LIFE_MAX];
     sk_store *store;
     sk_backups *backups;
@@ -56,6 +57,7 @@ typedef struct {
     int logged_store_error;
     bool logged_damage;
     _Atomic bool backup_ended; /* set by its thread: to be logged */
+    bool joining; /* as it was logged */
     bool busy;   /* something happened: the turn's end is wanted */
     bool paused; /* the links are, as the server is */
     sk_clocks clocks;
@@ -139,6 +141,19 @@ static void note_backup(node *n)
                sk_log_uint("took_ms", status.ended_ms - status.started_ms));
 }
 
+static void note_joining(node *n)
+{
+    bool joining = n->replica->db.joining;
+    if (n->joining == joining) return;
+    n->joining = joining;
+    if (joining)
+        sk_log(SK_LOG_INFO, "node.joining", sk_log_text("through", n->config->join.region),
+               sk_log_text("effect", "clients are answered -LOADING until everything has come"));
+    else
+        sk_log(SK_LOG_INFO, "node.joined", sk_log_uint("keys", n->replica->db.keys),
+               sk_log_uint("regions", sk_engine_others(n->replica->engine) + 1));
+}
+
 static bool everything_is_durable(const node *n)
 {
     const sk_replica *replica = n->replica;
@@ -151,7 +166,7 @@ static void step_down(node *n)
     if (n->phase == DRAINING && sk_server_idle(n->server) && everything_is_durable(n)) {
         n->phase = LEAVING;
         sk_engine_goodbye(n->replica->engine, n->replica->now_ms, n->replica->wall_ms);
-        for (uint32_t i = 0; i < n->config->peer_count; i++) sk_links_hang_up(n->links, i, SK_E_SHUTDOWN);
+        for (uint32_t i = 0; i < sk_engine_peers(n->replica->engine); i++) sk_links_hang_up(n->links, i, SK_E_SHUTDOWN);
         n->busy = true;
     }
     if (n->phase == LEAVING && !n->busy && sk_links_idle(n->links)) n->phase = STOPPED;
@@ -185,6 +200,7 @@ static void turn(node *n)
     note_sums(n);
     note_backup(n);
     sk_clocks_look(&n->clocks, n->replica, n->config->replication.clock_alarm);
+    note_joining(n);
     set_timer(n);
 }
 
@@ -269,6 +285,18 @@ static void host_link_allowed(void *self, uint32_t peer, bool allowed)
     sk_links_allow(((node *)self)->links, peer, allowed);
 }
 
+static void host_members_changed(void *self)
+{
+    node *n = self;
+    if (n->links) sk_links_follow(n->links);
+}
+
+static void host_link_note(void *self, uint32_t peer, sk_buf *text)
+{
+    node *n = self;
+    if (n->links) sk_links_note(n->links, peer, text);
+}
+
 static int host_config_get(void *self, sk_bytes pattern, const sk_reply *reply)
 {
     return sk_settings_get(((node *)self)->config, pattern, reply);
@@ -319,7 +347,7 @@ static void host_info(void *self, const char *section, sk_buf *text)
     } else if (strcmp(section, "memory") == 0) {
         sk_buf_printf(text, "used_memory_rss:%" PRIu64 "\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n",
                       sk_budget_resident());
-        sk_budget_info(n->config, text);
+        sk_budget_info(n->config, sk_engine_others(n->replica->engine), text);
     } else if (strcmp(section, "persistence") == 0) {
         info_backup(n, text);
     } else if (strcmp(section, "stats") == 0) {
@@ -374,6 +402,19 @@ static sk_engine_limits engine_limits(const sk_config *config)
     return limits;
 }
 
+/* A peer of the configuration as a member. */
+static void make_seed(node *n, size_t index)
+{
+    const sk_config_peer *peer = &n->config->peers[index];
+    sk_member_seed *seed = &n->seeds[index];
+    *seed = (sk_member_seed){.region = peer->region, .public_key = peer->public_key};
+    for (size_t i = 0; i < peer->address_count; i++) {
+        sk_address_print(&peer->addresses[i], n->addresses[index][i]);
+        seed->addresses.text[i] = sk_bytes_str(n->addresses[index][i]);
+    }
+    seed->addresses.count = (uint32_t)peer->address_count;
+}
+
 static int open_replica(node *n)
 {
     sk_config *config = n->config;
@@ -384,14 +425,17 @@ static int open_replica(node *n)
     if (!sk_life_text(SK_LIFE_BOOT_ID, mark, n->life))
         sk_log(SK_LOG_WARN, "node.no_boot_id", sk_log_text("file", SK_LIFE_BOOT_ID),
                sk_log_text("effect", "each start takes a new incarnation"));
-    for (size_t i = 0; i < config->peer_count; i++) n->peers[i] = config->peers[i].region;
+    for (size_t i = 0; i < config->peer_count; i++) make_seed(n, i);
     randombytes_buf(&seed, sizeof seed);
     sk_replica_options options = {
         .region = config->region,
         .cluster = config->cluster,
         .life = sk_bytes_str(n->life),
-        .peers = n->peers,
+        .public_key = n->key.public,
+        .peers = n->seeds,
         .peer_count = (uint32_t)config->peer_count,
+        .join = config->join.region,
+        .join_accepts_writes = config->join.writes == SK_JOIN_ACCEPT,
         .limits = engine_limits(config),
         .password_hash = config->listen.password_hash,
         .foreign_expiry_ms = FOREIGN_EXPIRY_MS,
@@ -404,6 +448,8 @@ static int open_replica(node *n)
         .queued = host_queued,
         .hang_up = host_hang_up,
         .link_allowed = host_link_allowed,
+        .members_changed = host_members_changed,
+        .link_note = host_link_note,
         .config_get = host_config_get,
         .config_set = host_config_set,
         .info = host_info,
@@ -470,7 +516,7 @@ static void log_ready(const node *n)
     sk_log(SK_LOG_INFO, "ready", sk_log_text("version", SK_VERSION), sk_log_text("region", n->config->region),
            sk_log_text("cluster", n->config->cluster), sk_log_text("clients", clients),
            sk_log_text("replication", peers), sk_log_text("incarnation", incarnation),
-           sk_log_uint("keys", replica->db.keys), sk_log_uint("peers", n->config->peer_count),
+           sk_log_uint("keys", replica->db.keys), sk_log_uint("peers", sk_engine_others(replica->engine)),
            sk_log_text("public_key", key), sk_log_int("pid", getpid()));
 }
 
@@ -500,6 +546,10 @@ static int start(node *n)
     on_event(n);
     sk_links_start(n->links);
     log_ready(n);
+    note_joining(n);
+    if (config->join.region && !n->joining)
+        sk_log(SK_LOG_INFO, "node.join_ignored", sk_log_text("region", config->join.region),
+               sk_log_text("why", "the database is complete"));
     return SK_EXIT_OK;
 }
 

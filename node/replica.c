@@ -4,6 +4,7 @@
 #include "node/keyspace.h"
 #include "node/session.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 enum {
@@ -13,6 +14,7 @@ enum {
     FOLD_ROWS = 256,         /* rows folded in a turn */
     SUMS_EVERY_MS = 2,       /* how often sums get on, by half a leaf: a fifth of the loop's time at most */
     SUMS_RETRY_MS = 1000,    /* … after an error */
+    REVISIT_ENTRIES = 64,    /* entries of old history looked at again in a turn */
 };
 
 /* -- random bits: splitmix64, seeded from outside -------------------------------------------------------------------------- */
@@ -66,10 +68,10 @@ static int host_apply(void *self, const sk_txn *txn)
     return replica->store_error ? replica->store_error : sk_db_apply(&replica->db, txn);
 }
 
-static void host_forget(void *self, const sk_vv *stable)
+static void host_forget(void *self, const sk_vv *stable, const sk_vv *everywhere)
 {
     sk_replica *replica = self;
-    if (!replica->store_error) sk_db_forget(&replica->db, stable);
+    if (!replica->store_error) sk_db_forget(&replica->db, stable, everywhere);
 }
 
 static int host_new_incarnation(void *self)
@@ -200,26 +202,96 @@ static sk_bytes acked_key(sk_buf *buf, const char *region)
     return sk_buf_view(buf);
 }
 
-static int add_peers(sk_replica *replica)
+/* -- who is a member ---------------------------------------------------------------------------------------------------------------- */
+
+/* A forgotten database may come back, and what is no member's now may be with one: of all origins but those that members
+ * write under. Which dead counts that keeps from going is said in gossip/stability.c. */
+static bool may_return(void *self, uint32_t origin)
+{
+    const sk_replica *replica = self;
+    sk_bytes region = sk_bytes_str(replica->db.origins.list[origin].region);
+    bool is_own = sk_bytes_equal(region, sk_bytes_str(replica->region));
+    if (!is_own && sk_replica_peer(replica, region) < 0) return true;
+    return replica->members.forgotten && !sk_engine_is_current(replica->engine, origin);
+}
+
+static void remove_peer(sk_replica *replica, uint32_t peer)
+{
+    sk_buf key = {0};
+    const char *region = sk_engine_peer_status(replica->engine, peer).region;
+    sk_store_remove(replica->store, SK_CF_META, acked_key(&key, region));
+    replica->db.dirty = true;
+    replica->link_down[peer] = false;
+    sk_engine_remove_peer(replica->engine, peer, SK_E_FORGOTTEN, replica->now_ms, replica->wall_ms);
+    sk_buf_free(&key);
+}
+
+static int add_peer(sk_replica *replica, const char *region)
 {
     sk_buf key = {0};
     sk_vv acked = {0};
-    int status = 0;
-    for (uint32_t i = 0; i < replica->options.peer_count && status >= 0; i++) {
-        sk_bytes value;
-        status = sk_store_get(replica->store, SK_CF_META, acked_key(&key, replica->options.peers[i]), &value, NULL);
-        if (status < 0) break;
-        bool known = false;
-        if (status > 0) {
-            sk_reader reader = sk_reader_of(value);
-            sk_vv_read(&reader, NULL, &acked);
-            known = sk_reader_done(&reader);
-        }
-        status = sk_engine_add_peer(replica->engine, replica->options.peers[i], known ? &acked : NULL);
+    sk_bytes value;
+    int found = sk_store_get(replica->store, SK_CF_META, acked_key(&key, region), &value, NULL);
+    bool known = false;
+    if (found > 0) {
+        sk_reader reader = sk_reader_of(value);
+        sk_vv_read(&reader, NULL, &acked);
+        known = sk_reader_done(&reader);
     }
+    int status = found < 0 ? found : sk_engine_add_peer(replica->engine, region, known ? &acked : NULL);
     sk_buf_free(&key);
     sk_vv_free(&acked);
     return status < 0 ? status : 0;
+}
+
+static const sk_bytes KEY_FORGETS = {(const uint8_t *)"forgets", 7};
+
+/* A region that was forgotten and added again goes on under a new incarnation: what it wrote meanwhile is that of one
+ * that is over. How often that was is noted with it. */
+static int follow_own(sk_replica *replica)
+{
+    const sk_member *own =
+        sk_members_find(&replica->members, sk_bytes_str(replica->region), replica->options.public_key);
+    if (!own || own->record.state != SK_MEMBER_IN || own->record.forgets == 0) return 0;
+    sk_bytes value = SK_BYTES_NONE;
+    int found = sk_store_get(replica->store, SK_CF_META, KEY_FORGETS, &value, NULL);
+    if (found < 0) return found;
+    sk_reader reader = sk_reader_of(value);
+    if (found && sk_read_uint(&reader) >= own->record.forgets) return 0;
+    int status = sk_engine_reincarnate(replica->engine, replica->now_ms, replica->wall_ms);
+    if (status) return status;
+    sk_buf noted = {0};
+    sk_pack_uint(&noted, own->record.forgets);
+    sk_store_put(replica->store, SK_CF_META, KEY_FORGETS, sk_buf_view(&noted));
+    replica->db.dirty = true;
+    sk_buf_free(&noted);
+    return 0;
+}
+
+/* Brings the engine's peers in line with the members. */
+static int follow_members(sk_replica *replica)
+{
+    sk_member_self self = {replica->region, replica->options.public_key, replica->options.peers,
+                           replica->options.peer_count, replica->db.joining ? replica->options.join : NULL};
+    int status = sk_members_load(&replica->db, &self, SK_MEMBERS_MAX - 1, &replica->members);
+    if (status) return status;
+    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
+        if (!sk_engine_is_peer(replica->engine, i)) continue;
+        sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
+        if (!sk_members_region(&replica->members, sk_bytes_str(peer.region))) remove_peer(replica, i);
+    }
+    for (uint32_t i = 0; i < replica->members.count && !status; i++) {
+        const sk_member *member = &replica->members.list[i];
+        if (replica->db.joining && strcmp(member->region, replica->options.join) != 0) continue; /* one after the other */
+        if (member->chosen && sk_replica_peer(replica, sk_bytes_str(member->region)) < 0)
+            status = add_peer(replica, member->region);
+    }
+    if (!status) status = follow_own(replica);
+    if (status) return status;
+    replica->db.members_stale = false;
+    replica->db.revisit = true;
+    if (replica->host.members_changed) replica->host.members_changed(replica->host.self);
+    return 0;
 }
 
 /* What peers had acknowledged goes to disk with the clean end of a run: a restart need not wait to hear it again. */
@@ -227,6 +299,7 @@ static void put_acked(sk_replica *replica)
 {
     sk_buf key = {0}, value = {0};
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
+        if (!sk_engine_is_peer(replica->engine, i)) continue;
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
         sk_buf_reset(&value);
         sk_vv_pack(&value, peer.acked);
@@ -257,7 +330,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     replica->wall_ms = replica->started_ms = wall_ms;
     replica->epoch = 1;
     sk_db_identity identity = {options->region, options->cluster, options->life,
-                               sk_incarnation_make(sk_replica_random(replica), wall_ms, true)};
+                               sk_incarnation_make(sk_replica_random(replica), wall_ms, true), options->join != NULL};
     int status = sk_db_open(&replica->db, store, &identity, error);
     if (!status) status = drop_import(&replica->db);
     if (!status) status = sk_store_flush(store);
@@ -267,6 +340,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
         free(replica);
         return status;
     }
+    if (replica->db.joining && !options->join) sk_db_joined(&replica->db); /* it is told to go on with what it has */
     sk_cursors_init(&replica->cursors, sk_replica_random(replica));
     strcpy(replica->region, options->region);
     replica->db.wall_ms = wall_ms;
@@ -274,6 +348,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     replica->db.transaction_max = options->transaction_bytes_max;
     replica->db.on_local = on_local;
     replica->db.on_change = on_change;
+    replica->db.may_return = may_return;
     replica->db.self = replica;
     sk_engine_host asked = {
         .self = replica,
@@ -302,7 +377,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     };
     replica->engine = sk_engine_new(replica->region, &asked, &options->limits, &replica->db.vv, &replica->db.origins,
                                     &replica->db.own);
-    status = add_peers(replica);
+    status = follow_members(replica);
     if (status) {
         sk_buf_printf(error, "the members cannot be read: %s", sk_error_text(status));
         sk_replica_free(replica);
@@ -329,7 +404,9 @@ void sk_replica_free(sk_replica *replica)
     for (uint32_t i = 0; i < replica->sealed_room; i++) sk_vv_free(&replica->sealed[i].vv);
     free(replica->sealed);
     sk_vv_free(&replica->durable_vv);
+    sk_vv_free(&replica->join_goal);
     sk_cursors_free(&replica->cursors);
+    sk_members_free(&replica->members);
     sk_arena_free(&replica->arena);
     sk_db_close(&replica->db);
     free(replica);
@@ -432,20 +509,61 @@ static void expire(sk_replica *replica)
     sk_arena_free(&due.arena);
 }
 
+/* A new database is complete once it holds all that the peer had when the link to it came up. From then on it is a member
+ * like others, and linked with all. */
+static void join(sk_replica *replica)
+{
+    if (!replica->db.joining) return;
+    int peer = sk_replica_peer(replica, sk_bytes_str(replica->options.join));
+    sk_peer_status status = {0};
+    if (peer >= 0) status = sk_engine_peer_status(replica->engine, (uint32_t)peer);
+    if (!status.up) replica->has_join_goal = false;
+    if (status.up && !replica->has_join_goal) {
+        sk_vv_copy(&replica->join_goal, status.acked);
+        replica->has_join_goal = true;
+    }
+    if (!replica->has_join_goal || sk_fold_active(&replica->db)) return;
+    if (!sk_vv_at_most(&replica->join_goal, &replica->db.vv)) return;
+    sk_db_joined(&replica->db);
+    replica->db.members_stale = true;
+}
+
+void sk_replica_join_progress(const sk_replica *replica, sk_buf *text)
+{
+    if (!replica->db.joining) return;
+    int peer = sk_replica_peer(replica, sk_bytes_str(replica->options.join));
+    sk_peer_status status = {0};
+    if (peer >= 0) status = sk_engine_peer_status(replica->engine, (uint32_t)peer);
+    uint64_t lacks = 0;
+    for (uint32_t o = 0; o < replica->join_goal.count; o++)
+        if (replica->join_goal.seq[o] > sk_vv_get(&replica->db.vv, o))
+            lacks += replica->join_goal.seq[o] - sk_vv_get(&replica->db.vv, o);
+    sk_buf_printf(text, "this region joins through %s: ", replica->options.join);
+    if (!status.up)
+        sk_buf_printf(text, "there is no link to it yet");
+    else if (sk_fold_active(&replica->db))
+        sk_buf_printf(text, "everything has come and is being put into place");
+    else
+        sk_buf_printf(text, "%" PRIu64 " bytes have come over the link, %" PRIu64 " transactions are still lacking",
+                      status.received_bytes, lacks);
+}
+
 /* What was stable while rows were being folded in, or was forgotten in a batch that failed. */
 static void forget(sk_replica *replica)
 {
-    const sk_vv *stable = sk_engine_stable(replica->engine);
-    if (!sk_vv_at_most(stable, &replica->db.floor)) sk_db_forget(&replica->db, stable);
+    const sk_vv *stable = sk_engine_stable(replica->engine), *everywhere = sk_engine_everywhere(replica->engine);
+    if (!sk_vv_at_most(stable, &replica->db.floor)) sk_db_forget(&replica->db, stable, everywhere);
+    replica->more_to_do |= sk_db_revisit(&replica->db, everywhere, REVISIT_ENTRIES) > 0;
 }
 
 /* An interrupted transfer is kept to be resumed, unless what it would bring has come in another way: no member is known
  * to have more than we do. What a start finds noted of the members is old; the first hello brings it up to date. */
 static void drop_staged(sk_replica *replica)
 {
-    bool heard = false;
+    bool heard = sk_engine_others(replica->engine) == 0;
     if (!replica->db.fold || sk_fold_active(&replica->db) || replica->import) return;
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
+        if (!sk_engine_is_peer(replica->engine, i)) continue;
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
         bool heard_of = false;
         for (uint32_t o = 0; o < peer.acked->count; o++) heard_of |= peer.acked->seq[o] != 0;
@@ -467,9 +585,11 @@ void sk_replica_turn(sk_replica *replica)
 {
     replica->more_to_do = false;
     if (replica->store_error) return;
+    if (replica->db.members_stale && !replica->db.failed) replica->db.failed = follow_members(replica);
     expire(replica);
     if (!replica->db.failed && sk_fold_active(&replica->db))
         replica->more_to_do = sk_fold_step(&replica->db, FOLD_ROWS) > 0;
+    join(replica);
     forget(replica);
     drop_staged(replica);
     add_up(replica);
@@ -567,7 +687,7 @@ int sk_replica_import(sk_replica *replica, const sk_client *client)
 {
     bool busy = replica->import || sk_fold_active(&replica->db);
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++)
-        busy |= sk_engine_peer_status(replica->engine, i).receiving_transfer;
+        busy |= sk_engine_is_peer(replica->engine, i) && sk_engine_peer_status(replica->engine, i).receiving_transfer;
     if (busy) return SK_E_BUSY;
     replica->import = sk_import_open(&replica->db, replica->options.cluster, known_elsewhere, replica);
     replica->importer = client;
@@ -584,6 +704,8 @@ void sk_replica_import_abort(sk_replica *replica)
 int sk_replica_peer(const sk_replica *replica, sk_bytes region)
 {
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++)
-        if (sk_bytes_equal(region, sk_bytes_str(sk_engine_peer_status(replica->engine, i).region))) return (int)i;
+        if (sk_engine_is_peer(replica->engine, i) &&
+            sk_bytes_equal(region, sk_bytes_str(sk_engine_peer_status(replica->engine, i).region)))
+            return (int)i;
     return -1;
 }

@@ -21,14 +21,18 @@
 #include "node/cursor.h"
 #include "node/db.h"
 #include "node/fold.h"
+#include "node/member.h"
 
 struct sk_backup_status; /* node/backups.h */
 
 typedef struct {
     const char *region, *cluster;
     sk_bytes life;                  /* see sk_db_identity */
-    const char *const *peers;       /* names of the other regions, peer_count of them */
+    const uint8_t *public_key;      /* of this region: SK_MEMBER_KEY bytes. Borrowed */
+    const sk_member_seed *peers;    /* of the configuration, peer_count of them. Borrowed */
     uint32_t peer_count;
+    const char *join;               /* a new database gets everything from this peer before it answers; NULL: none */
+    bool join_accepts_writes;       /* … but takes writes meanwhile */
     sk_engine_limits limits;
     const char *password_hash;      /* argon2id string; NULL: no password. Borrowed */
     uint64_t foreign_expiry_ms;     /* how long after a deadline another region's key is left to that region */
@@ -45,6 +49,11 @@ typedef struct {
     void (*hang_up)(void *self, uint32_t peer, int error);
     /* REGION LINK name up|down: the owner closes the link and dials or accepts no more, or does again. */
     void (*link_allowed)(void *self, uint32_t peer, bool allowed);
+    /* Who is a member is not what it was (replica->members; sk_replica_peer): who may connect, and who is dialed. Not
+     * within another call of the replica's. May be NULL. */
+    void (*members_changed)(void *self);
+    /* Appends what a person should know of the link to a peer that is not up; may be NULL. */
+    void (*link_note)(void *self, uint32_t peer, sk_buf *text);
     /* CONFIG GET and SET; may be NULL. `get` appends each parameter that the pattern matches as two bulks, name and
      * value, and returns how many; `set` changes one, or returns an error with a sentence. */
     int (*config_get)(void *self, sk_bytes pattern, const sk_reply *reply);
@@ -89,7 +98,10 @@ struct sk_replica {
     uint64_t epoch;   /* moves whenever uncommitted state was lost: replies held across it are void */
     int store_error;  /* not 0: writes are refused until the store works again */
     uint64_t retry_at_ms;
-    bool link_down[SK_MEMBERS_MAX]; /* by an operator, by peer index */
+    sk_members members;             /* as the engine's peers follow them */
+    bool has_join_goal;             /* what the peer that we join through had when the link came up */
+    sk_vv join_goal;                /* owned */
+    bool link_down[SK_MEMBERS_MAX]; /* by an operator, by peer number */
     uint64_t expire_at_ms;          /* monotonic: the next look at deadlines */
     uint64_t sums_at_ms;            /* monotonic: the next step of the sums */
     bool more_to_do;                /* a fold goes on: call turn again soon */
@@ -149,7 +161,9 @@ static inline void sk_replica_writable(sk_replica *replica, uint32_t peer)
 int sk_replica_import(sk_replica *replica, const sk_client *client);
 /** Ends the import, if there is one, and drops what it brought. */
 void sk_replica_import_abort(sk_replica *replica);
-/** The peer's index, or -1. */
+/** Appends a sentence about how far a new database has come; nothing if it is complete (replica->db.joining). */
+void sk_replica_join_progress(const sk_replica *replica, sk_buf *text);
+/** The peer's number in the engine, or -1. */
 int sk_replica_peer(const sk_replica *replica, sk_bytes region);
 /** Random bits from the replica's seeded generator. */
 uint64_t sk_replica_random(sk_replica *replica);

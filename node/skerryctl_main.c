@@ -59,6 +59,18 @@ static const ctl_command commands[] = {
      "Merges such a stream (-: from the standard input) into the node: what it has and the stream does not know stays,\n"
      "what the stream knows to be removed goes, and the other regions get it. All of it or, when the stream is cut or\n"
      "damaged or the node stops meanwhile, nothing."},
+    {"region", "add", "NAME --public-key KEY [--address HOST:PORT ...]", 1, 1, false, ctl_region_add,
+     "Takes region NAME into the cluster: the node whose public key (skerryctl keygen) this is, at its replication\n"
+     "address; of several the first that answers, without one it is awaited and not dialed. All regions learn of it from\n"
+     "this one. A region that was forgotten is added again in the same way and keeps its writes; one that is there gets\n"
+     "these addresses."},
+    {"region", "forget", "NAME [--public-key KEY]", 1, 1, false, ctl_region_forget,
+     "Region NAME is no member any more: no region waits for it, and it is refused. What only some regions have of its\n"
+     "writes reaches all of them (region list says when). With --public-key only the database with that key, where\n"
+     "several were added under one name."},
+    {"region", "rekey", "NAME --public-key KEY [--keep TIME]", 1, 1, false, ctl_region_rekey,
+     "Gives region NAME a new public key. It may connect with the old one for TIME (24h; 30m, 7d or seconds), in which\n"
+     "its node is to be started with the new key file."},
     {"siblings", "list", "", 0, 0, false, ctl_siblings_list, "Keys and hash fields in conflict."},
     {"siblings", "get", "KEY [FIELD]", 1, 2, false, ctl_siblings_get,
      "The siblings of a key, or of a field of a hash, each with region, time, type and value, and the context that\n"
@@ -82,6 +94,8 @@ static const char options_help[] =
     "  -H, --host HOST[:PORT]   the node to ask (127.0.0.1:7101); [ADDRESS]:PORT for IPv6. status, digest,\n"
     "                           region list, region lag and wait-converged take several\n"
     "      --password-file FILE the node's password is the first line of FILE; else $SKERRYCTL_PASSWORD, if it is set\n"
+    "      --public-key KEY     a region's public key, in hex or base64\n"
+    "      --address HOST:PORT  a region's replication address; may be given several times\n"
     "      --json               print one JSON document\n"
     "      --timeout SECONDS    how long to wait: for an answer (5 at most), with wait-converged for the regions\n"
     "                           to agree (60)\n"
@@ -174,12 +188,13 @@ static int run(ctl_tool *ctl, int argc, char **argv, bool wants_help)
 /* Takes the options out of argv. 0, or an exit code + 1 when there is nothing more to do. */
 static int take_options(ctl_tool *ctl, int argc, char **argv, bool *wants_help)
 {
-    enum { PASSWORD_FILE = 256, JSON, TIMEOUT, KEEP };
+    enum { PASSWORD_FILE = 256, JSON, TIMEOUT, KEEP, PUBLIC_KEY, ADDRESS };
     static const struct option options[] = {
         {"host", required_argument, NULL, 'H'},    {"password-file", required_argument, NULL, PASSWORD_FILE},
         {"json", no_argument, NULL, JSON},         {"timeout", required_argument, NULL, TIMEOUT},
         {"keep", required_argument, NULL, KEEP},   {"version", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},          {0},
+        {"help", no_argument, NULL, 'h'},          {"public-key", required_argument, NULL, PUBLIC_KEY},
+        {"address", required_argument, NULL, ADDRESS}, {0},
     };
     char *end;
     for (int option; (option = getopt_long(argc, argv, "H:vh", options, NULL)) != -1;) {
@@ -198,6 +213,11 @@ static int take_options(ctl_tool *ctl, int argc, char **argv, bool *wants_help)
             if (end != optarg && !*end && ctl->timeout_s > 0 && ctl->timeout_s < 1e6) break;
             return 1 + usage("'%s' is not a number of seconds above 0", optarg);
         case KEEP: ctl->keep = optarg; break;
+        case PUBLIC_KEY: ctl->public_key = optarg; break;
+        case ADDRESS:
+            if (ctl->address_count == CTL_ADDRESSES_MAX) return 1 + usage("%s", "too many addresses");
+            ctl->addresses[ctl->address_count++] = optarg;
+            break;
         case 'v': puts("skerryctl " SK_VERSION); return 1 + CTL_OK;
         case 'h': *wants_help = true; break;
         default: return 1 + usage("%s", "wrong option");

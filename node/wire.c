@@ -244,6 +244,7 @@ static void begin_channel(sk_wire *wire, sk_bytes rest)
     wire->bytes_per_s = RATE_FIRST;
     wire->rekeyed_ms = wire->links->replica->now_ms;
     sk_frame_decoder_init(&wire->decoder, SK_FRAME_MESSAGE_MAX, wire->handshake->own_features & SK_FEATURE_COMPRESSED);
+    memcpy(wire->key, wire->handshake->key, sizeof wire->key);
     forget_handshake(wire);
     if (wire->initiator) {
         int status = sk_wire_send(wire, SK_BYTES_NONE);

@@ -1,4 +1,4 @@
-/* One connection between two nodes, and what the links keep of all: shared by link.c and wire.c only.
+/* One connection between two nodes, and what the links keep of all: shared by link.c, link_member.c and wire.c only.
  *
  *   CONNECTING --connected--> HANDSHAKE --(responder)--> CONFIRM --its empty message--> UP
  *                                 '------(initiator)-----------------------------------^
@@ -43,6 +43,7 @@ typedef struct {
     sk_handshake *handshake;   /* owned; until it is over */
     sk_noise_channel channel;
     sk_frame_encoder encoder;
+    uint8_t key[SK_NOISE_KEY]; /* that the peer has proved, from CONFIRM or UP on */
     sk_frame_decoder decoder;
     bool may_compress;         /* the peer reads it */
     sk_buf in;                 /* during the handshake */
@@ -60,13 +61,17 @@ typedef struct {
     char address[64];
 } sk_wire;
 
+enum { SK_LINK_PEERS = SK_MEMBERS_MAX - 1 };
+
 typedef struct {
-    const sk_config_peer *config;
+    const sk_config_peer *config; /* what is known of it */
     sk_wire *up, *dialing; /* borrowed */
     uv_getaddrinfo_t resolve;
     bool resolving, allowed;
     struct addrinfo *resolved, *next_resolved;      /* what the last name stands for; owned, by the first */
     size_t address, next_address;                   /* of the configured ones: being tried, and to try then */
+    bool stale_resolve;                             /* what is being resolved is not its name */
+    bool key_failed;                                /* a handshake has failed since it was dialed: see sk_link_other_key */
     uint64_t dial_at_ms, delay_ms;
     uint64_t refuse_until_ms;                       /* it broke the protocol: it is not let in again at once */
     uint32_t told[SK_LINK_TOLD_MAX], told_count;    /* failures that the log has: hashes, the last ones */
@@ -83,11 +88,16 @@ struct sk_links {
     void *self;
     uv_tcp_t listener;
     uv_timer_t timer;
-    sk_link_peer *peers; /* owned; by the engine's index */
-    size_t peer_count;
+    sk_link_peer *peers; /* owned; by the engine's number, SK_LINK_PEERS of them */
+    size_t peer_count;   /* no number that is in use, or was, is as high */
+    sk_config_peer known[SK_LINK_PEERS]; /* what handshakes need of each; an empty region: there is none */
+    uint64_t keys_until_ms;              /* wall clock: when the next old key is void; UINT64_MAX: none */
+    uint32_t clashes;                    /* told in the log */
+    bool is_forgotten;                   /* likewise */
+    bool follows;                        /* from here on changes are news */
     sk_list all, strangers;
     uint32_t stranger_count;
-    bool stopping, paused, doomed, timer_stale;
+    bool started, stopping, paused, doomed, timer_stale;
     uint8_t read[64 * 1024];
 };
 
@@ -112,13 +122,28 @@ void sk_wire_end(sk_wire *wire);
 /** Closes at once. */
 void sk_wire_close(sk_wire *wire);
 
-/* -- link.c: what a connection reports ----------------------------------------------------------------------------- */
+/* -- link_member.c ------------------------------------------------------------------------------------------------- */
+
+/** As sk_handshake_self has it. */
+int sk_link_judge(void *context, sk_bytes region, const uint8_t *key);
+/** A handshake that we began failed: a peer that is being given a new key may still have the old one, or the other way
+ *  round. */
+void sk_link_other_key(sk_links *links, sk_link_peer *peer);
+/** Closes what rests on a key whose time is over; and when (monotonic) there is something to do. */
+void sk_link_expire_keys(sk_links *links);
+uint64_t sk_link_keys_expire_ms(const sk_links *links);
+
+/* -- link.c: what a connection reports, and what link_member.c asks ------------------------------------------------ */
 
 /** The handshake is over and the peer proven. It may end the wire: look at its state afterwards. */
 void sk_link_established(sk_wire *wire);
 /** The connection failed or was closed by the other side, in whatever state; `why` is for a person. Whoever reports
  *  it then closes the wire. */
 void sk_link_lost(sk_wire *wire, int error, const char *why);
+/** It is to be closed at the turn's end. */
+void sk_link_doom(sk_links *links, sk_wire *wire, int error);
+void sk_link_dial_at_once(sk_links *links, sk_link_peer *peer);
+void sk_link_forget_resolved(sk_link_peer *peer);
 /** A connection was closed, begun or changed its deadline. */
 void sk_link_reschedule(sk_links *links);
 

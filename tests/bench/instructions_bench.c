@@ -19,6 +19,7 @@ typedef struct region region;
 
 struct region {
     sk_store *store;
+    sk_member_seed seed;
     sk_replica *replica;
     sk_client *client;
     region *to;    /* NULL: what is sent goes nowhere */
@@ -50,9 +51,11 @@ static void hang_up(void *self, uint32_t peer, int error)
 
 static void open_region(region *self, const char *name, const char *const *peer)
 {
+    static const uint8_t own_key[SK_MEMBER_KEY] = {1}, peer_key[SK_MEMBER_KEY] = {2};
     *self = (region){.store = sk_memory_open(SK_DURABILITY_ALWAYS), .now_ms = 1000};
-    sk_replica_options options = {.region = name, .cluster = "bench", .life = sk_bytes_str("life"), .peers = peer,
-                                  .peer_count = peer ? 1 : 0, .limits = sk_engine_limits_default(), .seed = 1};
+    self->seed = (sk_member_seed){.region = peer ? *peer : NULL, .public_key = peer_key};
+    sk_replica_options options = {.region = name, .cluster = "bench", .life = sk_bytes_str("life"),
+                                  .public_key = own_key, .peers = &self->seed, .peer_count = peer ? 1 : 0, .limits = sk_engine_limits_default(), .seed = 1};
     options.transaction_bytes_max = 1 << 20;
     sk_replica_host host = {.self = self, .send = take_message, .queued = nothing_queued, .hang_up = hang_up};
     sk_buf error = {0};

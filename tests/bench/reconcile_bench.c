@@ -25,6 +25,7 @@ struct region {
     sk_replica *replica;
     sk_client *client;
     region *to;
+    sk_member_seed seed; /* the other one */
     sk_buf inbox; /* messages, each after its length */
     uint64_t sent;
 };
@@ -63,15 +64,16 @@ static void open_region(region *self, region *to, const char *folder, const char
     char path[4000], error[SK_ROCKSDB_ERROR];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     (void)mkdir(path, 0700);
-    *self = (region){.to = to};
+    static const uint8_t own_key[SK_MEMBER_KEY] = {1}, peer_key[SK_MEMBER_KEY] = {2};
+    *self = (region){.to = to, .seed = {.region = *peer, .public_key = peer_key}};
     sk_rocksdb_options stored = {.path = path, .durability = SK_DURABILITY_OS, .cache_bytes = 64 << 20,
                                  .write_buffer_bytes = 64 << 20, .row_cache_bytes = 16 << 20};
     if (sk_rocksdb_open(&stored, &self->store, error) != SK_OK) {
         fprintf(stderr, "reconcile_bench: %s: %s\n", path, error);
         exit(1);
     }
-    sk_replica_options options = {.region = name, .cluster = "bench", .life = sk_bytes_str("life"), .peers = peer,
-                                  .peer_count = 1, .limits = sk_engine_limits_default(), .seed = 1};
+    sk_replica_options options = {.region = name, .cluster = "bench", .life = sk_bytes_str("life"),
+                                  .public_key = own_key, .peers = &self->seed, .peer_count = 1, .limits = sk_engine_limits_default(), .seed = 1};
     options.limits.ring_txns_max = 10;
     options.limits.silence_ms = 60000;
     options.transaction_bytes_max = 64 << 20;
@@ -122,7 +124,7 @@ static void work(region *self, const char *command, uint64_t count, uint64_t row
     }
     sk_buf_free(&out);
     turn(self);
-    sk_db_forget(&self->replica->db, &self->replica->db.vv);
+    sk_db_forget(&self->replica->db, &self->replica->db.vv, &self->replica->db.vv);
     self->replica->db.dirty = true;
     turn(self);
     sk_assert(sk_store_flush(self->store) == 0);

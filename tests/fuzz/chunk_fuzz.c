@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sk_db db;
     sk_buf error = {0};
     sk_store *store = sk_memory_open(SK_DURABILITY_ALWAYS);
-    sk_db_identity identity = {"here", "fuzz", sk_bytes_str("1"), 1};
+    sk_db_identity identity = {"here", "fuzz", sk_bytes_str("1"), 1, false};
     sk_reader reader = sk_reader_of(sk_bytes_of(data + 1, size - 1));
     sk_assert(sk_db_open(&db, store, &identity, &error) == 0);
     if (data[0] & 4) write_some(&db);
@@ -100,7 +100,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     commit(&db);
     sk_db_check(&db);
     pass_on(&db);
-    sk_db_forget(&db, &db.vv);
+    sk_db_forget(&db, &db.vv, &db.vv);
     commit(&db);
     sk_db_check(&db);
     pass_on(&db);

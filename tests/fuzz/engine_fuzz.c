@@ -76,7 +76,7 @@ static void tell(world *w, uint32_t from, uint32_t to, const uint8_t *data, size
 {
     uint8_t *copy = sk_alloc(len ? len : 1); /* exactly its size, so that a read beyond it is seen */
     if (len) memcpy(copy, data, len);
-    sk_engine_message(w->nodes[to].engine, peer_of(to, from), sk_bytes_of(copy, len), w->now_ms, w->wall_ms);
+    sk_engine_message(w->nodes[to].engine, peer_of(w, to, from), sk_bytes_of(copy, len), w->now_ms, w->wall_ms);
     free(copy);
     if (!w->up[from][to]) link_down(w, from, to);
 }
@@ -188,7 +188,7 @@ static void event(fuzz *f)
     case 0: set_cut(w, a, b, !w->cut[a][b]); break;
     case 1: link_down(w, a, b); break;
     case 2: w->queues[a][b].stuck = !w->queues[a][b].stuck; break;
-    case 3: sk_engine_writable(node->engine, peer_of(a, b), w->now_ms, w->wall_ms); break;
+    case 3: sk_engine_writable(node->engine, peer_of(w, a, b), w->now_ms, w->wall_ms); break;
     case 4: sk_engine_tick(node->engine, w->now_ms, w->wall_ms); break;
     case 5: stop(f, a, b); break;
     case 6:

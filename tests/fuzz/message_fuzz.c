@@ -14,7 +14,7 @@ static void hear(world *w, const uint8_t *data, size_t size)
         if (len > size) len = size;
         uint8_t *copy = sk_alloc(len ? len : 1); /* exactly its size, so that a read beyond it is seen */
         if (len) memcpy(copy, data, len);
-        sk_engine_message(w->nodes[0].engine, peer_of(0, 1), sk_bytes_of(copy, len), w->now_ms, w->wall_ms);
+        sk_engine_message(w->nodes[0].engine, peer_of(w, 0, 1), sk_bytes_of(copy, len), w->now_ms, w->wall_ms);
         free(copy);
         data += len;
         size -= len;

@@ -40,7 +40,7 @@ static void use(const sk_row *row, const sk_origins *origins, sk_arena *arena)
     sk_assert(digest == sk_row_digest(origins, sk_bytes_str("k"), &merged));
     sk_assert(sk_row_merge(row, &all, &(sk_row){0}, &none, arena, &merged) == 0);
     check_again(&merged, arena);
-    (void)sk_row_strip(&merged, NULL, NULL);
+    (void)sk_row_strip(&merged, NULL, NULL, NULL);
     check_again(&merged, arena);
     sk_assert(digest == sk_row_digest(origins, sk_bytes_str("k"), &merged));
     sk_assert(sk_register_read(row, origins, arena, &shown) == 0);

@@ -86,7 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     sk_db db;
     sk_buf error = {0}, stream = {0};
     sk_store *store = sk_memory_open(SK_DURABILITY_ALWAYS);
-    sk_db_identity identity = {"here", "fuzz", sk_bytes_str("1"), 1};
+    sk_db_identity identity = {"here", "fuzz", sk_bytes_str("1"), 1, false};
     sk_assert(sk_db_open(&db, store, &identity, &error) == 0);
     write_some(&db);
     commit(&db);

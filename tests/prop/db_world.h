@@ -198,7 +198,7 @@ static void open_node(world_node *node)
 {
     char region[] = {(char)('a' + (int)node->index), 0};
     sk_buf error = {0};
-    sk_db_identity identity = {region, "test", {(const uint8_t *)&node->lives, sizeof node->lives}, 0};
+    sk_db_identity identity = {region, "test", {(const uint8_t *)&node->lives, sizeof node->lives}, 0, false};
     node->lives++;
     identity.incarnation = sk_incarnation_make(2 * (node->index * 1000u + node->lives), 1000u * node->lives, true);
     sk_assert(sk_db_open(&node->db, node->store, &identity, &error) == 0);
@@ -439,7 +439,7 @@ static void forget_stable(world_node *node)
     if (allowed) {
         world_met.strips += node->db.dead_flags > 0;
         vv_in(node, &stable, &ours);
-        sk_db_forget(&node->db, &ours);
+        sk_db_forget(&node->db, &ours, &ours);
     }
     sk_vv_free(&stable);
     sk_vv_free(&vv);

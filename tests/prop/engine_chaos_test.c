@@ -1,5 +1,5 @@
 /* Anything may happen, in any order: links flap and get stuck, stores fail and go back, sinks are busy, old copies come
- * back as new lives, limits are tiny. After healing (for odd seeds to the poorest connected graph, a line) everything
+ * back as new lives, nodes take each other for members and no more, limits are tiny. After healing (for odd seeds to the poorest connected graph, a line) everything
  * converges, and everything becomes stable.
  *
  *   SK_SEED=n    runs that seed only, and prints the world if it does not converge
@@ -90,6 +90,13 @@ static void random_step(world *w, uint64_t *seed, world_disk *copies)
     case 12:
         if (next_random(seed) % 8 == 0 && copies[a].origins.count) restart(w, a, &copies[a], true);
         break;
+    case 14:
+        if (a == b || next_random(seed) % 3) break;
+        if (node->member[b])
+            member_remove(w, a, b);
+        else
+            member_add(w, a, b);
+        break;
     case 13: world_run(w, next_random(seed) % 1500); break;
     default: write_many(w, a, (uint32_t)(next_random(seed) % 12)); break;
     }
@@ -116,6 +123,7 @@ static void anything_may_happen_and_it_converges(void **state)
             for (uint32_t b = 0; b < w->count; b++) {
                 w->queues[a][b].stuck = false;
                 w->nodes[a].holds_sync = w->nodes[a].busy = false;
+                if (a != b && !w->nodes[a].member[b]) member_add(w, a, b);
                 if (a < b) set_cut(w, a, b, start % 2 && b > a + 1);
             }
         bool good = false;

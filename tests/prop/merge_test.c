@@ -48,8 +48,8 @@ static bool same(row_world *world, const version *a, const version *b, const cha
 {
     sk_row one = world_row(world, sk_buf_view(&a->row), NULL), two = world_row(world, sk_buf_view(&b->row), NULL);
     sk_buf packed[2] = {{0}, {0}};
-    sk_row_strip(&one, NULL, NULL);
-    sk_row_strip(&two, NULL, NULL);
+    sk_row_strip(&one, NULL, NULL, NULL);
+    sk_row_strip(&two, NULL, NULL, NULL);
     sk_row_pack(&packed[0], &one, false);
     sk_row_pack(&packed[1], &two, false);
     bool equal = sk_vv_equal(&a->vv, &b->vv) && sk_bytes_equal(sk_buf_view(&packed[0]), sk_buf_view(&packed[1]));

@@ -306,7 +306,7 @@ static inline void world_forget(row_world *world, uint32_t at)
         sk_vv ours = {0};
         world_vv(world, at, SITES_MAX, &stable, &ours);
         sk_row row = world_site_row(world, at);
-        sk_row_strip(&row, &ours, NULL);
+        sk_row_strip(&row, &ours, NULL, NULL);
         world_put(world, at, &row);
         sk_vv_free(&ours);
     }
@@ -361,8 +361,8 @@ static inline bool world_agree(row_world *world, uint32_t a, uint32_t b, sk_buf 
         sk_row one = world_canonical(world, a), two = world_canonical(world, b);
         sk_bytes key = sk_bytes_str("kkey");
         same = sk_row_digest(&world->origins, key, &one) == sk_row_digest(&world->origins, key, &two);
-        sk_row_strip(&one, NULL, NULL);
-        sk_row_strip(&two, NULL, NULL);
+        sk_row_strip(&one, NULL, NULL, NULL);
+        sk_row_strip(&two, NULL, NULL, NULL);
         sk_row_pack(&packed[0], &one, false);
         sk_row_pack(&packed[1], &two, false);
         same = same && sk_bytes_equal(sk_buf_view(&packed[0]), sk_buf_view(&packed[1]));

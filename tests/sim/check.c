@@ -362,6 +362,12 @@ void sim_check_region(sim_region *region, bool costly)
     sk_replica *replica = region->replica;
     if (replica->db.failed || replica->store_error) return; /* between a failure and the way back */
     check_vector(region);
+    if (region->was_joining && !replica->db.joining) {
+        region->was_joining = false;
+        region->world->counts.joins++;
+        if (!sk_vv_at_most(&region->join_goal, &region->vv))
+            sim_fail(region->world, "%s: it says that it has joined, and lacks what the other one had", region->name);
+    }
     sk_engine_check(replica->engine);
     check_memory(region);
     if (!sk_fold_active(&replica->db)) check_digest(region);
@@ -395,20 +401,37 @@ static int find_dead(void *self, sk_bytes raw, const sk_row *row)
     return 0;
 }
 
+/* What the history may hold in the end: what speaks of dead counts, as long as a forgotten region may come back. */
+static bool only_kept(sim_region *region)
+{
+    const sk_db *db = &region->replica->db;
+    sk_bytes key, value, raw;
+    sk_dot dot;
+    bool good = true;
+    sk_store_iter *iter = sk_store_iterate(region->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+    while (good && sk_store_next(region->store, iter, &key, &value) > 0)
+        good = sk_history_parse(key, &dot, &raw) && sk_vv_covers(&db->floor, dot) && value.data[0] & SK_HISTORY_DEAD;
+    sk_store_iter_free(region->store, iter);
+    return good;
+}
+
 static const char *region_at_rest(sim_region *region)
 {
     sk_replica *replica = region->replica;
     if (!replica) return "a region is down";
     sk_db *db = &replica->db;
     if (replica->store_error || db->failed) return "a store has failed";
+    if (db->joining) return "a region is still joining";
     if (db->fold) return "a transfer is staged or being folded in";
     if (replica->engine->held_bytes) return "transactions are held back";
     if (db->dirty || replica->sealed_count) return "something is not durable";
     uint64_t read_batch = db->read_batch;
     int dead = sk_db_each(db, SK_BYTES_NONE, SK_BYTES_NONE, find_dead, db);
     db->read_batch = read_batch;
-    if (dead) return "dead counts are left";
-    if (!family_empty(replica->store, SK_CF_HISTORY)) return "history is left";
+    bool may_keep = replica->members.forgotten != 0;
+    if (dead && !may_keep) return "dead counts are left";
+    if (may_keep && !only_kept(region)) return "history is left, beside what must be kept";
+    if (!may_keep && !family_empty(replica->store, SK_CF_HISTORY)) return "history is left";
     if (!family_empty(replica->store, SK_CF_STAGED)) return "staged rows are left";
     return NULL;
 }
@@ -443,7 +466,8 @@ void sim_check_leftovers(sim_world *world)
 const char *sim_check_converged(sim_world *world)
 {
     for (uint32_t i = 0; i < world->config.regions; i++) {
-        sim_region *region = &world->regions[i], *first = &world->regions[0];
+        sim_region *region = &world->regions[i], *first = &world->regions[!sim_stays(world, 0)];
+        if (!sim_stays(world, i)) continue;
         if (!region->replica || !first->replica) return "a region is down";
         if (!sk_vv_equal(&region->vv, &first->vv)) return "vectors differ";
         if (region->replica->db.digest != first->replica->db.digest && !sk_fold_active(&region->replica->db) &&
@@ -451,7 +475,7 @@ const char *sim_check_converged(sim_world *world)
             return "digests differ";
     }
     for (uint32_t i = 0; i < world->config.regions; i++) {
-        const char *missing = region_at_rest(&world->regions[i]);
+        const char *missing = sim_stays(world, i) ? region_at_rest(&world->regions[i]) : NULL;
         if (missing) return missing;
     }
     return sim_clock_missing(world);

@@ -226,11 +226,33 @@ static bool is_mute(sim_region *region)
     return region->mute_own != 0;
 }
 
+void sim_client_check_loading(sim_region *region)
+{
+    static const char *const requests[][3] = {{"GET", "k0"}, {"SET", "k0", "early"}, {"DIGEST"}};
+    sk_client *client = sk_client_new(region->replica);
+    for (int i = 0; i < 3; i++) {
+        sk_bytes argv[3];
+        size_t argc = 0;
+        sk_buf out = {0};
+        sk_reply reply = {&out, 2};
+        for (; argc < 3 && requests[i][argc]; argc++) argv[argc] = sk_bytes_str(requests[i][argc]);
+        sim_region_time(region);
+        sk_command_execute(region->replica, client, argv, argc, &reply);
+        if (!sk_bytes_starts(sk_buf_view(&out), sk_bytes_str("-LOADING ")))
+            sim_fail(region->world, "%s answers %s while it joins: %.*s", region->name, requests[i][0], (int)out.len,
+                     (const char *)out.data);
+        sk_buf_free(&out);
+    }
+    sk_client_free(client);
+}
+
 void sim_client_step(sim_world *world, uint32_t index, uint32_t number)
 {
     sim_region *region = &world->regions[index];
     sim_client *client = &region->clients[number];
-    bool ready = client->session && !is_mute(region) && client->pending_count < world->config.pipeline;
+    bool joins = client->session && region->replica->db.joining;
+    if (joins) sim_client_check_loading(region);
+    bool ready = client->session && !joins && !is_mute(region) && client->pending_count < world->config.pipeline;
     for (uint32_t i = 0; ready && i < client->pending_count; i++) ready = !client->pending[i].blocked;
     if (world->healing && !(client->session && client->queued_count)) return;
     uint64_t pause = sim_random_delay(&world->random, world->config.think_us);

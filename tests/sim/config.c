@@ -65,6 +65,40 @@ static void draw_faults(sim_config *config, sim_random *random)
     if (config->durability != SK_DURABILITY_ALWAYS) config->faults &= ~(1u << SIM_FAULT_AMNESIA);
 }
 
+/* Are all regions but one linked, some way or other? */
+static bool is_connected_without(const sim_config *config, uint32_t without)
+{
+    uint32_t all = ((1u << config->regions) - 1) & ~(1u << without);
+    uint32_t reached = 1u << (without == 0), before = 0;
+    while (reached != before) {
+        before = reached;
+        for (uint32_t a = 0; a < config->regions; a++)
+            for (uint32_t b = 0; b < config->regions; b++)
+                if (b != without && reached >> a & 1 && config->graph[a][b]) reached |= 1u << b;
+    }
+    return reached == all;
+}
+
+static void draw_retired(sim_config *config, sim_random *random)
+{
+    config->retired = SIM_REGIONS_MAX;
+    if (!(config->faults >> SIM_FAULT_MEMBERS & 1) || !sim_random_chance(random, 400)) return;
+    uint32_t region = (uint32_t)sim_random_below(random, config->regions);
+    if (is_connected_without(config, region)) config->retired = region;
+}
+
+static void draw_late(sim_config *config, sim_random *random)
+{
+    config->late = SIM_REGIONS_MAX;
+    if (!(config->faults >> SIM_FAULT_MEMBERS & 1) || !sim_random_chance(random, 500)) return;
+    uint32_t late = (uint32_t)sim_random_below(random, config->regions);
+    if (late == config->retired) return;
+    config->late = late;
+    do config->through = (uint32_t)sim_random_below(random, config->regions);
+    while (!config->graph[late][config->through]);
+    if (config->through == config->retired) config->late = SIM_REGIONS_MAX; /* it could never come to an end */
+}
+
 void sim_config_draw(sim_config *config, sim_random *random)
 {
     *config = (sim_config){0};
@@ -78,6 +112,8 @@ void sim_config_draw(sim_config *config, sim_random *random)
     config->heal_ms = slow ? SIM_HEAL_SLOW_MS : SIM_HEAL_MS;
     config->foreign_expiry_ms = sim_random_of(random, 0, 500, 5000);
     draw_faults(config, random);
+    draw_retired(config, random);
+    draw_late(config, random);
     config->chaos_us = sim_random_between(random, 6, 40) * 1000000;
     config->delay_us = sim_random_of(random, 200, 5000, 40000, 150000);
     config->delay_tail_us = config->delay_us * sim_random_of(random, 0, 1, 5, 40);

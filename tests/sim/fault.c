@@ -2,11 +2,13 @@
  * drawn time by an event of their own. Healing repairs everything at once. */
 #include "tests/sim/world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char *const names[SIM_FAULT_COUNT] = {"cut",   "stall", "partition", "flap",    "kill",
                                                    "power", "stop",  "restore",   "amnesia", "disk",
-                                                   "slow",  "clock", "operator",  "rewind"};
+                                                   "slow",  "clock", "operator",  "members",
+                                                   "rewind"};
 
 static void next_strike(sim_world *world, sim_fault fault)
 {
@@ -96,7 +98,7 @@ static void flap(sim_world *world)
 
 static void operate(sim_world *world, sim_region *region, uint32_t other, bool up)
 {
-    if (!region->replica) return;
+    if (!region->replica || sim_region_peer(region, &world->regions[other]) < 0) return;
     sk_client *client = sk_client_new(region->replica);
     sk_buf out = {0};
     sk_reply reply = {&out, 2};
@@ -109,6 +111,156 @@ static void operate(sim_world *world, sim_region *region, uint32_t other, bool u
     sk_buf_free(&out);
     sk_client_free(client);
     sim_region_after(region);
+}
+
+/* -- members ------------------------------------------------------------------------------------------------------- */
+
+static const char *const nothing[2];
+
+/* A region that came back with less than others have, and does not know it yet: who writes there now writes under dots
+ * that are taken, and may. Nobody does it here. */
+static bool is_mute(const sim_region *region)
+{
+    const sk_db *db = &region->replica->db;
+    return region->mute_own && region->mute_own == db->origins.list[db->own].incarnation;
+}
+
+/* An operator's command at a region, that it may refuse. */
+static bool command(sim_region *region, const char *word, const char *name, const uint8_t *key,
+                    const char *const more[2])
+{
+    char hex[2 * SK_MEMBER_KEY + 1];
+    sk_bytes argv[6] = {sk_bytes_str("REGION"), sk_bytes_str(word), sk_bytes_str(name)};
+    size_t argc = 3;
+    if (key) {
+        for (int i = 0; i < SK_MEMBER_KEY; i++) snprintf(hex + 2 * i, 3, "%02x", key[i]);
+        argv[argc++] = sk_bytes_str(hex);
+    }
+    for (int i = 0; i < 2 && more[i]; i++) argv[argc++] = sk_bytes_str(more[i]);
+    sk_client *client = sk_client_new(region->replica);
+    sk_buf out = {0};
+    sk_reply reply = {&out, 2};
+    sim_region_time(region);
+    sk_command_execute(region->replica, client, argv, argc, &reply);
+    bool done = sk_bytes_equal(sk_buf_view(&out), sk_bytes_str("+OK\r\n"));
+    sim_trace(region->world, "%s: REGION %s %s %s: %.*s", region->name, word, name, key ? (const char *)key : "",
+              (int)out.len - 2, (const char *)out.data);
+    sk_buf_free(&out);
+    sk_client_free(client);
+    sim_region_after(region);
+    return done;
+}
+
+static bool add(sim_region *region, const sim_region *other, const uint8_t *key)
+{
+    static const char *const address[2] = {"there:1"};
+    bool done = command(region, "ADD", other->name, key, address);
+    region->world->counts.adds += done;
+    return done;
+}
+
+static void forget(sim_region *region, const sim_region *other)
+{
+    region->world->counts.forgets += command(region, "FORGET", other->name, NULL, nothing);
+}
+
+/* A new key: the region itself has it from its next start on. */
+static void rekey(sim_world *world, sim_region *region, sim_region *other)
+{
+    uint8_t key[SK_MEMBER_KEY];
+    char seconds[24];
+    const char *keep[] = {"KEEP", seconds};
+    snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)sim_random_of(&world->random, 0, 5, 86400));
+    if (memcmp(other->key, other->next_key, sizeof other->key) != 0) return;
+    sim_region_make_key(world, key);
+    if (!command(region, "REKEY", other->name, key, keep)) return;
+    world->counts.rekeys++;
+    memcpy(other->next_key, key, sizeof key);
+    if (!other->replica) return;
+    sim_region_stop(other);
+    if (!other->replica) sim_fault_restart_later(world, other);
+}
+
+/* An operator at one region, and often another one at the same time elsewhere, about one and the same third. */
+static void change_members(sim_world *world)
+{
+    sim_region *about = any_region(world);
+    for (uint64_t operators = sim_random_between(&world->random, 1, 2); operators; operators--) {
+        sim_region *at = any_region(world);
+        uint8_t key[SK_MEMBER_KEY];
+        if (!at->replica || at == about || is_mute(at)) continue;
+        bool member = sk_members_region(&at->replica->members, sk_bytes_str(about->name)) != NULL;
+        if (member && sim_random_chance(&world->random, 250)) {
+            rekey(world, at, about);
+        } else if (member) {
+            forget(at, about);
+        } else if (sim_random_chance(&world->random, 200)) { /* a key that nobody has: it must not stay so */
+            sim_region_make_key(world, key);
+            world->counts.clashes += add(at, about, key);
+        } else {
+            (void)add(at, about, about->key);
+        }
+    }
+}
+
+/* A new region: added somewhere, started somewhat before or later. */
+static void join(sim_world *world, sim_region *region)
+{
+    sim_region *at = any_region(world);
+    if (at != region && at->replica && !is_mute(at)) (void)add(at, region, region->next_key);
+    sim_event_push(world, world->now_us + sim_random_below(&world->random, 500000), SIM_EVENT_START, region->index, 0, 0);
+}
+
+/* It reads its key and its configuration. */
+static void restart(sim_world *world, sim_region *region)
+{
+    sim_region_stop(region);
+    sim_event_push(world, world->now_us, SIM_EVENT_START, region->index, 0, 0);
+}
+
+/* Does `region` know in the end what it must about `other`? */
+static bool is_settled(const sim_world *world, const sim_region *region, const sim_region *other)
+{
+    const sk_member *member = sk_members_region(&region->replica->members, sk_bytes_str(other->name));
+    if (!sim_stays(world, other->index)) return !member;
+    return member && memcmp(member->public_key, other->next_key, SK_MEMBER_KEY) == 0;
+}
+
+/* What an operator does about it. */
+static void settle(sim_world *world, sim_region *region, const sim_region *other)
+{
+    if (is_mute(region)) { /* nobody may ever tell it, so whoever has to write there starts it as a new life */
+        region->new_life = true;
+        restart(world, region);
+    } else if (!sim_stays(world, other->index)) {
+        forget(region, other);
+    } else if (sk_members_region(&region->replica->members, sk_bytes_str(other->name))) {
+        (void)command(region, "REKEY", other->name, other->next_key, nothing);
+    } else {
+        (void)add(region, other, other->next_key);
+    }
+}
+
+bool sim_fault_heal_members(sim_world *world)
+{
+    bool busy = false;
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        sim_region *region = &world->regions[i];
+        if (!sim_stays(world, i)) continue;
+        if (region->replica && memcmp(region->key, region->next_key, sizeof region->key) != 0) restart(world, region);
+        if (region->replica && region->replica->db.joining) {
+            if (!sim_region_accepts(region, &world->regions[world->config.through])) restart(world, region);
+            busy = true;
+            continue;
+        }
+        busy |= !region->replica;
+        for (uint32_t k = 0; region->replica && k < world->config.regions; k++) {
+            if (k == i || is_settled(world, region, &world->regions[k])) continue;
+            settle(world, region, &world->regions[k]);
+            busy = true;
+        }
+    }
+    return busy;
 }
 
 /* -- processes and disks ------------------------------------------------------------------------------------------- */
@@ -236,6 +388,7 @@ void sim_fault_strike(sim_world *world, sim_fault fault)
         return;
     case SIM_FAULT_PARTITION: partition(world); return;
     case SIM_FAULT_FLAP: flap(world); return;
+    case SIM_FAULT_MEMBERS: change_members(world); return;
     case SIM_FAULT_REWIND: sim_rewind_strike(world); return;
     case SIM_FAULT_OPERATOR: {
         sim_region *region = &world->regions[world->links[link].region[sim_random_below(&world->random, 2)]];
@@ -271,6 +424,7 @@ void sim_fault_repair(sim_world *world, const sim_event *event)
             sim_network_unblock(world, event->b);
         return;
     case SIM_FAULT_FLAP: sim_network_cut(world, event->b); return;
+    case SIM_FAULT_MEMBERS: join(world, &world->regions[event->b]); return;
     case SIM_FAULT_REWIND: sim_port_step(&world->regions[event->b]); return;
     case SIM_FAULT_DISK: repair_disk(&world->regions[event->b]); return;
     case SIM_FAULT_SLOW: world->regions[event->b].slow = 1; return;
@@ -283,6 +437,10 @@ void sim_fault_repair(sim_world *world, const sim_event *event)
 void sim_fault_heal(sim_world *world)
 {
     sim_config *config = &world->config;
+    if (config->retired < config->regions) { /* what only it has may be gone with it */
+        sim_check_lost(&world->regions[config->retired]);
+        world->counts.retirements++;
+    }
     config->delay_tail_us = 0;
     for (uint32_t i = 0; i < config->regions; i++) {
         sim_region *region = &world->regions[i];

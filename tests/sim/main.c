@@ -141,6 +141,8 @@ static void summary(const job *todo, const board *shared)
     printf("checks: %llu of all rows, %llu replies against the model, %llu reads for durability, %llu WAIT, %llu "
            "SESSION AFTER; %llu conflicts refused, %llu keys expired\n",
            N(checks), N(replies_checked), N(reads_checked), N(waits), N(tokens), N(conflicts), N(expired));
+    printf("members: %llu forgotten, %llu added, %llu with a new key, %llu clashes, %llu retired, %llu joins\n",
+           N(forgets), N(adds), N(rekeys), N(clashes), N(retirements), N(joins));
 #undef N
     printf("%llu passed, %llu failed\n", (unsigned long long)shared->passed, (unsigned long long)shared->failed);
 }

@@ -38,6 +38,14 @@ uint32_t sim_network_link(const sim_world *world, uint32_t a, uint32_t b)
     return a < b ? a * SIM_REGIONS_MAX + b : b * SIM_REGIONS_MAX + a;
 }
 
+/* The number of a region that it is linked with. */
+static uint32_t peer_of(const sim_region *region, const sim_region *other)
+{
+    int peer = sim_region_peer(region, other);
+    if (peer < 0) sim_fail(region->world, "%s: it is linked with %s, no member", region->name, other->name);
+    return (uint32_t)peer;
+}
+
 /* -- messages ------------------------------------------------------------------------------------------------------ */
 
 void sim_network_send(sim_world *world, uint32_t from, uint32_t to, sk_bytes bytes)
@@ -111,13 +119,13 @@ static void deliver(sim_world *world, sim_link *link, uint32_t end)
     count_message(world, message);
     if (link->up[end]) {
         sim_region_time(to);
-        sk_replica_message(to->replica, to->region_peer[from->index], sk_bytes_of(message.data, message.len));
+        sk_replica_message(to->replica, peer_of(to, from), sk_bytes_of(message.data, message.len));
         sim_region_after(to);
     }
     free(message.data);
     if (lane->bytes == 0 && link->up[!end] && !link->dead) {
         sim_region_time(from);
-        sk_replica_writable(from->replica, from->region_peer[to->index]);
+        sk_replica_writable(from->replica, peer_of(from, to));
         sim_region_after(from);
     }
 }
@@ -139,7 +147,9 @@ static bool may_connect(const sim_world *world, const sim_link *link)
 {
     return link->exists && !link->blocks && !link->refused[0] && !link->refused[1] && !link->up[0] && !link->up[1] &&
            !link->closing[0] && !link->closing[1] && world->regions[link->region[0]].replica &&
-           world->regions[link->region[1]].replica && !link->to[0].stalls && !link->to[1].stalls;
+           world->regions[link->region[1]].replica && !link->to[0].stalls && !link->to[1].stalls &&
+           sim_region_accepts(&world->regions[link->region[0]], &world->regions[link->region[1]]) &&
+           sim_region_accepts(&world->regions[link->region[1]], &world->regions[link->region[0]]);
 }
 
 static void dial(sim_world *world, uint32_t index)
@@ -167,13 +177,18 @@ void sim_network_connect(sim_world *world, const sim_event *event)
     link->up[0] = link->up[1] = true;
     sim_trace(world, "%s and %s are linked", world->regions[link->region[0]].name,
               world->regions[link->region[1]].name);
+    for (uint32_t end = 0; end < 2; end++) {
+        sim_region *region = &world->regions[link->region[end]];
+        if (region->index == world->config.late && link->region[!end] == world->config.through)
+            sim_check_durable(&world->regions[link->region[!end]], &region->join_goal);
+    }
     uint32_t first = (uint32_t)sim_random_below(&world->random, 2);
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t end = first ^ i;
         sim_region *region = &world->regions[link->region[end]];
         if (!link->up[end]) continue;
         sim_region_time(region);
-        sk_replica_link_up(region->replica, region->region_peer[link->region[!end]]);
+        sk_replica_link_up(region->replica, peer_of(region, &world->regions[link->region[!end]]));
         sim_region_after(region);
     }
 }
@@ -222,7 +237,7 @@ void sim_network_closed(sim_world *world, const sim_event *event)
     end_closed(world, event->a, event->b);
     if (by_itself || !region->replica) return;
     sim_region_time(region);
-    sk_replica_link_down(region->replica, region->region_peer[other->index]);
+    sk_replica_link_down(region->replica, peer_of(region, other));
     sim_region_after(region);
 }
 
@@ -232,7 +247,7 @@ void sim_network_hang_up(sim_world *world, uint32_t from, uint32_t to, int error
     sim_link *link = &world->links[index];
     sim_trace(world, "%s hangs up on %s: %s", world->regions[from].name, world->regions[to].name,
               error ? sk_error_text(error) : "goodbye");
-    bool harmless = error == SK_OK || error == SK_E_TIMEOUT || error == SK_E_SHUTDOWN || error == SK_E_LINK_DOWN ||
+    bool harmless = error == SK_OK || error == SK_E_TIMEOUT || error == SK_E_FORGOTTEN || error == SK_E_SHUTDOWN || error == SK_E_LINK_DOWN ||
                     sk_error_class(error) == SK_CLASS_RETRY;
     if (!harmless)
         sim_fail(world, "%s hangs up on %s, which did nothing wrong: %s", world->regions[from].name,
@@ -250,6 +265,20 @@ void sim_network_allow(sim_world *world, uint32_t from, uint32_t to, bool allowe
     link->refused[from > to] = !allowed;
     if (!allowed) sim_network_cut(world, index);
     if (allowed) dial(world, index);
+}
+
+void sim_network_members(sim_world *world, uint32_t region)
+{
+    for (uint32_t other = 0; other < world->config.regions; other++) {
+        if (other == region) continue;
+        uint32_t index = sim_network_link(world, region, other);
+        sim_link *link = &world->links[index];
+        if (sim_region_peer(&world->regions[region], &world->regions[other]) < 0)
+            link->refused[region > other] = false; /* an operator's word about a link goes with the member */
+        if (link->up[region > other] && !sim_region_accepts(&world->regions[region], &world->regions[other]))
+            sim_network_cut(world, index);
+        dial(world, index);
+    }
 }
 
 void sim_network_gone(sim_world *world, uint32_t region)

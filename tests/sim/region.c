@@ -14,25 +14,31 @@
 static void host_send(void *self, uint32_t peer, sk_bytes message)
 {
     sim_region *region = self;
-    sim_network_send(region->world, region->index, region->peer_region[peer], message);
+    sim_network_send(region->world, region->index, sim_region_of(region, peer), message);
 }
 
 static size_t host_queued(void *self, uint32_t peer)
 {
     sim_region *region = self;
-    return sim_network_queued(region->world, region->index, region->peer_region[peer]);
+    return sim_network_queued(region->world, region->index, sim_region_of(region, peer));
 }
 
 static void host_hang_up(void *self, uint32_t peer, int error)
 {
     sim_region *region = self;
-    sim_network_hang_up(region->world, region->index, region->peer_region[peer], error);
+    sim_network_hang_up(region->world, region->index, sim_region_of(region, peer), error);
 }
 
 static void host_link_allowed(void *self, uint32_t peer, bool allowed)
 {
     sim_region *region = self;
-    sim_network_allow(region->world, region->index, region->peer_region[peer], allowed);
+    sim_network_allow(region->world, region->index, sim_region_of(region, peer), allowed);
+}
+
+static void host_members_changed(void *self)
+{
+    sim_region *region = self;
+    if (region->replica) sim_network_members(region->world, region->index); /* else it is just starting */
 }
 
 static void host_audit(void *self, const sk_txn *txn)
@@ -52,7 +58,36 @@ static void host_audit(void *self, const sk_txn *txn)
 
 static bool host_writable(void *self) { return !((sim_region *)self)->nearly_full; }
 
+/* -- members ------------------------------------------------------------------------------------------------------- */
+
+uint32_t sim_region_of(const sim_region *region, uint32_t peer)
+{
+    const sim_world *world = region->world;
+    const char *name = sk_engine_peer_status(region->replica->engine, peer).region;
+    uint32_t index = 0;
+    while (strcmp(world->regions[index].name, name) != 0) sk_assert(++index < world->config.regions);
+    return index;
+}
+
+int sim_region_peer(const sim_region *region, const sim_region *other)
+{
+    return sk_replica_peer(region->replica, sk_bytes_str(other->name));
+}
+
+bool sim_region_accepts(const sim_region *region, const sim_region *other)
+{
+    return sim_region_peer(region, other) >= 0 &&
+           sk_members_judge(&region->replica->members, sk_bytes_str(other->name), other->key,
+                            sim_region_wall_ms(region)) == SK_OK;
+}
+
 /* -- life ---------------------------------------------------------------------------------------------------------- */
+
+void sim_region_make_key(sim_world *world, uint8_t key[SK_MEMBER_KEY])
+{
+    memset(key, 0, SK_MEMBER_KEY);
+    snprintf((char *)key, SK_MEMBER_KEY, "key %llu", (unsigned long long)++world->keys);
+}
 
 void sim_region_init(sim_world *world, uint32_t index)
 {
@@ -60,12 +95,15 @@ void sim_region_init(sim_world *world, uint32_t index)
     sim_region *region = &world->regions[index];
     *region = (sim_region){.world = world, .index = index, .slow = 1, .timer_us = UINT64_MAX};
     snprintf(region->name, sizeof region->name, "%s", names[index]);
-    uint32_t peer = 0;
-    for (uint32_t other = 0; other < world->config.regions; other++) {
-        if (other == index) continue;
-        region->peers[peer] = names[other];
-        region->peer_region[peer] = other;
-        region->region_peer[other] = peer++;
+    memcpy(region->key, world->founders[index], sizeof region->key);
+    memcpy(region->next_key, region->key, sizeof region->key);
+    const sim_config *config = &world->config;
+    for (uint32_t other = 0; other < config->regions; other++) {
+        bool known = index == config->late ? other == config->through : other != index && other != config->late;
+        if (!known) continue;
+        /* Who cannot reach the one that it joins through is given that one's key anew, by its operator. */
+        const uint8_t *key = index == config->late ? world->regions[other].key : world->founders[other];
+        region->seeds[region->seed_count++] = (sk_member_seed){.region = names[other], .public_key = key};
     }
     region->store = sk_memory_open(world->config.durability);
     region->new_life = true;
@@ -86,6 +124,7 @@ void sim_region_free(sim_region *region)
     }
     free(region->map);
     sk_vv_free(&region->vv);
+    sk_vv_free(&region->join_goal);
     sk_vv_free(&region->at_least);
     sk_vv_free(&region->durable);
 }
@@ -108,12 +147,15 @@ void sim_region_start(sim_region *region)
         snprintf(region->life, sizeof region->life, "boot %llu disk %llu", (unsigned long long)++region->lives,
                  (unsigned long long)region->disks);
     region->new_life = false;
+    memcpy(region->key, region->next_key, sizeof region->key);
     sk_replica_options options = {
         .region = region->name,
         .cluster = "sim",
         .life = sk_bytes_str(region->life),
-        .peers = region->peers,
-        .peer_count = world->config.regions - 1,
+        .public_key = region->key,
+        .peers = region->seeds,
+        .peer_count = region->seed_count,
+        .join = region->index == world->config.late ? region->seeds[0].region : NULL,
         .limits = world->config.limits,
         .foreign_expiry_ms = world->config.foreign_expiry_ms,
         .transaction_bytes_max = 1 << 20,
@@ -126,6 +168,7 @@ void sim_region_start(sim_region *region)
         .queued = host_queued,
         .hang_up = host_hang_up,
         .link_allowed = host_link_allowed,
+        .members_changed = host_members_changed,
         .audit = host_audit,
         .writable = host_writable,
     };
@@ -141,6 +184,7 @@ void sim_region_start(sim_region *region)
         sim_event_push(world, world->now_us + 1000000, SIM_EVENT_START, region->index, 0, 0);
     } else {
         region->run++;
+        region->was_joining = region->replica->db.joining;
         region->last_epoch = region->replica->epoch;
         region->turn_pending = region->disk_busy = false;
         sk_memory_progress(region->store, NULL, NULL, &region->disk_upto);

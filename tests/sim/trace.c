@@ -49,6 +49,7 @@ static void print_region(const sim_region *region)
     fprintf(stderr, " error %d failed %d%s\n", replica->store_error, replica->db.failed,
             replica->db.fold ? "; a transfer is staged or being folded in" : "");
     for (uint32_t p = 0; p < sk_engine_peers(replica->engine); p++) {
+        if (!sk_engine_is_peer(replica->engine, p)) continue;
         sk_peer_status peer = sk_engine_peer_status(replica->engine, p);
         fprintf(stderr, "    %s %s%s%s;", peer.region, peer.up ? "up" : "down",
                 peer.sending_transfer ? ", a transfer goes out" : "", peer.receiving_transfer ? ", one comes in" : "");

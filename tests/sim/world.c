@@ -18,9 +18,14 @@ static void begin(sim_world *world)
     sim_trace(world, "%u regions, %s, faults %x, durability %u, ring %u/%zu, chunk %zu, window %u", config->regions,
               config->graph_name, config->faults, (unsigned)config->durability, config->limits.ring_txns_max,
               config->limits.ring_bytes_max, config->limits.chunk_bytes, config->limits.transfer_window);
+    for (uint32_t i = 0; i < config->regions; i++) sim_region_make_key(world, world->founders[i]);
     for (uint32_t i = 0; i < config->regions; i++) {
         sim_region_init(world, i);
-        sim_event_push(world, sim_random_below(&world->random, 100000), SIM_EVENT_START, i, 0, 0);
+        if (i == config->late)
+            sim_event_push(world, sim_random_below(&world->random, config->chaos_us), SIM_EVENT_REPAIR,
+                           SIM_FAULT_MEMBERS, i, 0);
+        else
+            sim_event_push(world, sim_random_below(&world->random, 100000), SIM_EVENT_START, i, 0, 0);
         if (config->durability != SK_DURABILITY_ALWAYS)
             sim_event_push(world, config->sync_us, SIM_EVENT_SYNC_TICK, i, 0, 0);
         for (uint32_t k = 0; k < config->clients; k++)
@@ -31,14 +36,32 @@ static void begin(sim_world *world)
     sim_event_push(world, config->chaos_us, SIM_EVENT_LOOK, 0, 0, 0);
 }
 
+/* Operators are told that nothing is lacking of what forgotten regions wrote. */
+static void check_agreed(sim_region *region)
+{
+    sk_client *client = sk_client_new(region->replica);
+    sk_buf out = {0};
+    sk_reply reply = {&out, 2};
+    sk_bytes argv[] = {sk_bytes_str("REGION"), sk_bytes_str("LIST")};
+    sim_region_time(region);
+    sk_command_execute(region->replica, client, argv, 2, &reply);
+    sk_buf_byte(&out, 0);
+    if (strstr((const char *)out.data, "still on its way"))
+        sim_fail(region->world, "%s: it says that history of a forgotten region is still on its way", region->name);
+    sk_buf_free(&out);
+    sk_client_free(client);
+}
+
 /* All that can be asked of a world at rest. */
 static void check_end(sim_world *world)
 {
     for (uint32_t i = 0; i < world->config.regions; i++) {
         sim_region *region = &world->regions[i];
+        if (!sim_stays(world, i)) continue;
         region->dirty = true;
         sim_check_region(region, true);
         sim_rewind_check(region);
+        check_agreed(region);
         const sk_db *db = &region->replica->db;
         if (region->less_own && region->less_own == db->origins.list[db->own].incarnation &&
             region->less_losses == sim_check_losses(world))
@@ -50,6 +73,7 @@ static void check_end(sim_world *world)
         }
         const sk_engine *engine = region->replica->engine;
         for (uint32_t p = 0; p < sk_engine_peers(engine); p++) {
+            if (!sk_engine_is_peer(engine, p)) continue;
             sk_peer_status peer = sk_engine_peer_status(engine, p);
             world->counts.duplicates += peer.duplicate_txns;
         }
@@ -67,7 +91,7 @@ static void look(sim_world *world)
         world->healing = true;
         sim_fault_heal(world);
     } else {
-        const char *missing = sim_check_converged(world);
+        const char *missing = sim_fault_heal_members(world) ? "members differ" : sim_check_converged(world);
         if (!missing) {
             world->finished = true;
             check_end(world);

@@ -91,6 +91,7 @@ typedef enum {
     SIM_FAULT_SLOW,      /* a disk is slow for a while */
     SIM_FAULT_CLOCK,     /* a wall clock jumps */
     SIM_FAULT_OPERATOR,  /* REGION LINK down, and up again */
+    SIM_FAULT_MEMBERS,   /* REGION FORGET, ADD and REKEY, here and there, also at once */
     SIM_FAULT_REWIND,    /* all regions, or some, are restored from backups of different age; drawn apart (rewind.c) */
     SIM_FAULT_COUNT
 } sim_fault;
@@ -103,6 +104,9 @@ typedef struct {
     sk_engine_limits limits;
     uint64_t foreign_expiry_ms;
     uint32_t faults; /* bit per sim_fault */
+    uint32_t retired; /* this region is forgotten in the end; SIM_REGIONS_MAX: none is */
+    uint32_t late;    /* this one joins while the others run; SIM_REGIONS_MAX: none does */
+    uint32_t through; /* this one of them it joins through */
     uint64_t fault_mean_us[SIM_FAULT_COUNT];
     uint64_t chaos_us, heal_ms;
     uint64_t delay_us, delay_tail_us;   /* of a message: base, and at most so much more */
@@ -156,6 +160,8 @@ size_t sim_network_queued(const sim_world *world, uint32_t from, uint32_t to);
 void sim_network_hang_up(sim_world *world, uint32_t from, uint32_t to, int error);
 /** The operator of `from` forbids or allows the link. */
 void sim_network_allow(sim_world *world, uint32_t from, uint32_t to, bool allowed);
+/** Who is a member for `region` is not what it was. */
+void sim_network_members(sim_world *world, uint32_t region);
 void sim_network_message(sim_world *world, const sim_event *event);
 void sim_network_connect(sim_world *world, const sim_event *event);
 void sim_network_closed(sim_world *world, const sim_event *event);
@@ -217,6 +223,8 @@ void sim_client_connect(sim_region *region);
 /** The process is gone, or its store failed: whatever was held is void. */
 void sim_client_disconnect(sim_region *region);
 void sim_client_step(sim_world *world, uint32_t region, uint32_t client);
+/** A region that joins refuses reads. */
+void sim_client_check_loading(sim_region *region);
 /** Sends the replies that may leave now; voids those of an older epoch. */
 void sim_client_release(sim_region *region);
 
@@ -282,9 +290,10 @@ struct sim_region {
     sim_world *world;
     uint32_t index;
     char name[8];
-    const char *peers[SIM_REGIONS_MAX];
-    uint32_t peer_region[SIM_REGIONS_MAX]; /* peer index -> region */
-    uint32_t region_peer[SIM_REGIONS_MAX]; /* region -> peer index */
+    uint8_t key[SK_MEMBER_KEY];            /* its public key */
+    uint8_t next_key[SK_MEMBER_KEY];       /* from the next start on */
+    sk_member_seed seeds[SIM_REGIONS_MAX]; /* what its configuration says: the others */
+    uint32_t seed_count;
     sk_store *store;                       /* always there: the disk */
     sk_replica *replica;                   /* NULL: the process is down */
     uint64_t run;                          /* counts starts */
@@ -293,6 +302,8 @@ struct sim_region {
     bool new_life; /* at the next start */
     int64_t wall_offset_ms, wall_most_ms; /* what counts as right, and the most of it so far */
     int64_t far_ms;                       /* and what does not: clock.c */
+    bool was_joining;
+    sk_vv join_goal; /* canonical: what the one that it joins through had on disk when they were linked */
     sim_client clients[SIM_CLIENTS_MAX];
 
     uint64_t timer_us; /* when the pending TIMER event is; UINT64_MAX: none */
@@ -324,6 +335,8 @@ struct sim_region {
     sk_dot last_txn; /* canonical; of the last local transaction; seq 0: none since it was zeroed */
 };
 
+/** A key that nobody has had. */
+void sim_region_make_key(sim_world *world, uint8_t key[SK_MEMBER_KEY]);
 void sim_region_init(sim_world *world, uint32_t index);
 void sim_region_free(sim_region *region);
 void sim_region_start(sim_region *region);
@@ -350,6 +363,11 @@ void sim_clock_check(const sim_region *region, sk_hlc stamp);
 const char *sim_clock_missing(const sim_world *world);
 /** Brings `map` up to date, and makes a vector canonical (over `out`). */
 void sim_region_canonical(sim_region *region, const sk_vv *vv, sk_vv *out);
+/** The region that has this number in the engine; the number that a region has there, or -1. */
+uint32_t sim_region_of(const sim_region *region, uint32_t peer);
+int sim_region_peer(const sim_region *region, const sim_region *other);
+/** Does it take the other one, with the key that it has, for a member? */
+bool sim_region_accepts(const sim_region *region, const sim_region *other);
 static inline bool sim_region_up(const sim_region *region) { return region->replica != NULL; }
 
 /* -- faults -------------------------------------------------------------------------------------------------------- */
@@ -372,6 +390,8 @@ void sim_port_free(sim_world *world);
 void sim_rewind_check(sim_region *region);
 /** Everything that is broken is repaired, and nothing breaks any more. */
 void sim_fault_heal(sim_world *world);
+/** While it heals, operators bring the members in order. False: they had nothing to do. */
+bool sim_fault_heal_members(sim_world *world);
 
 /* -- checks -------------------------------------------------------------------------------------------------------- */
 
@@ -406,6 +426,7 @@ typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
     uint64_t messages, cuts, partitions, kills, power_losses, stops, restores, amnesias, rewinds, imports, disk_failures, clock_jumps;
     uint64_t rollbacks, new_incarnations, dots_reused;
+    uint64_t forgets, adds, rekeys, clashes, retirements, joins;
     uint64_t transfers, transfers_reconcile, questions, wants, transfers_resumed, transfers_ended, duplicates, resends;
     uint64_t expired, conflicts, checks, waits, tokens, reads_checked, replies_checked;
 } sim_counts;
@@ -432,6 +453,8 @@ struct sim_world {
     bool healing;
     sim_region regions[SIM_REGIONS_MAX];
     sim_region *far_region; /* the one whose clock is sometimes far ahead; NULL: none yet */
+    uint8_t founders[SIM_REGIONS_MAX][SK_MEMBER_KEY]; /* the keys that the configurations name */
+    uint64_t keys; /* that were ever made */
     sim_link links[SIM_REGIONS_MAX * SIM_REGIONS_MAX];
     sim_oracle oracle;
     sim_counts counts;
@@ -454,6 +477,9 @@ struct sim_world {
 uint64_t sim_world_run(uint64_t seed, const sim_options *options, sim_counts *counts);
 /** The world that runs, or NULL: for reports of a dying process. */
 extern const sim_world *sim_world_current;
+
+/** Is it a region that must agree with the others in the end? */
+static inline bool sim_stays(const sim_world *world, uint32_t region) { return world->config.retired != region; }
 
 static inline uint64_t sim_now_ms(const sim_world *world) { return world->now_us / 1000; }
 

@@ -53,7 +53,7 @@ static void remove_from(database *with, int i)
 
 static void forget_all(database *with)
 {
-    sk_db_forget(&with->db, &with->db.vv);
+    sk_db_forget(&with->db, &with->db.vv, &with->db.vv);
     settle_all(with);
 }
 
@@ -313,7 +313,7 @@ static void sums_that_are_not_ready_are_made_on_the_way(void **state)
         assert_int_equal(took.staged, half ? 1 : 10);
         assert_true(a.db.digest == b.db.digest);
         remove_from(&a, 6);
-        sk_db_forget(&a.db, &a.db.vv);
+        sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
         commit(&a);
     }
 }
@@ -387,7 +387,7 @@ static void random_histories_reconcile(void **state)
         commit(&b);
         sk_vv known = vv_across(&b, &a, &b.db.vv); /* a has heard nothing of b since: it forgets its own */
         sk_vv_copy(&known, &a.db.vv);
-        sk_db_forget(&a.db, &known);
+        sk_db_forget(&a.db, &known, &known);
         sk_vv_free(&known);
         settle_all(&a);
         (void)reconcile();

@@ -357,6 +357,10 @@ static void fields_that_do_not_go_together(void **state)
     bad(REQUIRED "replication:\n  key_file: /key\n  port: 7101\n",
         "skerry.yaml:6: replication.port: 7101 is also listen.port; clients and regions need a port each");
     good(REQUIRED "replication: {key_file: /key, port: 7101, address: 127.0.0.2}\n");
+    bad(SMALLEST "join:\n  region: us\n", "skerry.yaml:6: join.region: us is not one of the peers");
+    bad(SMALLEST "join: {region: us, writes: maybe}\n",
+        "skerry.yaml:5: join.writes: maybe is not one of refuse or accept");
+    good(SMALLEST "peers: [{region: us, address: 'h:1', public_key: " KEY_US "}]\njoin: {region: us, writes: accept}\n");
     bad(SMALLEST "listen: {bulk_max: 65mb}\n",
         "skerry.yaml: listen.query_buffer_max: a command must have room for one argument: at least listen.bulk_max");
 }

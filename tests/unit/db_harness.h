@@ -39,7 +39,7 @@ static inline int open_as(database *with, const char *region, const char *cluste
                           uint64_t incarnation)
 {
     sk_buf error = {0};
-    sk_db_identity identity = {region, cluster, sk_bytes_str(life), incarnation};
+    sk_db_identity identity = {region, cluster, sk_bytes_str(life), incarnation, false};
     int status = sk_db_open(&with->db, with->store, &identity, &error);
     assert_int_equal(error.len > 0, status != 0);
     sk_buf_free(&error);

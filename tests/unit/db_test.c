@@ -277,7 +277,7 @@ static void iteration_goes_over_a_prefix_and_can_stop(void **state)
 static void forget_up_to(database *with, uint64_t first, uint64_t second)
 {
     sk_vv stable = vv_of(first, second, 0);
-    sk_db_forget(&with->db, &stable);
+    sk_db_forget(&with->db, &stable, &stable);
     sk_vv_free(&stable);
     assert_int_equal(with->db.failed, 0);
     commit(with);
@@ -318,6 +318,81 @@ static void a_dead_count_waits_for_its_own_reset(void **state)
     apply_last(&c, &a);
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "2:2 c 8-7@1 from 1");
     database_end(&c);
+}
+
+static bool second_may_return;
+
+static bool may_return(void *self, uint32_t origin)
+{
+    (void)self;
+    return second_may_return && origin == 1;
+}
+
+static bool revisit(database *with, uint64_t first, uint64_t second)
+{
+    sk_vv everywhere = vv_of(first, second, 0);
+    int more;
+    while ((more = sk_db_revisit(&with->db, &everywhere, 1)) > 0) continue;
+    assert_int_equal(more, 0);
+    sk_vv_free(&everywhere);
+    commit(with);
+    return with->db.revisit;
+}
+
+/* An increment that only a forgotten database has comes back with it: the count that it belongs to must still be dead. */
+static void dead_counts_of_what_may_return_stay(void **state)
+{
+    (void)state;
+    a.db.may_return = may_return;
+    second_may_return = true;
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
+    for (int i = 0; i < 3; i++) txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    forget_up_to(&a, 4, 1);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "1:1 c 5-5@1 from 1+");
+    assert_int_equal(sk_vv_get(&a.db.floor, 0), 4);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1); /* what speaks of it, and nothing else */
+    assert_false(revisit(&a, 4, 1));
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1);
+    for (int i = 0; i < 3; i++) txn(&a, put(&a, SK_TABLE_KEY, "y", NULL, "1"));
+    forget_up_to(&a, 7, 1);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1); /* also when more is forgotten */
+    commit(&a);
+    sk_db_close(&a.db);
+    assert_int_equal(open_as(&a, "a", "test", "1", 1), 0);
+    a.db.may_return = may_return;
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 1)); /* has not seen the removal */
+    apply_last(&b, &a);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "1:2 c 6-5@1 from 1");
+}
+
+/* It is a member again, and has acknowledged the reset: now they go, and what spoke of them. */
+static void and_go_once_their_resets_are_everywhere(void **state)
+{
+    (void)state;
+    a.db.may_return = may_return;
+    second_may_return = true;
+    for (int i = 0; i < 3; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "n%d", i);
+        txn(&b, add(&b, SK_TABLE_KEY, key, NULL, 5));
+        apply_last(&b, &a);
+        txn(&a, take_away(&a, SK_TABLE_KEY, key, NULL));
+    }
+    forget_up_to(&a, 3, 3);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 3);
+    second_may_return = false;
+    a.db.revisit = true;
+    assert_false(revisit(&a, 1, 3)); /* two of them it has not seen yet */
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 2);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n0", NULL), "");
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n1", NULL), "1:2 c 5-5@2 from 2+");
+    forget_up_to(&a, 3, 3); /* more is everywhere: they are looked at again */
+    assert_true(a.db.revisit);
+    assert_false(revisit(&a, 3, 3));
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+    assert_int_equal(pairs_in(&a, SK_CF_ROW), 0);
 }
 
 /* Flags from before a restart are not among those counted since: stripping one must not hide another. */
@@ -410,6 +485,8 @@ int main(void)
         TEST(iteration_goes_over_a_prefix_and_can_stop),
         TEST(what_is_stable_is_forgotten),
         TEST(a_dead_count_waits_for_its_own_reset),
+        TEST(dead_counts_of_what_may_return_stay),
+        TEST(and_go_once_their_resets_are_everywhere),
         TEST(dead_counts_of_before_and_after_a_restart_go),
         TEST(history_keys_come_back),
         TEST(a_damaged_row_is_an_error),

@@ -64,7 +64,7 @@ static void say(world *w, sk_bytes message)
 {
     uint8_t *copy = sk_alloc(message.len ? message.len : 1); /* exactly its size, so that a read beyond it is seen */
     if (message.len) memcpy(copy, message.data, message.len);
-    sk_engine_message(w->nodes[0].engine, peer_of(0, 1), sk_bytes_of(copy, message.len), w->now_ms, w->wall_ms);
+    sk_engine_message(w->nodes[0].engine, peer_of(w, 0, 1), sk_bytes_of(copy, message.len), w->now_ms, w->wall_ms);
     free(copy);
     sk_engine_check(w->nodes[0].engine);
 }

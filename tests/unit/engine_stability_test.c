@@ -292,7 +292,7 @@ static void record(world *w, uint32_t from, uint32_t to, sk_bytes message)
 static void replay(world *w, const session *s, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++)
-        sk_engine_message(w->nodes[1].engine, peer_of(1, 2), sk_buf_view(&s->sent[i]), w->now_ms, w->wall_ms);
+        sk_engine_message(w->nodes[1].engine, peer_of(w, 1, 2), sk_buf_view(&s->sent[i]), w->now_ms, w->wall_ms);
 }
 
 /* c has come back with less, and b has heard so from a; what is still on its way over b's old link covers everything that is
@@ -325,14 +325,14 @@ static void last_words_of_a_life_do_not_count_for_the_next(void **state)
     set_cut(w, 0, 2, false);
     world_run(w, 1000);
     assert_int_equal(believed(w, 0, 2), 10);
-    sk_engine_link_up(w->nodes[1].engine, peer_of(1, 2), w->now_ms, w->wall_ms);
+    sk_engine_link_up(w->nodes[1].engine, peer_of(w, 1, 2), w->now_ms, w->wall_ms);
     replay(w, &of_old_life, 0, before);
     set_cut(w, 0, 1, false);
     world_run(w, 1000);
     assert_int_equal(believed(w, 1, 2), 10);
     replay(w, &of_old_life, before, of_old_life.count);
     assert_int_equal(believed(w, 1, 2), 10);
-    sk_engine_link_down(w->nodes[1].engine, peer_of(1, 2), w->now_ms, w->wall_ms);
+    sk_engine_link_down(w->nodes[1].engine, peer_of(w, 1, 2), w->now_ms, w->wall_ms);
     world_run(w, 1000);
     assert_int_equal(believed(w, 1, 2), 10);
     for (uint32_t i = 0; i < of_old_life.count; i++) sk_buf_free(&of_old_life.sent[i]);
@@ -383,7 +383,7 @@ static void forgetting_waits_for_the_tail_of_a_lost_life(tail_place place)
     world_run(w, 4000);
     assert_int_equal(has_of(w, status_of(w, 0, 2).acked, 0, 1, of_b), 1); /* all have acknowledged it */
     if (place == TAIL_ON_ITS_WAY) {
-        sk_engine_link_up(b->engine, peer_of(1, 2), w->now_ms, w->wall_ms);
+        sk_engine_link_up(b->engine, peer_of(w, 1, 2), w->now_ms, w->wall_ms);
         replay(w, &of_old_life, 0, before_the_tail);
     }
     set_cut(w, 0, 1, false);
@@ -392,7 +392,7 @@ static void forgetting_waits_for_the_tail_of_a_lost_life(tail_place place)
         if (i == 3000) b->holds_sync = false;
         if (i == 3000 && place == TAIL_ON_ITS_WAY) {
             replay(w, &of_old_life, before_the_tail, of_old_life.count);
-            sk_engine_link_down(b->engine, peer_of(1, 2), w->now_ms, w->wall_ms);
+            sk_engine_link_down(b->engine, peer_of(w, 1, 2), w->now_ms, w->wall_ms);
         }
         if (has_of(w, sk_engine_stable(a->engine), 0, 1, of_b) == 1)
             assert_int_equal(has_of(w, &a->now.vv, 0, 2, of_c), 15);

@@ -52,6 +52,8 @@ typedef struct {
     sk_vv durable;
     uint32_t durable_origins, durable_own; /* how many origins are on the disk, and which was our own */
     uint32_t incarnations;
+    bool member[NODES_MAX];   /* this node knows that one as a member… */
+    uint32_t peer[NODES_MAX]; /* …under this number */
     sk_hlc clock;
     bool holds_sync; /* nothing becomes durable by itself */
     int fail_apply;  /* the next so many applies fail */
@@ -104,14 +106,17 @@ typedef struct world {
 
 #define must(condition) sk_assert(condition)
 
-/* Peers of node n are all others, in order. */
-static inline uint32_t peer_of(uint32_t node, uint32_t other)
+/* The number that a node's engine gave another one. */
+static inline uint32_t peer_of(const world *w, uint32_t node, uint32_t other)
 {
-    return other < node ? other : other - 1;
+    must(w->nodes[node].member[other]);
+    return w->nodes[node].peer[other];
 }
-static inline uint32_t node_of(uint32_t node, uint32_t peer)
+static inline uint32_t node_of(const world_node *node, uint32_t peer)
 {
-    return peer < node ? peer : peer + 1;
+    uint32_t other = 0;
+    while (!node->member[other] || node->peer[other] != peer) must(++other < NODES_MAX);
+    return other;
 }
 
 /* -- database ------------------------------------------------------------------------------------------------------ */
@@ -156,7 +161,7 @@ static inline int host_apply(void *self, const sk_txn *txn)
     world_node *node = self;
     bool receives = false;
     for (uint32_t m = 0; m + 1 < node->world->count; m++)
-        receives |= sk_engine_peer_status(node->engine, m).receiving_transfer;
+        receives |= sk_engine_is_peer(node->engine, m) && sk_engine_peer_status(node->engine, m).receiving_transfer;
     must(!(receives && node->begun && node->reconcile && sk_vv_covers(&node->staged_vv, txn->dot)));
     if (node->fail_apply > 0) {
         node->fail_apply--;
@@ -207,16 +212,17 @@ static inline uint64_t theirs(const world_node *a, uint32_t o, const world_node 
     return known ? sk_vv_get(vv, other) : 0;
 }
 
-static inline void host_forget(void *self, const sk_vv *stable)
+static inline void host_forget(void *self, const sk_vv *stable, const sk_vv *everywhere)
 {
     world_node *node = self;
+    must(sk_vv_at_most(everywhere, stable));
     must(sk_vv_at_most(&node->stable, stable));
     sk_vv_copy(&node->stable, stable);
     sk_vv_join(&node->forgotten, stable);
     node->forgets++;
     if (!node->world->checks_stable) return;
     for (uint32_t n = 0; n < node->world->count; n++)
-        for (uint32_t o = 0; o < stable->count; o++)
+        for (uint32_t o = 0; o < stable->count && (n == node->index || node->member[n]); o++)
             must(stable->seq[o] <= theirs(node, o, &node->world->nodes[n], &node->world->nodes[n].durable));
 }
 
@@ -504,7 +510,7 @@ static inline void queue_clear(world_queue *queue)
 static inline void host_send(void *self, uint32_t peer, sk_bytes message)
 {
     world_node *node = self;
-    uint32_t to = node_of(node->index, peer);
+    uint32_t to = node_of(node, peer);
     if (node->world->tap) node->world->tap(node->world, node->index, to, message);
     if (!node->world->up[node->index][to]) return;
     world_queue *queue = &node->world->queues[node->index][to];
@@ -523,7 +529,7 @@ static inline void host_send(void *self, uint32_t peer, sk_bytes message)
 static inline size_t host_queued(void *self, uint32_t peer)
 {
     world_node *node = self;
-    world_queue *queue = &node->world->queues[node->index][node_of(node->index, peer)];
+    world_queue *queue = &node->world->queues[node->index][node_of(node, peer)];
     if (queue->bytes > node->world->limits.send_queue_max) queue->full = true;
     return queue->bytes;
 }
@@ -531,7 +537,7 @@ static inline size_t host_queued(void *self, uint32_t peer)
 static inline void host_hang_up(void *self, uint32_t peer, int error)
 {
     world_node *node = self;
-    uint32_t to = node_of(node->index, peer);
+    uint32_t to = node_of(node, peer);
     node->closed[to]++;
     node->last_error = error;
     node->world->up[node->index][to] = node->world->up[to][node->index] = false; /* both notice in world_links */
@@ -544,6 +550,13 @@ static inline sk_engine_limits world_limits(void)
     sk_engine_limits limits = sk_engine_limits_default();
     limits.ring_bytes_max = 1 << 20;
     return limits;
+}
+
+static inline uint32_t must_add(sk_engine *engine, const char *region)
+{
+    int peer = sk_engine_add_peer(engine, region, NULL);
+    must(peer >= 0);
+    return (uint32_t)peer;
 }
 
 static inline void node_start(world_node *node)
@@ -577,7 +590,7 @@ static inline void node_start(world_node *node)
     node->engine =
         sk_engine_new(node->region, &host, &node->world->limits, &node->now.vv, &node->now.origins, &node->now.own);
     for (uint32_t n = 0; n < node->world->count; n++)
-        if (n != node->index) sk_engine_add_peer(node->engine, node->world->nodes[n].region, NULL);
+        if (node->member[n]) node->peer[n] = must_add(node->engine, node->world->nodes[n].region);
 }
 
 static inline world *world_new(uint32_t count, const sk_engine_limits *limits)
@@ -591,6 +604,7 @@ static inline world *world_new(uint32_t count, const sk_engine_limits *limits)
         world_node *node = &w->nodes[n];
         node->world = w;
         node->index = n;
+        for (uint32_t other = 0; other < count; other++) node->member[other] = other != n;
         snprintf(node->region, sizeof node->region, "%c", 'a' + (int)n);
         for (uint32_t i = 0; i < n; i++) { /* so that numbers differ between nodes */
             uint32_t ignored;
@@ -689,16 +703,32 @@ static inline void link_down(world *w, uint32_t a, uint32_t b)
     w->up[a][b] = w->up[b][a] = false;
     queue_clear(&w->queues[a][b]);
     queue_clear(&w->queues[b][a]);
-    sk_engine_link_down(w->nodes[a].engine, peer_of(a, b), w->now_ms, w->wall_ms);
-    sk_engine_link_down(w->nodes[b].engine, peer_of(b, a), w->now_ms, w->wall_ms);
+    for (int i = 0; i < 2; i++)
+        if (w->nodes[i ? b : a].member[i ? a : b])
+            sk_engine_link_down(w->nodes[i ? b : a].engine, peer_of(w, i ? b : a, i ? a : b), w->now_ms, w->wall_ms);
 }
 
 static inline void link_up(world *w, uint32_t a, uint32_t b)
 {
     link_down(w, a, b);
     w->up[a][b] = w->up[b][a] = true;
-    sk_engine_link_up(w->nodes[a].engine, peer_of(a, b), w->now_ms, w->wall_ms);
-    sk_engine_link_up(w->nodes[b].engine, peer_of(b, a), w->now_ms, w->wall_ms);
+    sk_engine_link_up(w->nodes[a].engine, peer_of(w, a, b), w->now_ms, w->wall_ms);
+    sk_engine_link_up(w->nodes[b].engine, peer_of(w, b, a), w->now_ms, w->wall_ms);
+}
+
+/* Node `n` takes `other` for a member from now on, or no more. */
+static inline void member_add(world *w, uint32_t n, uint32_t other)
+{
+    must(!w->nodes[n].member[other]);
+    w->nodes[n].peer[other] = must_add(w->nodes[n].engine, w->nodes[other].region);
+    w->nodes[n].member[other] = true;
+}
+
+static inline void member_remove(world *w, uint32_t n, uint32_t other)
+{
+    sk_engine_remove_peer(w->nodes[n].engine, peer_of(w, n, other), SK_E_FORGOTTEN, w->now_ms, w->wall_ms);
+    w->nodes[n].member[other] = false;
+    link_down(w, n, other);
 }
 
 static inline void set_cut(world *w, uint32_t a, uint32_t b, bool cut)
@@ -712,7 +742,7 @@ static inline void world_links(world *w)
 {
     for (uint32_t a = 0; a < w->count; a++)
         for (uint32_t b = a + 1; b < w->count; b++)
-            if (!w->up[a][b] && !w->cut[a][b]) link_up(w, a, b);
+            if (!w->up[a][b] && !w->cut[a][b] && w->nodes[a].member[b] && w->nodes[b].member[a]) link_up(w, a, b);
 }
 
 static inline bool deliver_one(world *w, uint32_t from, uint32_t to)
@@ -723,12 +753,13 @@ static inline bool deliver_one(world *w, uint32_t from, uint32_t to)
     queue->head++;
     queue->count--;
     queue->bytes -= message.len;
-    sk_engine_message(w->nodes[to].engine, peer_of(to, from), message, w->now_ms, w->wall_ms);
+    if (w->nodes[to].member[from])
+        sk_engine_message(w->nodes[to].engine, peer_of(w, to, from), message, w->now_ms, w->wall_ms);
     free((void *)(uintptr_t)message.data);
     if (!w->up[from][to]) link_down(w, from, to);
     if (queue->full && queue->bytes < w->limits.send_queue_max / 2) {
         queue->full = false;
-        sk_engine_writable(w->nodes[from].engine, peer_of(from, to), w->now_ms, w->wall_ms);
+        sk_engine_writable(w->nodes[from].engine, peer_of(w, from, to), w->now_ms, w->wall_ms);
     }
     return true;
 }
@@ -784,7 +815,7 @@ static inline void world_must_converge(world *w, uint64_t ms)
 
 static inline sk_peer_status status_of(const world *w, uint32_t at, uint32_t of)
 {
-    return sk_engine_peer_status(w->nodes[at].engine, peer_of(at, of));
+    return sk_engine_peer_status(w->nodes[at].engine, peer_of(w, at, of));
 }
 
 /* What node `n` has of the origin that `of` writes under, or wrote under when `incarnation` was its. */
@@ -824,10 +855,13 @@ static inline void restart(world *w, uint32_t n, const world_disk *disk, bool aw
     sk_hlc clock = node->clock;
     uint32_t incarnations = node->incarnations;
     char region[8];
+    bool member[NODES_MAX];
     memcpy(region, node->region, sizeof region);
+    memcpy(member, node->member, sizeof member);
     node_free(node);
     *node = (world_node){.world = w, .index = n, .now = copy, .clock = clock, .incarnations = incarnations};
     memcpy(node->region, region, sizeof region);
+    memcpy(node->member, member, sizeof member);
     if (aware) host_new_incarnation(node);
     node_start(node);
 }

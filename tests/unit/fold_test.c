@@ -185,7 +185,7 @@ static void a_live_transaction_folds_what_it_touches(void **state)
 
 static void forget_all(database *with)
 {
-    sk_db_forget(&with->db, &with->db.vv);
+    sk_db_forget(&with->db, &with->db.vv, &with->db.vv);
     commit(with);
 }
 
@@ -315,7 +315,7 @@ static void what_was_forgotten_between_two_attempts_is_not_lost(void **state)
     apply_last(&c, &a);
     apply_last(&c, &b);
     sk_vv stable = vv_across(&c, &a, &c.db.vv); /* that all three have */
-    sk_db_forget(&a.db, &stable);
+    sk_db_forget(&a.db, &stable, &stable);
     sk_vv_free(&stable);
     commit(&a);
     transfer second = transfer_start(&a, &b);
@@ -375,7 +375,7 @@ static void a_dead_count_that_we_forgot_does_not_come_back(void **state)
     transfer whole = transfer_start(&a, &b);
     while (transfer_chunk(&whole, 1)) {}
     sk_vv stable = vv_of(1, 1, 0); /* the reset (0:1 here) and the addition */
-    sk_db_forget(&b.db, &stable);
+    sk_db_forget(&b.db, &stable, &stable);
     sk_vv_free(&stable);
     assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "");
     assert_int_equal(sk_fold_end(&b.db), 0);
@@ -477,7 +477,7 @@ static void our_own_history_stays(void **state)
     history_record(&chunk, "kn", 0, 1, SK_HISTORY_REMOVES); /* the same removal, that left none there */
     assert_int_equal(sk_fold_chunk(&b.db, sk_buf_view(&chunk), NULL), 0);
     sk_vv stable = vv_of(1, 1, 0);
-    sk_db_forget(&b.db, &stable);
+    sk_db_forget(&b.db, &stable, &stable);
     assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "");
     sk_vv_free(&stable);
     sk_vv_free(&head.vv);

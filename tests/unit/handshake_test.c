@@ -146,7 +146,7 @@ static void test_refusals(void **state)
 
     setup_pair();
     memcpy(b.peer.public_key, a.other_key.public, SK_NOISE_KEY);
-    assert_refused(SK_E_AUTH, "not the one configured", SK_E_AUTH, "another public_key for eu");
+    assert_refused(SK_E_AUTH, "not the one known", SK_E_AUTH, "another public_key for eu");
 
     setup_pair();
     memcpy(a.peer.public_key, b.other_key.public, SK_NOISE_KEY);
@@ -317,6 +317,51 @@ static void test_longest_names_fit(void **state)
     free_pair();
 }
 
+static int verdict; /* about the right key of eu */
+
+static int judge(void *context, sk_bytes region, const uint8_t *key)
+{
+    assert_ptr_equal(context, &b);
+    bool known = sk_bytes_equal(region, sk_bytes_str("eu")) || sk_bytes_equal(region, sk_bytes_str("gone"));
+    if (!known) return SK_E_CLUSTER;
+    if (!key) return SK_OK;
+    return memcmp(key, a.key.public, SK_NOISE_KEY) == 0 ? verdict : SK_E_AUTH;
+}
+
+/* Members come and go: who calls is told why it is refused, once it has proved its key and not before. */
+static void test_judged(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *caller;
+        int verdict, status;
+        bool other_key;
+        const char *said;
+    } cases[] = {
+        {"eu", SK_OK, SK_OK, false, ""},
+        {"eu", SK_E_FORGOTTEN, SK_E_FORGOTTEN, false, "this region was forgotten by us: add it again there (skerryctl "
+                                                      "region add eu"},
+        {"gone", SK_E_FORGOTTEN, SK_E_FORGOTTEN, false, "this region was forgotten by us"}, /* no peer at all */
+        {"eu", SK_E_FORGOTTEN, SK_E_AUTH, true, "it has another public_key for eu"},
+        {"eu", SK_E_CLASH, SK_E_CLASH, false, "two databases were added"},
+        {"eu", SK_E_REPLACED, SK_E_REPLACED, false, "given another key"},
+        {"else", SK_OK, SK_E_CLUSTER, false, "has no region else among its peers"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        setup_pair();
+        b.self.judge = judge;
+        verdict = cases[i].verdict;
+        a.self.region = cases[i].caller;
+        if (cases[i].other_key) a.self.key = &a.other_key;
+        run(300);
+        assert_int_equal(b.status, cases[i].status);
+        assert_int_equal(a.status, cases[i].status);
+        if (cases[i].status) assert_non_null(strstr(a.handshake.why, cases[i].said));
+        if (cases[i].status == SK_OK) assert_memory_equal(b.handshake.key, a.key.public, SK_NOISE_KEY);
+        free_pair();
+    }
+}
+
 int main(void)
 {
     if (sodium_init() < 0) return 1;
@@ -326,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_other_version),            cmocka_unit_test(test_every_bit_matters),
         cmocka_unit_test(test_answers_of_something_else), cmocka_unit_test(test_replay),
         cmocka_unit_test(test_longest_names_fit),        cmocka_unit_test(test_names_are_bound),
+        cmocka_unit_test(test_judged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@ enum { NODES_MAX = 3, WAIT_MS = 30000 };
 typedef struct {
     sk_config config;
     sk_config_peer peers[NODES_MAX];
-    const char *names[NODES_MAX];
+    sk_member_seed seeds[NODES_MAX];
     sk_noise_keypair key;
     sk_store *store;
     sk_replica *replica;
@@ -74,15 +74,16 @@ static void open_node(int index, int count, const char *address)
         memset(secret, i + 1, sizeof secret);
         sk_noise_keypair_init(&other, secret);
         sk_config_peer *peer = &n->peers[n->config.peer_count];
-        n->names[n->config.peer_count++] = regions[i];
         strcpy(peer->region, regions[i]);
         memcpy(peer->public_key, other.public, sizeof peer->public_key);
+        n->seeds[n->config.peer_count++] = (sk_member_seed){.region = regions[i], .public_key = peer->public_key};
     }
     sk_replica_options options = {
         .region = n->config.region,
         .cluster = n->config.cluster,
         .life = sk_bytes_str("life"),
-        .peers = n->names,
+        .public_key = n->key.public,
+        .peers = n->seeds,
         .peer_count = (uint32_t)n->config.peer_count,
         .limits = sk_engine_limits_default(),
         .transaction_bytes_max = SK_TRANSACTION_MAX,
@@ -114,7 +115,7 @@ static sk_link_peer *peer_at(int index, int peer) { return &world.nodes[index].l
 /* Node `index` looks for `peer` at this host, at the port where node `at` listens. */
 static void tell_address(int index, int peer, const char *host, int at)
 {
-    sk_config_peer *config = &world.nodes[index].peers[peer - (peer > index)];
+    sk_config_peer *config = &world.nodes[index].links->known[peer - (peer > index)];
     char text[SK_ADDRESS_TEXT];
     snprintf(text, sizeof text, "%s:%u", host, port_of(at));
     assert_true(sk_address_parse(text, &config->addresses[config->address_count++]));
@@ -237,7 +238,7 @@ static void addresses_are_tried_in_order(void **state)
 {
     (void)state;
     open_world(3, v4);
-    sk_config_peer *config = &world.nodes[0].peers[0];
+    sk_config_peer *config = &world.nodes[0].links->known[0];
     assert_true(sk_address_parse("127.0.0.1:1", &config->addresses[config->address_count++])); /* nobody is there */
     tell_address(0, 1, "127.0.0.1", 2);                                                        /* somebody else is */
     tell_address(0, 1, "127.0.0.1", 1);
@@ -283,7 +284,7 @@ static void the_delay_grows_up_to_a_bound_and_starts_anew_after_a_good_link(void
     tell_address(0, 1, "127.0.0.1", 1);
     sk_link_peer *peer = peer_at(0, 1);
     uint16_t right = peer->config->addresses[0].port;
-    world.nodes[0].peers[0].addresses[0].port = 1; /* nobody is there */
+    world.nodes[0].links->known[0].addresses[0].port = 1; /* nobody is there */
     start();
     uint64_t before = SK_LINK_BACKOFF_MS;
     while (before < SK_LINK_BACKOFF_MS_MAX) {
@@ -295,7 +296,7 @@ static void the_delay_grows_up_to_a_bound_and_starts_anew_after_a_good_link(void
         world.skew_ms += pause;
         sk_link_reschedule(world.nodes[0].links);
     }
-    world.nodes[0].peers[0].addresses[0].port = right;
+    world.nodes[0].links->known[0].addresses[0].port = right;
     world.skew_ms += SK_LINK_BACKOFF_MS_MAX;
     sk_link_reschedule(world.nodes[0].links);
     wait_for(is_linked(0, 1));

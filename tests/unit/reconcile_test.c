@@ -223,7 +223,7 @@ static world *asking(uint64_t rows, sk_digest sum)
     assert_int_equal(w->nodes[2].begun, true);
     sk_buf compare = {0};
     sk_compare_pack(&compare, 1, rows, sum);
-    sk_engine_message(w->nodes[2].engine, peer_of(2, 0), sk_buf_view(&compare), w->now_ms, w->wall_ms);
+    sk_engine_message(w->nodes[2].engine, peer_of(w, 2, 0), sk_buf_view(&compare), w->now_ms, w->wall_ms);
     for (int i = 0; i < 20; i++) {
         w->now_ms += 2;
         sk_engine_tick(w->nodes[2].engine, w->now_ms, w->wall_ms);
@@ -235,7 +235,7 @@ static world *asking(uint64_t rows, sk_digest sum)
 static int said(world *w, const sk_buf *message)
 {
     uint32_t closed = w->nodes[2].closed[0];
-    sk_engine_message(w->nodes[2].engine, peer_of(2, 0), sk_buf_view(message), w->now_ms, w->wall_ms);
+    sk_engine_message(w->nodes[2].engine, peer_of(w, 2, 0), sk_buf_view(message), w->now_ms, w->wall_ms);
     sk_engine_check(w->nodes[2].engine);
     return w->nodes[2].closed[0] > closed ? w->nodes[2].last_error : 0;
 }
@@ -399,7 +399,7 @@ static world *serving(void)
 static int asked(world *w, const sk_buf *message)
 {
     uint32_t closed = w->nodes[0].closed[2];
-    sk_engine_message(w->nodes[0].engine, peer_of(0, 2), sk_buf_view(message), w->now_ms, w->wall_ms);
+    sk_engine_message(w->nodes[0].engine, peer_of(w, 0, 2), sk_buf_view(message), w->now_ms, w->wall_ms);
     sk_engine_check(w->nodes[0].engine);
     return w->nodes[0].closed[2] > closed ? w->nodes[0].last_error : 0;
 }

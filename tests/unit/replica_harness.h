@@ -29,6 +29,7 @@ struct region {
     bool may_fail; /* a link may be closed, a start refused */
     uint32_t hung_up;
     sk_replica *replica;
+    sk_member_seed seed; /* the peer, if there is one */
     sk_client *client;
     region *other; /* NULL: alone */
     sk_buf inbox;  /* messages from the other, each after its length */
@@ -93,16 +94,34 @@ static inline void region_info(void *self, const char *section, sk_buf *text)
     if (strcmp(section, "clients") == 0) sk_buf_printf(text, "maxclients:77\r\n");
 }
 
+/* The key of a region in tests: its name. */
+static inline const uint8_t *region_key(const char *name)
+{
+    static uint8_t keys[8][SK_MEMBER_KEY];
+    uint32_t i = 0;
+    while (keys[i][0] && strcmp((const char *)keys[i], name) != 0) i++;
+    strcpy((char *)keys[i], name);
+    return keys[i];
+}
+
+/* How the next regions are opened. */
+static const char *region_joins;  /* through this peer; NULL: they do not */
+static bool region_accepts_writes; /* while they do */
+
 /* Opens the replica over self->store, which is there. 0, or the error. */
 static inline int region_start(region *self, const char *name, const char *const *peer, const char *password_hash,
                                const sk_engine_limits *limits)
 {
+    if (peer) self->seed = (sk_member_seed){.region = *peer, .public_key = region_key(*peer)};
     sk_replica_options options = {
         .region = name,
         .cluster = "test",
         .life = sk_bytes_str("life"),
-        .peers = peer,
+        .public_key = region_key(name),
+        .peers = &self->seed,
         .peer_count = peer ? 1 : 0,
+        .join = region_joins,
+        .join_accepts_writes = region_accepts_writes,
         .limits = *limits,
         .password_hash = password_hash,
         .foreign_expiry_ms = 1000,
@@ -122,12 +141,18 @@ static inline int region_start(region *self, const char *name, const char *const
     return status;
 }
 
-static inline void region_open(region *self, const char *name, const char *const *peer, const char *password_hash)
+/* The same, as a start of the process does. */
+static inline void region_boot(region *self, const char *name, const char *const *peer, const char *password_hash)
 {
     sk_engine_limits limits = sk_engine_limits_default();
+    (void)region_start(self, name, peer, password_hash, &limits);
+}
+
+static inline void region_open(region *self, const char *name, const char *const *peer, const char *password_hash)
+{
     *self = (region){.disk = sk_memory_open(SK_DURABILITY_ALWAYS)};
     self->store = self->disk;
-    (void)region_start(self, name, peer, password_hash, &limits);
+    region_boot(self, name, peer, password_hash);
 }
 
 static inline void region_close(region *self)

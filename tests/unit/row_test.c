@@ -260,11 +260,11 @@ static void stripping_goes_by_the_reset(void **state)
     row.entries[0].count.reset_by = (sk_dot){2, 3};
     row.entries[1].count.reset_by = (sk_dot){2, 4};
     sk_vv before = vv_of(9, 9, 2), first = vv_of(0, 0, 3);
-    assert_false(sk_row_strip(&row, &before, NULL));
+    assert_false(sk_row_strip(&row, &before, NULL, NULL));
     assert_int_equal(row.count, 3);
-    assert_true(sk_row_strip(&row, &first, NULL));
+    assert_true(sk_row_strip(&row, &first, NULL, NULL));
     assert_string_equal(row_text(&row), "1:5 c 1-1@5 from 5+, 2:6 c 1 from 6");
-    assert_true(sk_row_strip(&row, NULL, NULL));
+    assert_true(sk_row_strip(&row, NULL, NULL, NULL));
     assert_string_equal(row_text(&row), "2:6 c 1 from 6");
     sk_vv_free(&before);
     sk_vv_free(&first);
@@ -283,9 +283,9 @@ static void open_ended_origins_keep_their_dead_counts(void **state)
     sk_row row = ROW_OF(count_since(count_entry(0, 4, 4, 1), 4, 1), count_since(count_entry(1, 5, 5, 1), 5, 1));
     row.entries[0].count.reset_by = row.entries[1].count.reset_by = (sk_dot){2, 3};
     sk_vv stable = vv_of(9, 9, 9);
-    assert_true(sk_row_strip(&row, &stable, &origins));
+    assert_true(sk_row_strip(&row, &stable, &origins, NULL));
     assert_string_equal(row_text(&row), "0:4 c 1-1@4 from 4+");
-    assert_false(sk_row_strip(&row, &stable, &origins));
+    assert_false(sk_row_strip(&row, &stable, &origins, NULL));
     sk_vv_free(&stable);
     sk_origins_free(&origins);
 }

@@ -72,12 +72,20 @@ static void keys_keep_their_order(void **state)
 static void damaged_ones_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"", "x", "h", "ha", "ha\0", "ha\0\2", "h\0\xff", "ha\0\xff\0", "m\0"};
-    static const size_t lens[] = {0, 1, 1, 2, 3, 4, 3, 5, 2};
+    static const char *const bad[] = {"", "x", "h", "ha", "ha\0", "ha\0\2", "h\0\xff", "ha\0\xff\0", "m\0",
+                                      "reu\0\1" "0123456789012345678901234567890", /* a byte short of a key */
+                                      "reu\0\1" "012345678901234567890123456789012",
+                                      "rEU\0\1" "01234567890123456789012345678901"}; /* no region's name */
+    static const size_t lens[] = {0, 1, 1, 2, 3, 4, 3, 5, 2, 36, 38, 37};
     sk_arena arena = {0};
     sk_rowkey key;
-    for (int i = 0; i < 9; i++)
+    for (int i = 0; i < 12; i++)
         assert_int_equal(sk_rowkey_parse(sk_bytes_of(bad[i], lens[i]), &arena, &key), SK_E_MALFORMED);
+    sk_bytes good = sk_bytes_of("reu\0\1" "01234567890123456789012345678901", 37);
+    assert_int_equal(sk_rowkey_parse(good, &arena, &key), 0);
+    assert_int_equal(key.table, SK_TABLE_MEMBER);
+    assert_bytes_equal(key.key, sk_bytes_str("eu"));
+    assert_int_equal(key.member.len, SK_ROWKEY_PUBLIC_KEY);
     sk_arena small = {.max = 16};
     (void)sk_arena_take(&small, 16);
     assert_int_equal(sk_rowkey_parse(sk_bytes_of("h\0\xff\0\1", 5), &small, &key), SK_E_MEMORY);

@@ -110,7 +110,7 @@ static void below_the_floor_what_is_not_known_comes(void **state)
     (void)state;
     keys(0, 9);
     txn(&a, take_away(&a, SK_TABLE_KEY, "b", NULL));
-    sk_db_forget(&a.db, &a.db.vv);
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
     txn(&a, take_away(&a, SK_TABLE_KEY, "c", NULL));
     commit(&a);
     sk_vv none = {0}, at_floor = vv_of(10, 0, 0);
@@ -162,7 +162,7 @@ static void a_resumed_reconcile_tells_of_rows_that_went(void **state)
 {
     (void)state;
     keys(0, 5);
-    sk_db_forget(&a.db, &a.db.vv);
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
     txn(&a, take_away(&a, SK_TABLE_KEY, "b", NULL));
     txn(&a, take_away(&a, SK_TABLE_KEY, "d", NULL));
     commit(&a);

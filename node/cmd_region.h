@@ -1,0 +1,12 @@
+/* REGION: the regions of the cluster, seen and changed. The container is in the table of node/cmd_session.c. */
+#ifndef SK_NODE_CMD_REGION_H
+#define SK_NODE_CMD_REGION_H
+
+#include "node/command.h"
+
+extern const sk_command sk_region_commands[];
+
+/** Replies with a vector as text. */
+void sk_reply_vector(sk_ctx *ctx, const sk_vv *vv);
+
+#endif
