@@ -79,7 +79,10 @@ def test_out_of_the_ring(cluster):
     ap.client().incrby("count", 7)
     for _ in range(3):
         written = fill(eu, "ring:", scaled(5000), 400)
-    written.update(fill(us, "ring of us:", scaled(3000), 400))
+    of_us = fill(us, "ring of us:", scaled(3000), 400)
+    last = list(of_us)[-1]
+    cluster.wait(lambda: eu.client().get(last) == of_us[last], "eu has what us wrote: it deletes only what it has seen")
+    written.update(of_us)
     gone = [k for k in written if k.endswith("7")]
     eu.client().delete(*gone)
     for key in gone:
