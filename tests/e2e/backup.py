@@ -227,6 +227,8 @@ def test_one_region_restored(cluster):
         assert node.client().get("one count") == b"1110" and node.client().smembers("one set") == {b"b"}
         assert node.client().get("one gone") is None
     us.restart()  # what it has heard of itself may have moved it on since it said "ready"
+    cluster.wait_links()
+    cluster.wait_converged()
     us.restart()
     assert incarnations(us)[-1] == incarnations(us)[-2], "a restart of a restored one is no new life"
     cluster.wait_links()
