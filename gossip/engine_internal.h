@@ -215,6 +215,8 @@ void sk_send_start(sk_engine *engine, uint32_t peer, uint32_t origin);
 void sk_send_review(sk_engine *engine, uint32_t peer);
 /** The peer's vector has moved: cursors with it. */
 void sk_send_advance(sk_engine *engine, uint32_t peer, uint32_t origin);
+/** The peer has sent us something of this origin: it has that, and gets more of it without us. */
+void sk_send_got(sk_peer *peer, uint32_t origin);
 /** Cursors back (or on) to what `vv` lacks. */
 void sk_send_rewind(sk_engine *engine, uint32_t peer, const sk_vv *vv);
 /** The seq that goes next. */

@@ -405,11 +405,13 @@ static int take_batch(sk_engine *engine, uint32_t peer, const sk_batch *batch)
 }
 
 /* What the next batch may go on from: all that came, whether it was kept or not. */
-static void note_end(sk_engine *engine, sk_track *track, const sk_batch *batch)
+static void note_end(sk_engine *engine, sk_peer *from, const sk_batch *batch)
 {
+    sk_track *track = sk_link_track(engine, from, batch->origin);
     const decoded *all = (const decoded *)(const void *)engine->txns.data;
     track->got = batch->first + batch->count - 1;
     track->got_hlc = all[batch->count - 1].hlc;
+    sk_send_got(from, batch->origin);
     uint32_t count = count_seen(&engine->seen, batch->origin);
     if (count > track->got_seen.cap) {
         track->got_seen.list = sk_realloc(track->got_seen.list, count * sizeof *track->got_seen.list);
@@ -438,7 +440,7 @@ int sk_receive_batch(sk_engine *engine, uint32_t peer, sk_reader *reader)
     if (!status && batch.origin == *engine->own) status = sk_status_amnesia(engine, batch.first + batch.count - 1);
     uint64_t duplicates = from->counts.duplicate_txns;
     if (!status) status = take_batch(engine, peer, &batch);
-    if (!status) note_end(engine, sk_link_track(engine, from, batch.origin), &batch);
+    if (!status) note_end(engine, from, &batch);
     duplicates = from->counts.duplicate_txns - duplicates;
     if (!status && duplicates == batch.count && batch.origin != from->current) say_enough(engine, peer, batch.origin);
     if (!status && engine->held_bytes > 0) sk_receive_release(engine);

@@ -2,14 +2,15 @@
  *
  * Per link and origin a cursor says which seq goes next. It begins behind the peer's vector, moves with what is sent,
  * so that nothing goes over a link twice in a session, and goes back only when the peer asks (RESEND) or a transfer
- * fails.
+ * fails. It never goes back to what came over the link from the peer: whoever sent it has it on disk.
  *
  * Relays. Our current origin is ours to send, at once. Any other origin a peer gets from us only if it cannot get it
  * itself (no link with the origin's region, or that region now writes under another incarnation) and has stood still
  * below us for relay_ms. Of several who could, the one with the smallest name begins; the others wait twice as long.
  * Of a region that is no member (any more) nobody has a link: the first in line relays at once, the others wait once.
- * Once a relay is on it has no more delay than the links. It ends when the peer has a link of its own, or says ENOUGH:
- * whoever gets nothing but duplicates over a relay says so. Should all relays end at once, the wait begins again.
+ * Once a relay is on it has no more delay than the links. It ends when the peer has a link of its own, or relays the
+ * same origin to us, or says ENOUGH: whoever gets nothing but duplicates over a relay says so. Should all relays end at
+ * once, the wait begins again. When relays have found their ways, each transaction crosses each link once at most.
  *
  * Where the ring no longer has what a cursor needs, the peer is offered a transfer; also where it has, but a transfer
  * costs less (backlog.c). That is decided when a link comes up, or a relay begins, for what is there by then. */
@@ -119,6 +120,14 @@ void sk_send_start(sk_engine *engine, uint32_t peer, uint32_t origin)
 
 /* -- cursors ------------------------------------------------------------------------------------------------------- */
 
+/* What the peer has sent us it has: the cursor stands behind it. */
+static void not_back(const sk_peer *peer, uint32_t origin, sk_track *track)
+{
+    if (sk_send_next(peer, origin) > track->got) return;
+    track->next = track->got + 1;
+    track->continues = false;
+}
+
 void sk_send_rewind(sk_engine *engine, uint32_t peer, const sk_vv *vv)
 {
     sk_peer *to = &engine->peers[peer];
@@ -129,6 +138,7 @@ void sk_send_rewind(sk_engine *engine, uint32_t peer, const sk_vv *vv)
         sk_track *track = sk_link_track(engine, to, o);
         track->next = next;
         track->continues = false;
+        not_back(to, o, track);
     }
 }
 
@@ -173,10 +183,18 @@ static uint64_t relay_patience(const sk_engine *engine, const sk_peer *to, uint3
     return turns * engine->limits.relay_ms;
 }
 
+void sk_send_got(sk_peer *peer, uint32_t origin)
+{
+    sk_track *track = &peer->tracks[origin];
+    if (track->relaying) stop_relay(track);
+    not_back(peer, origin, track);
+}
+
 static void review_origin(sk_engine *engine, uint32_t peer, uint32_t origin)
 {
     sk_peer *to = &engine->peers[peer];
     uint64_t has = sk_vv_get(&to->vv, origin);
+    if (origin < to->track_count && has < to->tracks[origin].got) has = to->tracks[origin].got; /* it sent us that */
     bool lags = has < sk_vv_get(&engine->durable, origin);
     if (!lags && origin >= to->track_count) return;
     sk_track *track = sk_link_track(engine, to, origin);

@@ -278,6 +278,30 @@ static void a_relay_that_is_not_needed_is_told(void **state)
     world_free(w);
 }
 
+/* In a ring a, x, b, c, y first c relays a's to b, then b to c, then again c to b: what has come from c is not sent back. */
+static void what_came_over_a_link_does_not_go_back(void **state)
+{
+    (void)state;
+    enum { A, X, B, C, Y };
+    sk_engine_limits limits = world_limits();
+    world *w = world_new(5, &limits);
+    for (uint32_t i = 0; i < 5; i++) set_cut(w, i, (i + 2) % 5, true);
+    for (int stage = 0; stage < 3; stage++) {
+        bool by_c = stage != 1;
+        set_cut(w, X, B, by_c);
+        set_cut(w, Y, C, !by_c);
+        for (int i = 0; i < 100; i++) {
+            node_write(&w->nodes[A]);
+            world_run(w, 40);
+        }
+        world_must_converge(w, 5000);
+        assert_true(by_c ? status_of(w, C, B).sent_txns > 0 : status_of(w, B, C).sent_txns > 0);
+    }
+    assert_int_equal(status_of(w, C, B).duplicate_txns, 0);
+    assert_int_equal(status_of(w, B, C).duplicate_txns, 0);
+    world_free(w);
+}
+
 /* What one link brought and others therefore did not is held, and is lost with that link: the others bring it. */
 static void what_was_held_for_a_lost_link_comes_again(void **state)
 {
@@ -690,6 +714,7 @@ int main(void)
         cmocka_unit_test(a_line_relays_each_transaction_once),
         cmocka_unit_test(of_two_relays_one_works),
         cmocka_unit_test(a_relay_that_is_not_needed_is_told),
+        cmocka_unit_test(what_came_over_a_link_does_not_go_back),
         cmocka_unit_test(what_was_held_for_a_lost_link_comes_again),
         cmocka_unit_test(a_long_line_converges),
         cmocka_unit_test(out_of_the_ring_a_transfer_helps),
