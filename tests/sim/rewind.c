@@ -21,8 +21,10 @@ static void back_up(sim_region *region)
     sim_kept_backup *to = &region->kept[sim_random_below(&region->world->random, SIM_BACKUPS_MAX)];
     sk_vv durable = {0};
     if (!region->replica) return;
-    /* What is committed is brought to the disk first, whatever the durability: a checkpoint does so. */
-    if (region->world->config.durability != SK_DURABILITY_ALWAYS && sk_memory_sync(region->store, UINT64_MAX)) return;
+    /* What is committed, and no more, is brought to the disk first, whatever the durability: a checkpoint does so. */
+    uint64_t written;
+    sk_memory_progress(region->store, NULL, &written, NULL);
+    if (region->world->config.durability != SK_DURABILITY_ALWAYS && sk_memory_sync(region->store, written)) return;
     if (to->store) sk_store_close(to->store);
     to->store = sk_memory_copy(region->store);
     sim_check_durable(region, &durable);
