@@ -13,6 +13,8 @@ enum {
     EXPIRE_MOST = 64,        /* keys removed by one look */
     FOLD_ROWS = 256,         /* rows folded in a turn */
     SUMS_EVERY_MS = 2,       /* how often sums get on, by half a leaf: a fifth of the loop's time at most */
+    SUMS_PUT_OFF_MS = 20,
+    SUMS_UNORDERED = 1024,   /* above so many changes without an order leaves are not cut: that is a millisecond's work */
     SUMS_RETRY_MS = 1000,    /* … after an error */
     REVISIT_ENTRIES = 64,    /* entries of old history looked at again in a turn */
 };
@@ -573,11 +575,17 @@ static void drop_staged(sk_replica *replica)
     if (heard) sk_fold_drop_staged(&replica->db);
 }
 
-/* The sums are worked out after a start, and kept in shape. */
+/* The sums are worked out after a start, and kept in shape. Leaves that are cut late are as right as others, only coarser:
+ * it waits until reading rows does not take the order of all that is being written (it halved the SETs of new keys). */
 static void add_up(sk_replica *replica)
 {
-    if (replica->db.failed || !sk_sums_pending(&replica->db.sums) || replica->now_ms < replica->sums_at_ms) return;
-    int status = sk_sums_step(&replica->db, (replica->db.sums.leaf_rows + 1) / 2);
+    const sk_sums *sums = &replica->db.sums;
+    if (replica->db.failed || !sk_sums_pending(sums) || replica->now_ms < replica->sums_at_ms) return;
+    if (sums->state != SK_SUMS_SCANNING && sk_store_unordered(replica->store) > SUMS_UNORDERED) {
+        replica->sums_at_ms = replica->now_ms + SUMS_PUT_OFF_MS;
+        return;
+    }
+    int status = sk_sums_step(&replica->db, (sums->leaf_rows + 1) / 2);
     replica->sums_at_ms = replica->now_ms + (status < 0 ? SUMS_RETRY_MS : SUMS_EVERY_MS);
 }
 

@@ -14,7 +14,8 @@
  *
  * A leaf that has outgrown twice `leaf_rows` is cut: its first rows are read and become a leaf of their own, and the rest
  * is what was there less that; so a cut reads a bounded number of rows, however large the leaf has become. Leaves that
- * have shrunk are joined with a neighbour, which reads nothing. Bounds are as short as separates two keys.
+ * have shrunk are joined with a neighbour, which reads nothing. Bounds are as short as separates two keys. However late a leaf
+ * is cut it is right, only coarse: under a load of puts the owner waits (node/replica.c, add_up).
  *
  * Invariants (sk_db_check):
  *  1. leaves[0] begins with the empty key; the others' least keys ascend.

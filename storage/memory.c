@@ -338,6 +338,11 @@ static size_t memory_pending_bytes(sk_store *store)
     return memory_of(store)->overlay.sealed_bytes;
 }
 
+static size_t memory_unordered(sk_store *store)
+{
+    return sk_overlay_unordered(&memory_of(store)->overlay);
+}
+
 static sk_store_snapshot *memory_snapshot(sk_store *store)
 {
     sk_store_snapshot *snapshot = sk_alloc(sizeof *snapshot);
@@ -441,6 +446,7 @@ static const sk_store_ops memory_ops = {
     .reopen = memory_reopen,
     .open_bytes = memory_open_bytes,
     .pending_bytes = memory_pending_bytes,
+    .unordered = memory_unordered,
     .snapshot = memory_snapshot,
     .snapshot_free = memory_snapshot_free,
     .snapshot_get = memory_snapshot_get,

@@ -216,6 +216,13 @@ static sk_skiplist *order_of(sk_overlay *overlay, sk_cf cf)
     return &overlay->order[cf];
 }
 
+size_t sk_overlay_unordered(const sk_overlay *overlay)
+{
+    size_t ordered = 0;
+    for (int cf = 0; cf < SK_CF_COUNT; cf++) ordered += overlay->order[cf].count;
+    return overlay->live - ordered;
+}
+
 static void cut_out(void *self, void *item)
 {
     sk_change *change = item;

@@ -104,6 +104,9 @@ uint64_t sk_overlay_hash(sk_cf cf, sk_bytes key);
 sk_overlay_answer sk_overlay_find(sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key, sk_bytes *value,
                                   uint64_t *number);
 
+/** Live points that no ordered list has: what views and range removals may have to bring into order. */
+size_t sk_overlay_unordered(const sk_overlay *overlay);
+
 /** Closes the open batch and opens the next. The batch stays the overlay's until it is taken. */
 sk_batch *sk_overlay_seal(sk_overlay *overlay);
 /** Takes the oldest sealed batch out if its number is at most `upto` (its changes no longer cover anything), else

@@ -344,6 +344,11 @@ static size_t rocks_pending_bytes(sk_store *store)
     return (size_t)(self->submitted_bytes - self->committed_bytes);
 }
 
+static size_t rocks_unordered(sk_store *store)
+{
+    return sk_overlay_unordered(&rocks_of(store)->overlay);
+}
+
 /* -- going back to what the disk has ------------------------------------------------------------------------------ */
 
 /* Opening writes the logs' contents as tables: it is tried only where there is room, since a database that was closed
@@ -559,6 +564,7 @@ static const sk_store_ops rocks_ops = {
     .reopen = rocks_reopen,
     .open_bytes = rocks_open_bytes,
     .pending_bytes = rocks_pending_bytes,
+    .unordered = rocks_unordered,
     .snapshot = rocks_snapshot,
     .snapshot_free = rocks_snapshot_free,
     .snapshot_get = rocks_snapshot_get,

@@ -92,6 +92,11 @@ static inline size_t faulty_pending_bytes(sk_store *store)
     return sk_store_pending_bytes(faulty_of(store)->inner);
 }
 
+static inline size_t faulty_unordered(sk_store *store)
+{
+    return sk_store_unordered(faulty_of(store)->inner);
+}
+
 static inline sk_store_snapshot *faulty_snapshot(sk_store *store)
 {
     sk_store_snapshot *snapshot = sk_alloc(sizeof *snapshot);
@@ -154,6 +159,7 @@ static const sk_store_ops faulty_ops = {
     .reopen = faulty_reopen,
     .open_bytes = faulty_open_bytes,
     .pending_bytes = faulty_pending_bytes,
+    .unordered = faulty_unordered,
     .snapshot = faulty_snapshot,
     .snapshot_free = faulty_snapshot_free,
     .snapshot_get = faulty_snapshot_get,

@@ -515,6 +515,24 @@ static void iterators_of_the_memory_store_bear_commits(void **state)
     }
 }
 
+static void order_is_brought_when_it_is_asked_for(void **state)
+{
+    (void)state;
+    game *play = game_new(1, 100);
+    for (size_t i = 0; i < 30; i++) put_at(play, SK_CF_ROW, i);
+    for (size_t i = 0; i < 5; i++) put_at(play, SK_CF_META, i);
+    assert_int_equal(sk_overlay_unordered(&play->overlay), 35);
+    check_walk(play, SK_CF_ROW, 0, 10, false);
+    assert_int_equal(sk_overlay_unordered(&play->overlay), 5);
+    seal(play);
+    for (size_t i = 20; i < 40; i++) put_at(play, SK_CF_ROW, i); /* ten of them in the place of ordered ones */
+    assert_int_equal(sk_overlay_unordered(&play->overlay), 25);
+    assert_true(take(play));
+    assert_int_equal(sk_overlay_unordered(&play->overlay), 20);
+    check_all(play);
+    game_end(play);
+}
+
 /* -- memory ------------------------------------------------------------------------------------------------------------ */
 
 static void taken_batches_are_used_again(void **state)
@@ -568,6 +586,7 @@ int main(void)
         cmocka_unit_test(views_of_many_pairs_bear_changes),
         cmocka_unit_test(a_range_does_not_bring_older_values_back),
         cmocka_unit_test(iterators_of_the_memory_store_bear_commits),
+        cmocka_unit_test(order_is_brought_when_it_is_asked_for),
         cmocka_unit_test(taken_batches_are_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
