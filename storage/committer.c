@@ -9,6 +9,7 @@ enum {
     RECORD_KEEP = 16 << 20,   /* a record that grew beyond this is not kept for the next */
     SPACE_MS = 100,           /* between looks at the free space while something is written, or space is low */
     IDLE_MS = 1000,           /* between looks at anything while nothing is */
+    HERE_BYTES = 64 << 10,    /* what is no larger may be written by whoever submits it */
 };
 
 static void fail(sk_committer *committer, int code, const char *text)
@@ -181,10 +182,29 @@ void sk_committer_free(sk_committer *committer)
     sk_worker_free(&committer->worker);
 }
 
+/* An append that nothing waits for takes less than waking the thread and being woken by it. With the lock held: the thread
+ * sleeps, and what is its own is this one's. False: the thread is to write it. */
+static bool write_here(sk_committer *committer, sk_batch *batch)
+{
+    if (committer->options.durability == SK_DURABILITY_ALWAYS || batch->bytes > HERE_BYTES) return false;
+    if (!committer->asleep || committer->count || committer->worker.stopping) return false;
+    if (sk_failure_code(committer->failure) || sk_journal_is_full(committer->journal)) return false;
+    if (!sk_placing_has_room(committer->placing)) return false;
+    bool was_dirty = committer->dirty;
+    write_group(committer, &batch, 1);
+    bool first = committer->dirty && !was_dirty && committer->options.durability == SK_DURABILITY_INTERVAL;
+    if (first || sk_worker_now_ms() - committer->space_ms >= SPACE_MS) pthread_cond_signal(&committer->worker.work);
+    return true;
+}
+
 void sk_committer_submit(sk_committer *committer, sk_batch *batch)
 {
     sk_assert(batch->first != NULL);
     pthread_mutex_lock(&committer->worker.lock);
+    if (write_here(committer, batch)) {
+        pthread_mutex_unlock(&committer->worker.lock);
+        return;
+    }
     if (committer->count == committer->cap) {
         committer->cap = committer->cap ? committer->cap * 2 : 64;
         committer->waiting = sk_realloc(committer->waiting, committer->cap * sizeof(sk_batch *));

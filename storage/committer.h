@@ -1,5 +1,6 @@
 /* The commit thread: takes every batch that waits, and makes one append to the log (and under `always` one sync) of
- * them; what was committed goes on to the placing thread (storage/placing.h).
+ * them; what was committed goes on to the placing thread (storage/placing.h). Where no sync is waited for, a small batch
+ * that finds it asleep is written by the thread that submits it.
  *
  *   idle --submit--> taking all that waits --> writing --> durable number up, wake() --> idle
  *                                                 |
@@ -37,7 +38,7 @@ typedef struct {
     _Atomic bool space_low;
     _Atomic uint64_t writes, batches, bytes, syncs; /* since the store was opened */
 
-    sk_buf record; /* from here on the thread's own */
+    sk_buf record; /* from here on the thread's own, or while it sleeps of whoever has the lock */
     bool dirty; /* something is written and not synced */
     uint64_t synced_ms, space_ms;
 } sk_committer;
@@ -50,7 +51,7 @@ int sk_committer_start(sk_committer *committer);
 void sk_committer_stop(sk_committer *committer, bool abandon);
 void sk_committer_free(sk_committer *committer);
 
-/** Hands over a sealed batch that is not empty. */
+/** Hands over a sealed batch that is not empty; `durable` may have reached it on return, and then nobody is woken. */
 void sk_committer_submit(sk_committer *committer, sk_batch *batch);
 /** Waits until all that was submitted is synced. 0 or the error. */
 int sk_committer_flush(sk_committer *committer);

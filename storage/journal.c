@@ -417,7 +417,7 @@ int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char
 {
     sk_assert(journal->fd >= 0);
     sk_assert(bytes.len <= UINT32_MAX);
-    if (journal->at >= journal->segment_bytes) {
+    if (sk_journal_is_full(journal)) {
         int result = next_segment(journal, error);
         if (result) return result;
     }

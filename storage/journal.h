@@ -66,6 +66,11 @@ void sk_journal_close(sk_journal *journal);
 /** Appends a record: it is with the operating system, not on the disk. Numbers ascend. 0 or an error with a sentence; then
  *  nothing more may be appended until the journal was read and restarted. */
 int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char *error);
+/** The next append closes the segment, which takes a sync, and begins another. For the thread that appends. */
+static inline bool sk_journal_is_full(const sk_journal *journal)
+{
+    return journal->at >= journal->segment_bytes;
+}
 /** What was appended is on the disk (fdatasync). Nothing to do if no segment is current: what was read was synced. */
 int sk_journal_sync(sk_journal *journal, char *error);
 /** Whether there is a segment that sk_journal_remove would take. */

@@ -221,12 +221,16 @@ void sk_placing_add(sk_placing *placing, sk_batch *const *batches, size_t count)
     if (first || enough) pthread_cond_signal(&placing->worker.work); /* else it wakes in time by itself */
 }
 
+bool sk_placing_has_room(const sk_placing *placing)
+{
+    return atomic_load(&placing->bytes) <= placing->options.place_bytes * BEHIND;
+}
+
 void sk_placing_wait_for_room(sk_placing *placing)
 {
-    size_t most = placing->options.place_bytes * BEHIND;
-    if (atomic_load(&placing->bytes) <= most) return;
+    if (sk_placing_has_room(placing)) return;
     pthread_mutex_lock(&placing->worker.lock);
-    while (atomic_load(&placing->bytes) > most && placing->worker.running && !sk_failure_code(placing->failure))
+    while (!sk_placing_has_room(placing) && placing->worker.running && !sk_failure_code(placing->failure))
         pthread_cond_wait(&placing->worker.done, &placing->worker.lock);
     pthread_mutex_unlock(&placing->worker.lock);
 }

@@ -54,6 +54,8 @@ void sk_placing_forget(sk_placing *placing, uint64_t upto);
 
 /** Batches that were committed, in the order of their numbers. Any thread, one at a time. */
 void sk_placing_add(sk_placing *placing, sk_batch *const *batches, size_t count);
+/** Not far more is committed than was placed. Any thread. */
+bool sk_placing_has_room(const sk_placing *placing);
 /** Waits while far more is committed than was placed, so that memory stays bounded. For the commit thread. */
 void sk_placing_wait_for_room(sk_placing *placing);
 /** Waits until everything added is placed and no run is active, and lets none begin until sk_placing_release. 0, or the

@@ -7,7 +7,8 @@
  *           the overlay forgets it       <------     many batches later all are placed in sorted runs
  *
  * Gets look into the overlay, then for rows into a cache of committed ones, then into RocksDB. So nothing that the loop
- * does waits for a write or a sync.
+ * does waits for a sync. Where none is asked for, a small batch that finds the commit thread asleep is appended by the seal
+ * itself, and the next reap says that it is durable.
  *
  * What a crash can lose, by durability: `always`: nothing that a reap gave as durable. `interval`: nothing when the
  * process dies; when the machine does, at most what came since the last sync (`interval_ms` and the time of a sync).
@@ -35,8 +36,8 @@ typedef struct {
     int max_open_files;         /* tables; 0: 512 */
     uint64_t min_free_bytes;    /* sk_rocksdb_space_low below this; 0: never */
     uint32_t reclaim_ms;        /* an idle store gives the space of removed ranges back after this; 0: 60000 */
-    void (*wake)(void *context); /* called from the commit thread after each commit or failure; may be NULL. It must not
-                                  * call the store */
+    void (*wake)(void *context); /* called from the commit thread after each commit or failure of its own; may be NULL. It must
+                                  * not call the store */
     void *context;
 } sk_rocksdb_options;
 

@@ -101,8 +101,8 @@ static inline void sk_store_remove_range(sk_store *store, sk_cf cf, sk_bytes fro
     store->ops->remove_range(store, cf, from, to);
 }
 /** Closes the open batch and starts its commit. Returns its number (from 1, ascending), also when it was empty
- *  (an empty one is not written; it becomes durable with the ones before it, at once if there are none: the next reap
- *  says so, and nothing wakes the caller for it). */
+ *  (an empty one is not written; it becomes durable with the ones before it, at once if there are none). It may be durable
+ *  on return: the next reap says so, and nothing wakes the caller for it. */
 static inline uint64_t sk_store_seal(sk_store *store)
 {
     return store->ops->seal(store);

@@ -2,10 +2,21 @@
  * a commit that says it is on disk without having asked for it is seen without a power loss. */
 #include "tests/unit/store_harness.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 
 static atomic_uint syncs;
+static pthread_t tester;
+static atomic_uint written_here; /* appends by the thread that tests */
+
+ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+    if (pthread_equal(pthread_self(), tester)) atomic_fetch_add(&written_here, 1);
+    return syscall(SYS_writev, fd, parts, count);
+}
 
 int fdatasync(int fd)
 {
@@ -61,12 +72,43 @@ static void a_flush_is_synced_whatever_is_configured(void **state)
     harness_end(&with);
 }
 
+/* How many of a thousand small commits the thread that sealed them wrote itself. */
+static unsigned commits_written_here(sk_durability durability)
+{
+    harness with;
+    harness_start(&with, true, durability);
+    unsigned before = atomic_load(&written_here);
+    for (int i = 0; i < 1000; i++) {
+        char value[16];
+        snprintf(value, sizeof value, "%d", i);
+        put(with.store, SK_CF_ROW, "key", value);
+        assert_int_equal(harness_seal_commit(&with), SK_OK);
+        if (i % 10 == 0) sched_yield();
+    }
+    unsigned written = atomic_load(&written_here) - before;
+    sk_store_close(with.store);
+    harness_open(&with);
+    assert_value(with.store, SK_CF_ROW, "key", "999");
+    harness_end(&with);
+    return written;
+}
+
+static void a_small_commit_without_a_sync_wakes_no_thread(void **state)
+{
+    (void)state;
+    tester = pthread_self();
+    assert_true(commits_written_here(SK_DURABILITY_OS) > 0);
+    assert_true(commits_written_here(SK_DURABILITY_INTERVAL) > 0);
+    assert_int_equal(commits_written_here(SK_DURABILITY_ALWAYS), 0); /* who seals never waits for the disk */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(always_is_synced_each_time),
         cmocka_unit_test(os_leaves_it_to_the_system),
         cmocka_unit_test(a_flush_is_synced_whatever_is_configured),
+        cmocka_unit_test(a_small_commit_without_a_sync_wakes_no_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
