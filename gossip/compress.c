@@ -33,10 +33,10 @@ bool sk_compress_wanted(sk_compressor *compressor)
     return false;
 }
 
-/* Less than an eighth saved is not worth the work at both ends. */
+/* Less than a quarter saved is not worth the work at both ends. */
 static void judge(sk_compressor *compressor, size_t plain, size_t packed)
 {
-    if (packed < plain - plain / 8) {
+    if (packed < plain - plain / 4) {
         compressor->next = 0;
         return;
     }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 enum {
-    PLACE_IDLE_MS = 50,       /* nothing came for so long: what is committed goes to its place */
+    PLACE_IDLE_MS = 200,      /* nothing came for so long: what is committed goes to its place */
     IDLE_MS = 1000,           /* between looks at anything while nothing is */
     BEHIND = 2,               /* commits wait when so many times place_bytes are not in their place */
     RECLAIM_CHUNK = 64 << 10, /* bytes of a bound that are kept; longer ones are cut */
