@@ -429,6 +429,33 @@ def three_regions(setting, say, wire, cpu):
                     f"count={int(1000 * setting.seconds)}", "from=2000000")
 
 
+def amplification(setting, say):
+    """What the disk is given to write for what clients wrote."""
+    table = Table("Bytes written to the disk per SET (16 + 100 bytes)", "load, random keys", "all", "over payload", "of it the log",
+                  "tables and compaction", "rows placed per SET", "data directory, MiB",
+                  note="A node alone, `interval`, 32 in a pipeline; the kernel's count of what the process gave to the disk, until "
+                       "what was left to do in the background is done. The log has each SET once; a key written several times "
+                       "between two runs is placed once; each compaction into the next level writes its rows again.")
+    node = Skerry(setting.skerryd, "interval")
+    node.start()
+    try:
+        for what, times in (("each key once", 1), ("each 5 times more", 5)):
+            say(what)
+            before, stats = servers.written_bytes(node.pid), node.node.info()
+            sets = setting.tool("load_bench", node.port, f"count={setting.keys * times}", "pipeline=32", f"keys={setting.keys}",
+                                *(["random=1"] if times > 1 else []))[0]
+            servers.settled_cpu_s(node.pid)
+            written, after = servers.written_bytes(node.pid) - before, node.node.info()
+            grown = {name: (after[name] - stats[name]) / sets for name in ("store_bytes_written", "store_rows_placed")}
+            used = sum(os.path.getsize(os.path.join(at, name)) for at, _, names in os.walk(os.path.join(node.node.folder, "data")) for name in names)
+            log = grown["store_bytes_written"]
+            table.add(f"{count(sets)}, {what}", f"{written / sets:.0f}", f"{written / sets / PAYLOAD:.2f}", f"{log:.0f}",
+                      f"{written / sets - log:.0f}", f"{grown['store_rows_placed']:.2f}", f"{used / MIB:.0f}")
+    finally:
+        node.stop()
+    yield table
+
+
 # -- reconciles ---------------------------------------------------------------------------------------------------------
 
 
@@ -460,4 +487,4 @@ def reconcile(setting, say):
     yield table
 
 
-SECTIONS = {"reconcile": reconcile, "versus": versus, "sadd": sadd, "regions": two_regions}
+SECTIONS = {"reconcile": reconcile, "versus": versus, "sadd": sadd, "regions": two_regions, "disk": amplification}

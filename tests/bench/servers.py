@@ -83,6 +83,13 @@ def settled_cpu_s(pid, patience_s=20):
     return before
 
 
+def written_bytes(pid):
+    """Bytes that it gave to the disk, or will have when the kernel gets to it (proc(5), write_bytes less cancelled)."""
+    with open(f"/proc/{pid}/io") as file:
+        fields = dict(line.split(": ") for line in file)
+    return int(fields["write_bytes"]) - int(fields["cancelled_write_bytes"])
+
+
 def resident_bytes(pid):
     with open(f"/proc/{pid}/status") as status:
         return int(re.search(r"VmRSS:\s+(\d+) kB", status.read()).group(1)) * 1024
