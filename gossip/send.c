@@ -10,7 +10,8 @@
  * Of a region that is no member (any more) nobody has a link: the first in line relays at once, the others wait once.
  * Once a relay is on it has no more delay than the links. It ends when the peer has a link of its own, or relays the
  * same origin to us, or says ENOUGH: whoever gets nothing but duplicates over a relay says so. Should all relays end at
- * once, the wait begins again. When relays have found their ways, each transaction crosses each link once at most.
+ * once, the wait begins again. When relays have found their ways, each transaction crosses each link once at most
+ * (tests/sim/crossing.c).
  *
  * Where the ring no longer has what a cursor needs, the peer is offered a transfer; also where it has, but a transfer
  * costs less (backlog.c). That is decided when a link comes up, or a relay begins, for what is there by then. */

@@ -29,6 +29,7 @@ typedef struct {
     int fail_error;
     int error; /* sticky: a write failed */
     uint64_t batches, bytes, syncs;
+    uint64_t holds; /* snapshots and iterators that are open */
 } memory;
 
 struct sk_store_snapshot {
@@ -36,6 +37,7 @@ struct sk_store_snapshot {
 };
 
 struct sk_store_iter {
+    memory *owner;
     sk_overlay_view view;
     table *table;
     sk_skipnode *node; /* the next one below */
@@ -347,13 +349,14 @@ static sk_store_snapshot *memory_snapshot(sk_store *store)
 {
     sk_store_snapshot *snapshot = sk_alloc(sizeof *snapshot);
     snapshot->table = table_hold(memory_of(store)->committed);
+    memory_of(store)->holds++;
     return snapshot;
 }
 
 static void memory_snapshot_free(sk_store *store, sk_store_snapshot *snapshot)
 {
-    (void)store;
     if (!snapshot) return;
+    memory_of(store)->holds--;
     table_release(snapshot->table);
     free(snapshot);
 }
@@ -376,6 +379,8 @@ static sk_store_iter *memory_iter(sk_store *store, sk_store_snapshot *snapshot, 
     iter->table = table_hold(snapshot ? snapshot->table : self->committed);
     iter->node = sk_skiplist_seek(&iter->table->family[cf], from);
     if (to.data) iter->to = sk_arena_copy(&iter->view.bounds, to);
+    self->holds++;
+    iter->owner = self;
     return iter;
 }
 
@@ -406,6 +411,7 @@ static int memory_iter_next(sk_store_iter *iter, sk_bytes *key, sk_bytes *value)
 static void memory_iter_free(sk_store_iter *iter)
 {
     if (!iter) return;
+    iter->owner->holds--;
     sk_overlay_view_free(&iter->view);
     table_release(iter->table);
     free(iter);
@@ -489,6 +495,11 @@ int sk_memory_visit(const sk_store *store, sk_cf cf, int (*visit)(void *context,
         if (answer) return answer;
     }
     return 0;
+}
+
+uint64_t sk_memory_holds(const sk_store *store)
+{
+    return ((const memory *)store)->holds;
 }
 
 static void dump_bytes(sk_buf *into, sk_bytes bytes)

@@ -48,6 +48,8 @@ sk_store *sk_memory_copy(const sk_store *store);
  *  returns that. */
 int sk_memory_visit(const sk_store *store, sk_cf cf, int (*visit)(void *context, sk_bytes key, sk_bytes value),
                     void *context);
+/** Snapshots and iterators that are open: whoever forgets one keeps old data from going. */
+uint64_t sk_memory_holds(const sk_store *store);
 /** Appends what is synced: per pair a family byte, the key and the value, each after its length (8 bytes, big
  *  endian). Equal states give equal bytes. */
 void sk_memory_dump(const sk_store *store, sk_buf *into);

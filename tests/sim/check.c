@@ -192,7 +192,7 @@ void sim_check_rows(sim_region *region)
     sim_world *world = region->world;
     sim_oracle *oracle = &world->oracle;
     sk_db *db = &region->replica->db;
-    row_check *check = sk_alloc(sizeof *check);
+    row_check *check = sk_realloc(NULL, sizeof *check); /* large: not zeroed */
     check->region = region;
     check->mark = ++oracle->marks;
     uint64_t read_batch = db->read_batch;
@@ -227,7 +227,7 @@ static void mark_changed(sim_region *region, const sk_vv *since, uint64_t mark)
     sk_dot dot;
     sk_store_iter *iter = sk_store_iterate(store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
     while (sk_store_next(store, iter, &key, &value) > 0) {
-        if (!sk_history_parse(key, &dot, &raw)) sim_fail(region->world, "%s: the history is damaged", region->name);
+        sk_assert(sk_history_parse(key, &dot, &raw)); /* check_bookkeeping has looked at all of it */
         dot.origin = region->map[dot.origin];
         sim_row *row = sk_vv_covers(since, dot) ? NULL : sim_oracle_row(&region->world->oracle, raw);
         if (row) row->mark = mark;
@@ -244,7 +244,7 @@ static void check_history_since(sim_region *region, const sk_vv *since)
     sk_vv_copy(&both, since);
     sk_vv_join(&both, &region->vv);
     mark_changed(region, since, mark);
-    sim_expected *then = sk_alloc(2 * sizeof *then), *now = then + 1;
+    sim_expected *then = sk_realloc(NULL, 2 * sizeof *then), *now = then + 1; /* large: not zeroed */
     for (uint32_t r = 0; r < oracle->row_count; r++) {
         const sim_row *row = &oracle->rows[r];
         bool touched = false;
@@ -259,6 +259,33 @@ static void check_history_since(sim_region *region, const sk_vv *since)
     }
     free(then);
     sk_vv_free(&both);
+}
+
+/* What is remembered of changes is remembered of changes that were, and not longer than until the floor is above them.
+ */
+static void check_bookkeeping(sim_region *region)
+{
+    sim_world *world = region->world;
+    const sk_db *db = &region->replica->db;
+    sk_store *store = region->replica->store;
+    sk_bytes key, value, raw;
+    sk_dot dot;
+    sk_store_iter *iter = sk_store_iterate(store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+    while (sk_store_next(store, iter, &key, &value) > 0) {
+        if (!sk_history_parse(key, &dot, &raw)) sim_fail(world, "%s: the history is damaged", region->name);
+        if (sk_vv_covers(&db->floor, dot) && !(value.data[0] & SK_HISTORY_DEAD)) /* for who was forgotten */
+            sim_fail(world, "%s: history at %u:%llu is below the floor", region->name, dot.origin,
+                     (unsigned long long)dot.seq);
+        const sim_txn *txn = sim_oracle_txn(&world->oracle, (sk_dot){region->map[dot.origin], dot.seq});
+        const sim_row *row = sim_oracle_row(&world->oracle, raw);
+        bool real = false;
+        for (uint32_t i = 0; txn && row && i < txn->op_count && !real; i++)
+            real = &world->oracle.rows[txn->ops[i].row] == row;
+        if (!real)
+            sim_fail(world, "%s: history at %u:%llu of what never was", region->name, dot.origin,
+                     (unsigned long long)dot.seq);
+    }
+    sk_store_iter_free(store, iter);
 }
 
 /* For the floor, and for what every other region has on disk, where that is not below it. */
@@ -314,6 +341,29 @@ static void check_digest(sim_region *region)
 
 /* -- vectors ------------------------------------------------------------------------------------------------------- */
 
+/* For the story: what of others has come, and which keys it is about. */
+static void tell_news(const sim_region *region, const sk_vv *now)
+{
+    const sim_oracle *oracle = &region->world->oracle;
+    for (uint32_t o = 0; o < now->count; o++) {
+        if (now->seq[o] <= sk_vv_get(&region->vv, o) || strcmp(oracle->origins[o].region, region->name) == 0) continue;
+        const sim_txn *txn = sim_oracle_txn(oracle, (sk_dot){o, now->seq[o]});
+        sk_buf keys = {0};
+        for (uint32_t i = 0; txn && i < txn->op_count && keys.len < 80; i++) {
+            sk_rowkey name = {0};
+            sk_arena arena = {0};
+            if (!sk_rowkey_parse(oracle->rows[txn->ops[i].row].raw, &arena, &name))
+                sk_buf_printf(&keys, "%s%.*s%s%.*s", i ? ", " : ": ", (int)name.key.len, (const char *)name.key.data,
+                              name.member.len ? " " : "", (int)name.member.len, (const char *)name.member.data);
+            sk_arena_free(&arena);
+        }
+        sk_buf_byte(&keys, 0);
+        sim_tell(region->world, "%s sees %s's writes up to %llu%s", region->name, oracle->origins[o].region,
+                 (unsigned long long)now->seq[o], (const char *)keys.data);
+        sk_buf_free(&keys);
+    }
+}
+
 static void check_vector(sim_region *region)
 {
     sim_world *world = region->world;
@@ -328,10 +378,13 @@ static void check_vector(sim_region *region)
     } else if (!sk_vv_at_most(&region->vv, &now)) {
         sim_fail(world, "%s: its vector runs backwards", region->name);
     }
+    if (!sk_vv_equal(&region->vv, &now)) {
+        if (world->options->story) tell_news(region, &now);
+        const char *open = sim_oracle_closed(&world->oracle, &now);
+        if (open) sim_fail(world, "%s: %s", region->name, open);
+    }
     sk_vv_copy(&region->vv, &now);
     sk_vv_free(&now);
-    const char *open = sim_oracle_closed(&world->oracle, &region->vv);
-    if (open) sim_fail(world, "%s: %s", region->name, open);
     sim_region_canonical(region, &replica->durable_vv, &region->durable);
     if (!sk_vv_at_most(&region->durable, &region->vv))
         sim_fail(world, "%s: more is durable than applied", region->name);
@@ -352,9 +405,18 @@ static void check_memory(sim_region *region)
     for (uint32_t i = 0; i < world->config.regions; i++) {
         if (i == region->index) continue;
         size_t queued = sim_network_queued(world, region->index, i);
+        if (queued == 0) continue;
         if (queued > limits->send_queue_max + 4 * limits->batch_bytes + 4 * limits->chunk_bytes + 200000)
             sim_fail(world, "%s: %zu bytes are queued for %s", region->name, queued, world->regions[i].name);
     }
+    const sk_engine *engine = region->replica->engine;
+    if (region->replica->db.origins.count > world->oracle.origin_count || engine->held_lanes > SK_ORIGINS_MAX)
+        sim_fail(world, "%s: it knows of origins that there never were", region->name);
+    for (uint32_t p = 0; p < engine->peer_count; p++)
+        if (engine->peers[p].track_count > region->replica->db.origins.count)
+            sim_fail(world, "%s: more origins are tracked than there are", region->name);
+    if (region->replica->client_count > SIM_CLIENTS_MAX + 1)
+        sim_fail(world, "%s: clients that are gone are still known", region->name);
 }
 
 void sim_check_region(sim_region *region, bool costly)
@@ -362,12 +424,8 @@ void sim_check_region(sim_region *region, bool costly)
     sk_replica *replica = region->replica;
     if (replica->db.failed || replica->store_error) return; /* between a failure and the way back */
     check_vector(region);
-    if (region->was_joining && !replica->db.joining) {
-        region->was_joining = false;
-        region->world->counts.joins++;
-        if (!sk_vv_at_most(&region->join_goal, &region->vv))
-            sim_fail(region->world, "%s: it says that it has joined, and lacks what the other one had", region->name);
-    }
+    if (region->world->options->unchecked) return;
+    sim_member_check(region);
     sk_engine_check(replica->engine);
     check_memory(region);
     if (!sk_fold_active(&replica->db)) check_digest(region);
@@ -377,6 +435,7 @@ void sim_check_region(sim_region *region, bool costly)
     sk_db_check(&replica->db);
     if (sk_fold_active(&replica->db)) return;
     sim_check_rows(region);
+    check_bookkeeping(region);
     check_history(region);
 }
 
@@ -397,7 +456,8 @@ static int find_dead(void *self, sk_bytes raw, const sk_row *row)
     const sk_db *db = self;
     (void)raw;
     for (uint32_t i = 0; i < row->count; i++)
-        if (!sk_entry_live(&row->entries[i]) && !sk_origins_open_ended(&db->origins, row->entries[i].dot.origin)) return 1;
+        if (!sk_entry_live(&row->entries[i]) && !sk_origins_open_ended(&db->origins, row->entries[i].dot.origin))
+            return 1;
     return 0;
 }
 
@@ -415,6 +475,22 @@ static bool only_kept(sim_region *region)
     return good;
 }
 
+/* Resources that somebody still has. */
+static const char *what_is_held(const sk_replica *replica)
+{
+    const sk_engine *engine = replica->engine;
+    if (engine->held_bytes) return "transactions are held back";
+    if (engine->incoming.peer != UINT32_MAX) return "a transfer is coming in";
+    for (uint32_t p = 0; p < engine->peer_count; p++) {
+        if (engine->peers[p].out.source) return "a transfer goes out";
+        if (engine->peers[p].has_staged && engine->stable_waits) return "history is kept for a transfer";
+    }
+    if (replica->blocked_count) return "a client is blocked";
+    if (replica->watched_keys) return "keys are watched";
+    if (sk_memory_holds(replica->store)) return "a snapshot or an iterator is open";
+    return NULL;
+}
+
 static const char *region_at_rest(sim_region *region)
 {
     sk_replica *replica = region->replica;
@@ -423,7 +499,8 @@ static const char *region_at_rest(sim_region *region)
     if (replica->store_error || db->failed) return "a store has failed";
     if (db->joining) return "a region is still joining";
     if (db->fold) return "a transfer is staged or being folded in";
-    if (replica->engine->held_bytes) return "transactions are held back";
+    const char *held = what_is_held(replica);
+    if (held) return held;
     if (db->dirty || replica->sealed_count) return "something is not durable";
     uint64_t read_batch = db->read_batch;
     int dead = sk_db_each(db, SK_BYTES_NONE, SK_BYTES_NONE, find_dead, db);
@@ -463,19 +540,27 @@ void sim_check_leftovers(sim_world *world)
     }
 }
 
-const char *sim_check_converged(sim_world *world)
+const char *sim_check_agreed(sim_world *world)
 {
     for (uint32_t i = 0; i < world->config.regions; i++) {
-        sim_region *region = &world->regions[i], *first = &world->regions[!sim_stays(world, 0)];
-        if (!sim_stays(world, i)) continue;
+        sim_region *region = &world->regions[i], *first = sim_member_first(world);
+        if (!sim_member_stays(world, i)) continue;
         if (!region->replica || !first->replica) return "a region is down";
         if (!sk_vv_equal(&region->vv, &first->vv)) return "vectors differ";
         if (region->replica->db.digest != first->replica->db.digest && !sk_fold_active(&region->replica->db) &&
             !sk_fold_active(&first->replica->db))
             return "digests differ";
+        if (!sk_vv_equal(&region->durable, &region->vv)) return "something is not durable";
     }
+    return NULL;
+}
+
+const char *sim_check_converged(sim_world *world)
+{
+    const char *differs = sim_check_agreed(world);
+    if (differs) return differs;
     for (uint32_t i = 0; i < world->config.regions; i++) {
-        const char *missing = sim_stays(world, i) ? region_at_rest(&world->regions[i]) : NULL;
+        const char *missing = sim_member_stays(world, i) ? region_at_rest(&world->regions[i]) : NULL;
         if (missing) return missing;
     }
     return sim_clock_missing(world);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { STREAM_CLIENT = 'c' };
+
 /* -- replies as bytes ---------------------------------------------------------------------------------------------- */
 
 static bool take_line(sk_bytes *at, sk_bytes *line)
@@ -65,9 +67,18 @@ static void free_pending(sim_pending *pending)
     sk_vv_free(&pending->saw);
 }
 
+/* The last request whose reply is void is kept: whoever made it does not know whether it was done, and may try again.
+ */
 static void drop_pending(sim_client *client)
 {
-    for (uint32_t i = 0; i < client->pending_count; i++) free_pending(&client->pending[i]);
+    for (uint32_t i = 0; i < client->pending_count; i++) {
+        if (client->pending[i].request.single && client->pending[i].request.ask == SIM_ASK_PLAIN) {
+            sim_request_free(&client->again);
+            client->again = client->pending[i].request;
+            client->pending[i].request = (sim_request){0};
+        }
+        free_pending(&client->pending[i]);
+    }
     free(client->pending);
     client->pending = NULL;
     client->pending_count = 0;
@@ -104,6 +115,12 @@ void sim_client_disconnect(sim_region *region)
 {
     for (uint32_t i = 0; i < SIM_CLIENTS_MAX; i++)
         if (region->clients[i].session) close_session(&region->clients[i]);
+}
+
+void sim_client_free(sim_region *region)
+{
+    sim_client_disconnect(region);
+    for (uint32_t i = 0; i < SIM_CLIENTS_MAX; i++) sim_request_free(&region->clients[i].again);
 }
 
 /* -- requests ------------------------------------------------------------------------------------------------------ */
@@ -144,12 +161,13 @@ static void trace_request(sim_region *region, uint32_t number, const sim_request
     for (size_t i = 0; i < len && i < sizeof text - 1; i++)
         if ((uint8_t)text[i] < ' ' || (uint8_t)text[i] > '~') text[i] = '.';
     char answer[40] = "(waits)";
+    while (reply.len && reply.data[reply.len - 1] < ' ') reply.len--; /* the end of its last line */
     size_t shown = reply.len < sizeof answer - 1 ? reply.len : sizeof answer - 1;
     if (shown) memcpy(answer, reply.data, shown);
     if (shown) answer[shown] = 0;
     for (size_t i = 0; i < shown; i++)
         if ((uint8_t)answer[i] < ' ' || (uint8_t)answer[i] > '~') answer[i] = '|';
-    sim_trace(region->world, "%s/%u:%s => %s", region->name, number, text, answer);
+    sim_tell(region->world, "%s/%u:%s => %s", region->name, number, text, answer);
 }
 
 static void execute(sim_client *client, uint32_t number, sim_request *request, const sim_request *expected,
@@ -171,38 +189,44 @@ static void execute(sim_client *client, uint32_t number, sim_request *request, c
     world->counts.writes += pending->wrote.seq != 0;
     note_made(client, pending);
     trace_request(region, number, request, sk_buf_view(&pending->reply));
-    if (expected_count)
+    if (expected_count && !region->dead)
         sim_expect_after(region, expected, expected_count, expected != request, sk_buf_view(&pending->reply));
     sim_region_after(region);
+}
+
+static void add_word(sim_request *request, sk_bytes word)
+{
+    uint8_t *copy = sk_alloc(word.len + 1);
+    if (word.len) memcpy(copy, word.data, word.len);
+    request->argv[request->argc++] = sk_bytes_of(copy, word.len);
 }
 
 static void send_word(sim_client *client, uint32_t number, const char *word, const sim_request *expected,
                       uint32_t count)
 {
-    sim_request request = {.argc = 1};
-    uint8_t *copy = sk_alloc(strlen(word) + 1);
-    memcpy(copy, word, strlen(word));
-    request.argv[0] = sk_bytes_of(copy, strlen(word));
+    sim_request request = {0};
+    add_word(&request, sk_bytes_str(word));
     execute(client, number, &request, expected, count);
 }
 
-/* MULTI, its commands and EXEC, one a step: others come in between. True when there was something to send. */
-static bool continue_multi(sim_client *client, uint32_t number)
+void sim_client_ask(sim_region *region, uint32_t client, const char *const *words, uint32_t count, bool checked)
+{
+    sim_request request = {0};
+    for (uint32_t i = 0; i < count; i++) add_word(&request, sk_bytes_str(words[i]));
+    execute(&region->clients[client], client, &request, &request, checked);
+}
+
+/* MULTI, its commands and EXEC, one a step: others come in between. */
+static void continue_multi(sim_client *client, uint32_t number)
 {
     uint32_t at = client->queued_sent;
-    if (client->queued_count == 0) return false;
     if (at == 0) {
         client->queued_sent = 1;
         send_word(client, number, "MULTI", NULL, 0);
     } else if (at <= client->queued_count) {
         client->queued_sent++;
-        sim_request copy = {.argc = client->queued[at - 1].argc};
-        for (uint32_t i = 0; i < copy.argc; i++) {
-            sk_bytes from = client->queued[at - 1].argv[i];
-            uint8_t *bytes = sk_alloc(from.len + 1);
-            if (from.len) memcpy(bytes, from.data, from.len);
-            copy.argv[i] = sk_bytes_of(bytes, from.len);
-        }
+        sim_request copy = {0};
+        for (uint32_t i = 0; i < client->queued[at - 1].argc; i++) add_word(&copy, client->queued[at - 1].argv[i]);
         execute(client, number, &copy, NULL, 0);
     } else {
         sim_request queued[SIM_QUEUE_MAX];
@@ -212,12 +236,9 @@ static bool continue_multi(sim_client *client, uint32_t number)
         send_word(client, number, "EXEC", queued, count);
         for (uint32_t i = 0; i < count; i++) sim_request_free(&queued[i]);
     }
-    return true;
 }
 
-/* Amnesia: until the region has been told of it. From then on it must see by itself that it writes under no old dot, also
- * where its disk fails and the new incarnation has to be taken again. */
-static bool is_mute(sim_region *region)
+bool sim_client_is_mute(sim_region *region)
 {
     const sk_replica *replica = region->replica;
     if (region->mute_own && (replica->db.origins.list[replica->db.own].incarnation != region->mute_own ||
@@ -246,25 +267,46 @@ void sim_client_check_loading(sim_region *region)
     sk_client_free(client);
 }
 
+/* The n-th request of a client is drawn from a stream of its own, and whether it is part of the run changes nothing in
+ * those after it. */
+static void next_request(sim_world *world, sim_region *region, sim_client *client, uint32_t number, bool ready)
+{
+    uint32_t id = world->config.id[region->index];
+    sim_request request = {0};
+    bool tries_again = sim_random_chance(&client->random, 500);
+    if (!ready || !sim_world_happens(world, sim_atom_request(id, number, client->asked))) return;
+    if (client->again.argc && tries_again) {
+        request = client->again;
+        client->again = (sim_request){0};
+        sim_mark(world, SIM_HAD_RETRY);
+    } else {
+        sim_workload_draw(world, region, client, &request);
+        request.single = true;
+    }
+    if (request.argc) execute(client, number, &request, &request, 1);
+}
+
 void sim_client_step(sim_world *world, uint32_t index, uint32_t number)
 {
     sim_region *region = &world->regions[index];
     sim_client *client = &region->clients[number];
     bool joins = client->session && region->replica->db.joining;
     if (joins) sim_client_check_loading(region);
-    bool ready = client->session && !joins && !is_mute(region) && client->pending_count < world->config.pipeline;
+    bool ready =
+        client->session && !joins && !sim_client_is_mute(region) && client->pending_count < world->config.pipeline;
     for (uint32_t i = 0; ready && i < client->pending_count; i++) ready = !client->pending[i].blocked;
-    if (world->healing && !(client->session && client->queued_count)) return;
-    uint64_t pause = sim_random_delay(&world->random, world->config.think_us);
-    if (ready && !continue_multi(client, number) && !world->healing) {
-        sim_request request = {0};
-        sim_workload_draw(world, region, client, &request);
-        if (request.argc)
-            execute(client, number, &request, &request, 1);
-        else
-            pause = 0;
+    if (world->phase != SIM_CHAOS && !(client->session && client->queued_count)) return;
+    uint64_t pause;
+    if (client->queued_count) {
+        if (ready) continue_multi(client, number);
+        pause = sim_random_below(&client->random, 2000) + (ready ? 0 : 1000);
+    } else {
+        sim_random_derive(&client->random, world->seed, STREAM_CLIENT, world->config.id[index] * 256 + number,
+                          ++client->asked);
+        pause = sim_random_delay(&client->random, world->config.think_us);
+        next_request(world, region, client, number, ready);
+        if (client->queued_count) pause = sim_random_below(&client->random, 2000);
     }
-    if (client->queued_count) pause = sim_random_below(&world->random, 2000) + (ready ? 0 : 1000);
     sim_event_push(world, world->now_us + pause, SIM_EVENT_CLIENT, index, number, 0);
 }
 
@@ -304,7 +346,7 @@ static void check_read(sim_region *region, const sim_pending *pending)
     const sim_row *row = sim_oracle_row(&world->oracle, sk_buf_view(&raw));
     sk_buf_free(&raw);
     if (!row) return;
-    sim_expected *saw = sk_alloc(2 * sizeof *saw), *sure = saw + 1;
+    sim_expected *saw = sk_realloc(NULL, 2 * sizeof *saw), *sure = saw + 1;
     sim_check_durable(region, &both);
     sk_vv_meet(&both, &pending->saw);
     sim_oracle_expect(row, &pending->saw, saw);
@@ -338,14 +380,14 @@ static void check_wait(sim_region *region, const sim_pending *pending, int64_t a
                  (long long)holders);
 }
 
-static void check_siblings(sim_region *region, const sim_pending *pending, sk_bytes reply)
+static void check_siblings(sim_client *client, const sim_pending *pending, sk_bytes reply)
 {
     sim_reply part;
     bool is_context = false;
     sk_bytes at = reply;
     while (at.len && sim_reply_next(&at, &part)) {
         if (is_context) {
-            sim_workload_note(region->world, &pending->request, part.text, &pending->saw);
+            sim_workload_note(client->region->world, client, &pending->request, part.text, &pending->saw);
             return;
         }
         is_context = part.kind == SIM_REPLY_TEXT && sk_bytes_equal(part.text, sk_bytes_str("context"));
@@ -376,7 +418,7 @@ static void delivered(sim_client *client, sim_pending *pending)
     case SIM_ASK_TOKEN:
         if (!sk_vv_at_most(&pending->saw, &region->durable))
             sim_fail(world, "%s: a token tells of what is not durable", region->name);
-        sim_workload_note(world, &pending->request, reply.text, &pending->saw);
+        sim_workload_note(world, client, &pending->request, reply.text, &pending->saw);
         break;
     case SIM_ASK_AFTER:
         world->counts.tokens++;
@@ -384,7 +426,7 @@ static void delivered(sim_client *client, sim_pending *pending)
             sim_fail(world, "%s: SESSION AFTER says yes too early", region->name);
         break;
     case SIM_ASK_WAIT: check_wait(region, pending, reply.number); break;
-    case SIM_ASK_SIBLINGS: check_siblings(region, pending, sk_buf_view(&pending->reply)); break;
+    case SIM_ASK_SIBLINGS: check_siblings(client, pending, sk_buf_view(&pending->reply)); break;
     }
 }
 

@@ -1,18 +1,28 @@
 /* What goes wrong. Each kind that a seed switched on strikes again and again, at drawn times; most are repaired after a
  * drawn time by an event of their own. Healing repairs everything at once. */
+#include "gossip/engine_internal.h"
 #include "tests/sim/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *const names[SIM_FAULT_COUNT] = {"cut",   "stall", "partition", "flap",    "kill",
-                                                   "power", "stop",  "restore",   "amnesia", "disk",
-                                                   "slow",  "clock", "operator",  "members",
-                                                   "rewind"};
+#define HOUR_MS ((int64_t)3600 * 1000)
 
+enum { STREAM_STRIKE = 'f' };
+
+const char *sim_fault_name(sim_fault fault)
+{
+    static const char *const names[SIM_FAULT_COUNT] = {
+        "cut",  "stall", "partition", "flap",  "kill",   "power", "stop",  "restore", "amnesia", "disk",
+        "slow", "clock", "operator",  "clone", "midway", "loss",  "again", "members", "rewind"};
+    return names[fault];
+}
+
+/* What the n-th strike of a kind does, and when the one after it comes, is drawn from a stream of its own. */
 static void next_strike(sim_world *world, sim_fault fault)
 {
     uint64_t mean = world->config.fault_mean_us[fault];
+    sim_random_derive(&world->random, world->seed, STREAM_STRIKE, fault, ++world->strikes[fault]);
     sim_event_push(world, world->now_us + sim_random_delay(&world->random, mean), SIM_EVENT_FAULT, fault, 0, 0);
 }
 
@@ -33,19 +43,28 @@ static void repair_later(sim_world *world, sim_fault fault, uint32_t what, uint6
     sim_event_push(world, a_while(world), SIM_EVENT_REPAIR, fault, what, n);
 }
 
-static sim_region *any_region(sim_world *world)
+/* What is drawn is drawn of what the seed had; NULL or SIM_NOWHERE when that is left out. */
+sim_region *sim_fault_region(sim_world *world)
 {
-    return &world->regions[sim_random_below(&world->random, world->config.regions)];
+    uint32_t place = world->config.place[sim_random_below(&world->random, world->config.drawn)];
+    return place == SIM_NOWHERE ? NULL : &world->regions[place];
 }
 
-/* A link of the graph. */
+static uint32_t link_of(const sim_world *world, sim_pair ids)
+{
+    const sim_config *config = &world->config;
+    uint32_t a = config->place[ids.a], b = config->place[ids.b];
+    return a == SIM_NOWHERE || b == SIM_NOWHERE ? SIM_NOWHERE : sim_network_link(world, a, b);
+}
+
 static uint32_t any_link(sim_world *world)
 {
-    for (;;) {
-        uint32_t a = (uint32_t)sim_random_below(&world->random, world->config.regions);
-        uint32_t b = (uint32_t)sim_random_below(&world->random, world->config.regions);
-        if (world->config.graph[a][b]) return sim_network_link(world, a, b);
-    }
+    return link_of(world, world->config.links[sim_random_below(&world->random, world->config.link_count)]);
+}
+
+static const char *end_name(const sim_world *world, uint32_t link, uint32_t end)
+{
+    return world->regions[world->links[link].region[end]].name;
 }
 
 /* -- links --------------------------------------------------------------------------------------------------------- */
@@ -56,6 +75,8 @@ static void stall(sim_world *world, uint32_t link, uint64_t ends)
 {
     if (ends & STALL_FIRST) sim_network_stall(world, link, 0);
     if (ends & STALL_SECOND) sim_network_stall(world, link, 1);
+    sim_tell(world, "the link between %s and %s goes silent%s%s", end_name(world, link, 0), end_name(world, link, 1),
+             ends == 3 ? "" : " towards ", ends == 3 ? "" : end_name(world, link, ends == STALL_SECOND));
 }
 
 static void unstall(sim_world *world, uint32_t link, uint64_t ends)
@@ -64,31 +85,67 @@ static void unstall(sim_world *world, uint32_t link, uint64_t ends)
     if (ends & STALL_SECOND) sim_network_unstall(world, link, 1);
 }
 
-/* Between two groups of regions links go: all of them or some, with a bang or silently. */
-static void partition(sim_world *world)
+/* One link goes until then: silently at these ends, or with a bang (0). */
+static void sever(sim_world *world, uint32_t link, uint64_t ends, uint64_t until)
 {
-    uint32_t regions = world->config.regions,
-             side = (uint32_t)sim_random_between(&world->random, 1, (1u << regions) - 2);
-    uint32_t permille = (uint32_t)sim_random_of(&world->random, 1000, 1000, 600);
-    bool silent = sim_random_chance(&world->random, 400);
-    uint64_t until = a_while(world);
-    world->counts.partitions++;
-    for (uint32_t a = 0; a < regions; a++)
-        for (uint32_t b = a + 1; b < regions; b++) {
-            uint32_t link = sim_network_link(world, a, b);
-            if (!world->config.graph[a][b] || (side >> a & 1) == (side >> b & 1)) continue;
-            if (!sim_random_chance(&world->random, permille)) continue;
-            if (silent)
-                stall(world, link, STALL_FIRST | STALL_SECOND);
-            else
-                sim_network_block(world, link);
-            sim_event_push(world, until, SIM_EVENT_REPAIR, SIM_FAULT_PARTITION, link, silent);
-        }
+    if (ends)
+        stall(world, link, ends);
+    else
+        sim_network_block(world, link);
+    sim_event_push(world, until, SIM_EVENT_REPAIR, SIM_FAULT_PARTITION, link, ends);
 }
 
-static void flap(sim_world *world)
+/* Who is on which side, and which kinds of links between them go. */
+typedef struct {
+    sim_had kind;
+    uint32_t at[SIM_REGIONS_MAX]; /* by id: a place in a random order */
+    uint32_t regions, half;
+} split;
+
+static bool is_severed(sim_world *world, const split *by, sim_pair ids)
 {
-    uint32_t link = any_link(world);
+    uint32_t a = by->at[ids.a], b = by->at[ids.b], apart = a > b ? a - b : b - a;
+    bool chosen = sim_random_chance(&world->random, 600); /* drawn for each, so that others stay as they are */
+    switch (by->kind) {
+    case SIM_HAD_PARTIAL: return (a < by->half) != (b < by->half) && chosen;
+    case SIM_HAD_ISOLATED: return a == 0 || b == 0;
+    case SIM_HAD_BRIDGE: /* place 0 is on both sides */ return a && b && (a < by->half) != (b < by->half);
+    case SIM_HAD_RING: return apart != 1 && apart != by->regions - 1;
+    default: return (a < by->half) != (b < by->half);
+    }
+}
+
+/* Links go: between two groups or in another pattern, all of them or some, with a bang or silently. */
+static void partition(sim_world *world)
+{
+    static const sim_had kinds[] = {SIM_HAD_COMPLETE, SIM_HAD_COMPLETE, SIM_HAD_PARTIAL, SIM_HAD_ONE_WAY,
+                                    SIM_HAD_ISOLATED, SIM_HAD_BRIDGE,   SIM_HAD_RING};
+    const sim_config *config = &world->config;
+    split by = {.regions = config->drawn};
+    for (uint32_t i = 0; i < by.regions; i++) {
+        uint32_t k = (uint32_t)sim_random_below(&world->random, i + 1);
+        by.at[i] = by.at[k];
+        by.at[k] = i;
+    }
+    by.kind = kinds[sim_random_below(&world->random, sizeof kinds / sizeof *kinds)];
+    by.half = (uint32_t)sim_random_between(&world->random, 1, by.regions - 1);
+    bool silent = by.kind == SIM_HAD_ONE_WAY || sim_random_chance(&world->random, 400);
+    uint64_t until = a_while(world);
+    world->counts.partitions++;
+    sim_mark(world, by.kind);
+    for (uint32_t i = 0; i < config->link_count; i++) {
+        sim_pair ids = config->links[i];
+        bool severed = is_severed(world, &by, ids);
+        uint32_t link = link_of(world, ids);
+        if (!severed || link == SIM_NOWHERE) continue;
+        uint64_t ends = silent ? STALL_FIRST | STALL_SECOND : 0;
+        if (by.kind == SIM_HAD_ONE_WAY) ends = by.at[ids.a] < by.half ? STALL_FIRST : STALL_SECOND;
+        sever(world, link, ends, until);
+    }
+}
+
+static void flap(sim_world *world, uint32_t link)
+{
     uint64_t at = world->now_us;
     for (uint64_t i = sim_random_between(&world->random, 3, 12); i; i--) {
         at += sim_random_delay(&world->random, 500000);
@@ -96,9 +153,34 @@ static void flap(sim_world *world)
     }
 }
 
+/* A region asks a peer for what may well be on its way, as it does when it had no room. */
+static void ask_again(sim_world *world, uint32_t link, uint32_t end)
+{
+    sim_region *region = &world->regions[world->links[link].region[end]];
+    sim_region *other = &world->regions[world->links[link].region[!end]];
+    if (!region->replica || !world->links[link].up[end]) return;
+    const sk_engine *engine = region->replica->engine;
+    int number = sim_member_peer(region, other);
+    if (number < 0) return;
+    const sk_peer *peer = &engine->peers[number];
+    if (peer->state != LINK_UP) return;
+    sk_vv have = {0};
+    for (uint32_t o = 0; o < peer->announced; o++) {
+        uint64_t seq = sk_vv_get(&region->replica->durable_vv, o), less = sim_random_below(&world->random, 4);
+        if (seq > less) sk_vv_set(&have, o, seq - less);
+    }
+    sk_buf message = {0};
+    sk_message_begin(&message, SK_MESSAGE_RESEND);
+    sk_vv_pack(&message, &have);
+    sim_network_send(world, region->index, other->index, sk_buf_view(&message));
+    world->counts.agains++;
+    sk_buf_free(&message);
+    sk_vv_free(&have);
+}
+
 static void operate(sim_world *world, sim_region *region, uint32_t other, bool up)
 {
-    if (!region->replica || sim_region_peer(region, &world->regions[other]) < 0) return;
+    if (!region->replica || sim_member_peer(region, &world->regions[other]) < 0) return;
     sk_client *client = sk_client_new(region->replica);
     sk_buf out = {0};
     sk_reply reply = {&out, 2};
@@ -106,161 +188,12 @@ static void operate(sim_world *world, sim_region *region, uint32_t other, bool u
                        sk_bytes_str(up ? "up" : "down")};
     sim_region_time(region);
     sk_command_execute(region->replica, client, argv, 4, &reply);
-    if (!sk_bytes_equal(sk_buf_view(&out), sk_bytes_str("+OK\r\n")))
+    sim_tell(world, "%s: REGION LINK %s %s", region->name, world->regions[other].name, up ? "up" : "down");
+    if (!region->dead && !sk_bytes_equal(sk_buf_view(&out), sk_bytes_str("+OK\r\n")))
         sim_fail(world, "REGION LINK is answered with %.*s", (int)out.len, (const char *)out.data);
     sk_buf_free(&out);
     sk_client_free(client);
     sim_region_after(region);
-}
-
-/* -- members ------------------------------------------------------------------------------------------------------- */
-
-static const char *const nothing[2];
-
-/* A region that came back with less than others have, and does not know it yet: who writes there now writes under dots
- * that are taken, and may. Nobody does it here. */
-static bool is_mute(const sim_region *region)
-{
-    const sk_db *db = &region->replica->db;
-    return region->mute_own && region->mute_own == db->origins.list[db->own].incarnation;
-}
-
-/* An operator's command at a region, that it may refuse. */
-static bool command(sim_region *region, const char *word, const char *name, const uint8_t *key,
-                    const char *const more[2])
-{
-    char hex[2 * SK_MEMBER_KEY + 1];
-    sk_bytes argv[6] = {sk_bytes_str("REGION"), sk_bytes_str(word), sk_bytes_str(name)};
-    size_t argc = 3;
-    if (key) {
-        for (int i = 0; i < SK_MEMBER_KEY; i++) snprintf(hex + 2 * i, 3, "%02x", key[i]);
-        argv[argc++] = sk_bytes_str(hex);
-    }
-    for (int i = 0; i < 2 && more[i]; i++) argv[argc++] = sk_bytes_str(more[i]);
-    sk_client *client = sk_client_new(region->replica);
-    sk_buf out = {0};
-    sk_reply reply = {&out, 2};
-    sim_region_time(region);
-    sk_command_execute(region->replica, client, argv, argc, &reply);
-    bool done = sk_bytes_equal(sk_buf_view(&out), sk_bytes_str("+OK\r\n"));
-    sim_trace(region->world, "%s: REGION %s %s %s: %.*s", region->name, word, name, key ? (const char *)key : "",
-              (int)out.len - 2, (const char *)out.data);
-    sk_buf_free(&out);
-    sk_client_free(client);
-    sim_region_after(region);
-    return done;
-}
-
-static bool add(sim_region *region, const sim_region *other, const uint8_t *key)
-{
-    static const char *const address[2] = {"there:1"};
-    bool done = command(region, "ADD", other->name, key, address);
-    region->world->counts.adds += done;
-    return done;
-}
-
-static void forget(sim_region *region, const sim_region *other)
-{
-    region->world->counts.forgets += command(region, "FORGET", other->name, NULL, nothing);
-}
-
-/* A new key: the region itself has it from its next start on. */
-static void rekey(sim_world *world, sim_region *region, sim_region *other)
-{
-    uint8_t key[SK_MEMBER_KEY];
-    char seconds[24];
-    const char *keep[] = {"KEEP", seconds};
-    snprintf(seconds, sizeof seconds, "%llu", (unsigned long long)sim_random_of(&world->random, 0, 5, 86400));
-    if (memcmp(other->key, other->next_key, sizeof other->key) != 0) return;
-    sim_region_make_key(world, key);
-    if (!command(region, "REKEY", other->name, key, keep)) return;
-    world->counts.rekeys++;
-    memcpy(other->next_key, key, sizeof key);
-    if (!other->replica) return;
-    sim_region_stop(other);
-    if (!other->replica) sim_fault_restart_later(world, other);
-}
-
-/* An operator at one region, and often another one at the same time elsewhere, about one and the same third. */
-static void change_members(sim_world *world)
-{
-    sim_region *about = any_region(world);
-    for (uint64_t operators = sim_random_between(&world->random, 1, 2); operators; operators--) {
-        sim_region *at = any_region(world);
-        uint8_t key[SK_MEMBER_KEY];
-        if (!at->replica || at == about || is_mute(at)) continue;
-        bool member = sk_members_region(&at->replica->members, sk_bytes_str(about->name)) != NULL;
-        if (member && sim_random_chance(&world->random, 250)) {
-            rekey(world, at, about);
-        } else if (member) {
-            forget(at, about);
-        } else if (sim_random_chance(&world->random, 200)) { /* a key that nobody has: it must not stay so */
-            sim_region_make_key(world, key);
-            world->counts.clashes += add(at, about, key);
-        } else {
-            (void)add(at, about, about->key);
-        }
-    }
-}
-
-/* A new region: added somewhere, started somewhat before or later. */
-static void join(sim_world *world, sim_region *region)
-{
-    sim_region *at = any_region(world);
-    if (at != region && at->replica && !is_mute(at)) (void)add(at, region, region->next_key);
-    sim_event_push(world, world->now_us + sim_random_below(&world->random, 500000), SIM_EVENT_START, region->index, 0, 0);
-}
-
-/* It reads its key and its configuration. */
-static void restart(sim_world *world, sim_region *region)
-{
-    sim_region_stop(region);
-    sim_event_push(world, world->now_us, SIM_EVENT_START, region->index, 0, 0);
-}
-
-/* Does `region` know in the end what it must about `other`? */
-static bool is_settled(const sim_world *world, const sim_region *region, const sim_region *other)
-{
-    const sk_member *member = sk_members_region(&region->replica->members, sk_bytes_str(other->name));
-    if (!sim_stays(world, other->index)) return !member;
-    return member && memcmp(member->public_key, other->next_key, SK_MEMBER_KEY) == 0;
-}
-
-/* What an operator does about it. */
-static void settle(sim_world *world, sim_region *region, const sim_region *other)
-{
-    if (is_mute(region)) { /* nobody may ever tell it, so whoever has to write there starts it as a new life */
-        region->new_life = true;
-        restart(world, region);
-    } else if (!sim_stays(world, other->index)) {
-        forget(region, other);
-    } else if (sk_members_region(&region->replica->members, sk_bytes_str(other->name))) {
-        (void)command(region, "REKEY", other->name, other->next_key, nothing);
-    } else {
-        (void)add(region, other, other->next_key);
-    }
-}
-
-bool sim_fault_heal_members(sim_world *world)
-{
-    bool busy = false;
-    for (uint32_t i = 0; i < world->config.regions; i++) {
-        sim_region *region = &world->regions[i];
-        if (!sim_stays(world, i)) continue;
-        if (region->replica && memcmp(region->key, region->next_key, sizeof region->key) != 0) restart(world, region);
-        if (region->replica && region->replica->db.joining) {
-            if (!sim_region_accepts(region, &world->regions[world->config.through])) restart(world, region);
-            busy = true;
-            continue;
-        }
-        busy |= !region->replica;
-        for (uint32_t k = 0; region->replica && k < world->config.regions; k++) {
-            if (k == i || is_settled(world, region, &world->regions[k])) continue;
-            settle(world, region, &world->regions[k]);
-            busy = true;
-        }
-    }
-    return busy;
 }
 
 /* -- processes and disks ------------------------------------------------------------------------------------------- */
@@ -299,13 +232,13 @@ static void take_copy(sim_region *region)
     region->copied_own = all ? db->origins.list[db->own].incarnation : 0;
     region->copied_seq = sk_vv_get(&durable, region->map[db->own]);
     sk_vv_free(&durable);
-    sim_trace(region->world, "%s: a backup is taken", region->name);
+    sim_tell(region->world, "%s: a copy of its disk is taken", region->name);
 }
 
 /* The disk is as it was when the copy was made. Each copy is used once. */
 static void restore(sim_world *world, sim_region *region, bool amnesia)
 {
-    bool fresh = !amnesia && sim_random_chance(&world->random, 150);
+    bool fresh = !amnesia && sim_random_chance(&world->random, 150); /* drawn in any case */
     if (!region->replica || (!region->copy && !fresh)) {
         if (region->replica) take_copy(region);
         return;
@@ -328,16 +261,66 @@ static void restore(sim_world *world, sim_region *region, bool amnesia)
         world->counts.amnesias++;
     else
         world->counts.restores++;
-    sim_trace(world, "%s: %s", region->name,
-              amnesia ? "an old copy comes back unnoticed"
-              : fresh ? "a new disk"
-                      : "an old copy comes back");
+    sim_tell(world, "%s: %s", region->name,
+             amnesia ? "an old copy of its disk comes back unnoticed"
+             : fresh ? "a new disk"
+                     : "an old copy of its disk comes back");
     sim_fault_restart_later(world, region);
 }
 
-static void strike_region(sim_world *world, sim_fault fault)
+/* The machine is replaced by a copy of itself as its disk is now; the old disk is kept, and may come back. */
+static void replace_by_clone(sim_world *world, sim_region *region)
 {
-    sim_region *region = any_region(world);
+    if (!region->replica || region->disk_error) return;
+    uint32_t own = region->replica->db.own;
+    uint64_t incarnation = region->replica->db.origins.list[own].incarnation;
+    sim_check_durable(region, &region->at_least);
+    uint64_t copied_seq = sk_vv_get(&region->at_least, region->map[own]);
+    sim_region_crash(region, false);
+    sk_store *clone = sk_memory_copy(region->store);
+    if (region->copy) sk_store_close(region->copy);
+    region->copy = region->store;
+    region->copied_own = incarnation;
+    region->copied_seq = copied_seq;
+    region->store = clone;
+    region->new_life = true;
+    region->disks++;
+    world->counts.clones++;
+    sim_tell(world, "%s goes on as a clone of itself", region->name);
+    sim_fault_restart_later(world, region);
+}
+
+static void fail_disk(sim_world *world, sim_region *region)
+{
+    bool full = sim_random_chance(&world->random, 500);
+    bool nearly_full = sim_random_chance(&world->random, 300);
+    uint64_t good = sim_random_below(&world->random, 6);
+    if (region->disk_error) return;
+    region->disk_error = full ? SK_E_DISK_FULL : SK_E_IO;
+    region->nearly_full = nearly_full;
+    sk_memory_fail(region->store, good, region->disk_error);
+    world->counts.disk_failures++;
+    if (full) sim_mark(world, SIM_HAD_FULL);
+    sim_tell(world, "%s: its disk %s", region->name, full ? "is full" : "fails");
+    repair_later(world, SIM_FAULT_DISK, region->index, 0);
+}
+
+/* At random, and now and then far ahead and back (clock.c). */
+static void jump(sim_world *world, sim_region *region)
+{
+    if (sim_clock_far(world, region)) {
+        repair_later(world, SIM_FAULT_CLOCK, region->index, 0);
+        return;
+    }
+    int64_t by = (int64_t)sim_random_delay(&world->random, sim_random_of(&world->random, 50, 5000, HOUR_MS));
+    region->wall_offset_ms += sim_random_chance(&world->random, 500) ? by : -by;
+    if (region->wall_offset_ms > region->wall_most_ms) region->wall_most_ms = region->wall_offset_ms;
+    world->counts.clock_jumps++;
+    sim_tell(world, "%s: its clock jumps by %lld ms or back", region->name, (long long)by);
+}
+
+static void strike_region(sim_world *world, sim_fault fault, sim_region *region)
+{
     switch (fault) {
     case SIM_FAULT_KILL:
     case SIM_FAULT_POWER:
@@ -349,55 +332,73 @@ static void strike_region(sim_world *world, sim_fault fault)
             sim_region_crash(region, fault == SIM_FAULT_KILL);
         if (!region->replica) sim_fault_restart_later(world, region);
         return;
+    case SIM_FAULT_MIDWAY: region->fuse = (uint32_t)sim_random_between(&world->random, 1, 15); return;
     case SIM_FAULT_RESTORE:
     case SIM_FAULT_AMNESIA: restore(world, region, fault == SIM_FAULT_AMNESIA); return;
-    case SIM_FAULT_DISK:
-        if (region->disk_error) return;
-        region->disk_error = sim_random_chance(&world->random, 500) ? SK_E_DISK_FULL : SK_E_IO;
-        region->nearly_full = sim_random_chance(&world->random, 300);
-        sk_memory_fail(region->store, sim_random_below(&world->random, 6), region->disk_error);
-        world->counts.disk_failures++;
-        break;
-    case SIM_FAULT_SLOW: region->slow = sim_random_of(&world->random, 5, 50, 200); break;
-    case SIM_FAULT_CLOCK: {
-        if (sim_clock_far(world, region)) break;
-        int64_t jump = (int64_t)sim_random_delay(&world->random, sim_random_of(&world->random, 50, 5000, 3600000));
-        region->wall_offset_ms += sim_random_chance(&world->random, 500) ? jump : -jump;
-        if (region->wall_offset_ms > region->wall_most_ms) region->wall_most_ms = region->wall_offset_ms;
-        world->counts.clock_jumps++;
+    case SIM_FAULT_CLONE: replace_by_clone(world, region); return;
+    case SIM_FAULT_DISK: fail_disk(world, region); return;
+    case SIM_FAULT_SLOW:
+        region->slow = sim_random_of(&world->random, 5, 50, 200);
+        repair_later(world, fault, region->index, 0);
         return;
-    }
+    case SIM_FAULT_CLOCK: jump(world, region); return;
     default: return;
     }
-    repair_later(world, fault, region->index, 0);
 }
 
-void sim_fault_strike(sim_world *world, sim_fault fault)
+static void strike_link(sim_world *world, sim_fault fault, uint32_t link)
 {
-    if (world->healing) return;
-    next_strike(world, fault);
-    sim_trace(world, "fault: %s", names[fault]);
-    uint32_t link = any_link(world);
-    uint64_t ends;
+    uint64_t ends = sim_random_between(&world->random, 1, 3);
     switch (fault) {
     case SIM_FAULT_CUT: sim_network_cut(world, link); return;
     case SIM_FAULT_STALL:
-        ends = sim_random_between(&world->random, 1, 3);
         stall(world, link, ends);
         repair_later(world, fault, link, ends);
         return;
-    case SIM_FAULT_PARTITION: partition(world); return;
-    case SIM_FAULT_FLAP: flap(world); return;
-    case SIM_FAULT_MEMBERS: change_members(world); return;
-    case SIM_FAULT_REWIND: sim_rewind_strike(world); return;
+    case SIM_FAULT_FLAP: flap(world, link); return;
+    case SIM_FAULT_LOSS:
+        world->links[link].loss_permille = (uint32_t)sim_random_of(&world->random, 10, 100, 400);
+        repair_later(world, fault, link, 0);
+        return;
+    case SIM_FAULT_AGAIN: ask_again(world, link, ends & 1); return;
     case SIM_FAULT_OPERATOR: {
-        sim_region *region = &world->regions[world->links[link].region[sim_random_below(&world->random, 2)]];
-        uint32_t other = world->links[link].region[world->links[link].region[0] == region->index];
+        sim_region *region = &world->regions[world->links[link].region[ends & 1]];
+        uint32_t other = world->links[link].region[!(ends & 1)];
         operate(world, region, other, false);
         repair_later(world, fault, region->index, other);
         return;
     }
-    default: strike_region(world, fault);
+    default: return;
+    }
+}
+
+static bool is_of_links(sim_fault fault)
+{
+    return fault == SIM_FAULT_CUT || fault == SIM_FAULT_STALL || fault == SIM_FAULT_FLAP || fault == SIM_FAULT_LOSS ||
+           fault == SIM_FAULT_AGAIN || fault == SIM_FAULT_OPERATOR;
+}
+
+void sim_fault_strike(sim_world *world, sim_fault fault)
+{
+    if (world->phase != SIM_CHAOS) return;
+    uint64_t n = world->strikes[fault];
+    next_strike(world, fault);
+    if (!sim_world_happens(world, sim_atom_strike(fault, n))) return;
+    sim_trace(world, "fault: %s", sim_fault_name(fault));
+    sim_mark(world, SIM_HAD_FAULT + fault);
+    if (fault == SIM_FAULT_PARTITION) {
+        partition(world);
+    } else if (is_of_links(fault)) {
+        uint32_t link = any_link(world);
+        if (link != SIM_NOWHERE) strike_link(world, fault, link);
+    } else {
+        sim_region *region = sim_fault_region(world);
+        if (fault == SIM_FAULT_REWIND)
+            sim_rewind_strike(world, region);
+        else if (fault == SIM_FAULT_MEMBERS)
+            sim_member_strike(world, region);
+        else if (region)
+            strike_region(world, fault, region);
     }
 }
 
@@ -412,21 +413,24 @@ static void repair_disk(sim_region *region)
 
 void sim_fault_repair(sim_world *world, const sim_event *event)
 {
-    if (world->healing) return;
+    if (world->phase != SIM_CHAOS) return;
     sim_fault fault = (sim_fault)event->a;
-    sim_trace(world, "over: %s", names[fault]);
+    if (fault == SIM_FAULT_FLAP || fault == SIM_FAULT_REWIND)
+        sim_trace(world, "goes on: %s", sim_fault_name(fault));
+    else
+        sim_tell(world, "over: %s", sim_fault_name(fault));
     switch (fault) {
     case SIM_FAULT_STALL: unstall(world, event->b, event->n); return;
     case SIM_FAULT_PARTITION:
         if (event->n)
-            unstall(world, event->b, STALL_FIRST | STALL_SECOND);
+            unstall(world, event->b, event->n);
         else
             sim_network_unblock(world, event->b);
         return;
     case SIM_FAULT_FLAP: sim_network_cut(world, event->b); return;
-    case SIM_FAULT_MEMBERS: join(world, &world->regions[event->b]); return;
     case SIM_FAULT_REWIND: sim_port_step(&world->regions[event->b]); return;
     case SIM_FAULT_DISK: repair_disk(&world->regions[event->b]); return;
+    case SIM_FAULT_LOSS: world->links[event->b].loss_permille = 0; return;
     case SIM_FAULT_SLOW: world->regions[event->b].slow = 1; return;
     case SIM_FAULT_CLOCK: world->regions[event->b].far_ms = 0; return;
     case SIM_FAULT_OPERATOR: operate(world, &world->regions[event->b], (uint32_t)event->n, true); return;
@@ -437,22 +441,21 @@ void sim_fault_repair(sim_world *world, const sim_event *event)
 void sim_fault_heal(sim_world *world)
 {
     sim_config *config = &world->config;
-    if (config->retired < config->regions) { /* what only it has may be gone with it */
-        sim_check_lost(&world->regions[config->retired]);
-        world->counts.retirements++;
-    }
+    sim_member_retire(world);
     config->delay_tail_us = 0;
     for (uint32_t i = 0; i < config->regions; i++) {
         sim_region *region = &world->regions[i];
         repair_disk(region);
         region->slow = 1;
         region->far_ms = 0;
+        region->fuse = 0;
         sim_port_finish(region);
         if (!region->replica) sim_event_push(world, world->now_us, SIM_EVENT_START, i, 0, 0);
         for (uint32_t k = 0; k < i; k++) {
             sim_link *link = &world->links[sim_network_link(world, i, k)];
             uint32_t index = sim_network_link(world, i, k);
             if (!config->graph[i][k]) continue;
+            link->loss_permille = 0;
             for (uint32_t end = 0; end < 2; end++)
                 while (link->to[end].stalls) sim_network_unstall(world, index, end);
             while (link->blocks) sim_network_unblock(world, index);

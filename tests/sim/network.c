@@ -5,6 +5,20 @@
 
 #include <stdlib.h>
 
+enum { STREAM_LINK = 'l', RETRANSMIT_US = 200000 };
+
+/* Some ways are long and some short, so that what goes two ways arrives in any order. None is so long that an answer
+ * takes longer than a silent link is waited for. */
+static void draw_way(const sim_world *world, sim_link *link)
+{
+    const sim_config *config = &world->config;
+    sim_random_derive(&link->random, world->seed, STREAM_LINK, config->id[link->region[0]],
+                      config->id[link->region[1]]);
+    link->delay_us = config->delay_us * sim_random_of(&link->random, 1, 4, 4, 12) / 4;
+    uint64_t longest_us = (uint64_t)config->limits.silence_ms * 1000 / 5;
+    if (link->delay_us > longest_us) link->delay_us = longest_us;
+}
+
 void sim_network_init(sim_world *world)
 {
     const sim_config *config = &world->config;
@@ -12,6 +26,7 @@ void sim_network_init(sim_world *world)
         for (uint32_t b = a + 1; b < config->regions; b++) {
             sim_link *link = &world->links[sim_network_link(world, a, b)];
             *link = (sim_link){.region = {a, b}, .exists = config->graph[a][b]};
+            draw_way(world, link);
         }
 }
 
@@ -25,11 +40,14 @@ static void empty_lane(sim_lane *lane)
 
 void sim_network_free(sim_world *world)
 {
-    for (uint32_t i = 0; i < SIM_REGIONS_MAX * SIM_REGIONS_MAX; i++)
-        for (int end = 0; end < 2; end++) {
-            empty_lane(&world->links[i].to[end]);
-            free(world->links[i].to[end].list);
-        }
+    for (uint32_t a = 0; a < world->config.regions; a++)
+        for (uint32_t b = a + 1; b < world->config.regions; b++)
+            for (int end = 0; end < 2; end++) {
+                sim_lane *lane = &world->links[sim_network_link(world, a, b)].to[end];
+                empty_lane(lane);
+                free(lane->list);
+            }
+    sim_crossing_free(world);
 }
 
 uint32_t sim_network_link(const sim_world *world, uint32_t a, uint32_t b)
@@ -41,7 +59,7 @@ uint32_t sim_network_link(const sim_world *world, uint32_t a, uint32_t b)
 /* The number of a region that it is linked with. */
 static uint32_t peer_of(const sim_region *region, const sim_region *other)
 {
-    int peer = sim_region_peer(region, other);
+    int peer = sim_member_peer(region, other);
     if (peer < 0) sim_fail(region->world, "%s: it is linked with %s, no member", region->name, other->name);
     return (uint32_t)peer;
 }
@@ -55,7 +73,11 @@ void sim_network_send(sim_world *world, uint32_t from, uint32_t to, sk_bytes byt
     sim_lane *lane = &link->to[end];
     if (!link->exists) sim_fail(world, "%s sends to a region that it has no link with", world->regions[from].name);
     if (!link->up[!end]) return; /* its own end is closed: a last word that goes nowhere */
+    bool is_batch = bytes.data[0] == SK_MESSAGE_BATCH;
     world->counts.messages++;
+    world->counts.bytes += bytes.len;
+    world->counts.batches += is_batch;
+    world->counts.batch_bytes += is_batch ? bytes.len : 0;
     if (lane->count == lane->room) {
         uint32_t room = lane->room ? lane->room * 2 : 8;
         sim_message *list = sk_alloc(room * sizeof *list);
@@ -67,13 +89,21 @@ void sim_network_send(sim_world *world, uint32_t from, uint32_t to, sk_bytes byt
     }
     uint8_t *copy = sk_alloc(bytes.len + 1);
     memcpy(copy, bytes.data, bytes.len);
-    lane->list[(lane->first + lane->count++) % lane->room] = (sim_message){copy, bytes.len};
+    sim_message *message = &lane->list[(lane->first + lane->count++) % lane->room];
+    *message = (sim_message){.data = copy, .len = bytes.len};
     lane->bytes += bytes.len;
+    sim_crossing_sent(world, index, end, message);
     if (link->dead) return; /* counts as queued until the end notices */
     const sim_config *config = &world->config;
-    uint64_t at = world->now_us + config->delay_us / 2 + sim_random_below(&world->random, config->delay_us + 1);
-    if (config->delay_tail_us && sim_random_chance(&world->random, 100))
-        at += sim_random_below(&world->random, config->delay_tail_us);
+    uint64_t at = world->now_us + link->delay_us / 2 + sim_random_below(&link->random, link->delay_us + 1);
+    if (config->delay_tail_us && sim_random_chance(&link->random, 100))
+        at += sim_random_below(&link->random, config->delay_tail_us);
+    /* What is lost TCP sends again, each time after twice as long; all that follows waits for it. */
+    for (uint64_t wait = RETRANSMIT_US; wait < 32 * RETRANSMIT_US; wait *= 2) {
+        if (!link->loss_permille || !sim_random_chance(&link->random, link->loss_permille)) break;
+        at += wait;
+        world->counts.lost++;
+    }
     if (at < lane->last_us) at = lane->last_us;
     lane->last_us = at;
     sim_event_push(world, at, SIM_EVENT_MESSAGE, index, end, link->session);
@@ -86,8 +116,9 @@ size_t sim_network_queued(const sim_world *world, uint32_t from, uint32_t to)
 
 static const char *name_of(sim_message message)
 {
-    static const char *const names[] = {"?",       "HELLO", "ORIGINS", "BATCH",     "STATUS", "RESEND", "OFFER",
-                                        "REQUEST", "BEGIN", "CHUNK",   "CHUNK_ACK", "END",    "CANCEL", "GOODBYE"};
+    static const char *const names[] = {"?",       "HELLO",   "ORIGINS", "BATCH",     "STATUS", "RESEND", "OFFER",
+                                        "REQUEST", "BEGIN",   "CHUNK",   "CHUNK_ACK", "END",    "CANCEL", "GOODBYE",
+                                        "ENOUGH",  "COMPARE", "ASK",     "PARTS",     "ROWS",   "WANT",   "DONE"};
     unsigned type = message.len ? message.data[0] : 0;
     return names[type < sizeof names / sizeof *names ? type : 0];
 }
@@ -96,8 +127,12 @@ static void count_message(sim_world *world, sim_message message)
 {
     sim_counts *counts = &world->counts;
     if (message.data[0] == SK_MESSAGE_BEGIN) { /* its last two values: reconcile, resumed */
-        counts->transfers_reconcile += message.data[message.len - 2] == 0xc3;
-        counts->transfers_resumed += message.data[message.len - 1] == 0xc3;
+        bool reconcile = message.data[message.len - 2] == 0xc3, resumed = message.data[message.len - 1] == 0xc3;
+        counts->transfers_reconcile += reconcile;
+        counts->transfers_resumed += resumed;
+        sim_mark(world, SIM_HAD_TRANSFER);
+        if (reconcile) sim_mark(world, SIM_HAD_RECONCILE);
+        if (resumed) sim_mark(world, SIM_HAD_RESUMED);
     }
     counts->transfers += message.data[0] == SK_MESSAGE_BEGIN;
     counts->questions += message.data[0] == SK_MESSAGE_ASK;
@@ -107,8 +142,9 @@ static void count_message(sim_world *world, sim_message message)
 }
 
 /* Hands the first message of a lane over, and tells its sender when the lane is empty. */
-static void deliver(sim_world *world, sim_link *link, uint32_t end)
+static void deliver(sim_world *world, uint32_t index, uint32_t end)
 {
+    sim_link *link = &world->links[index];
     sim_lane *lane = &link->to[end];
     sim_message message = lane->list[lane->first];
     lane->first = (lane->first + 1) % lane->room;
@@ -118,12 +154,13 @@ static void deliver(sim_world *world, sim_link *link, uint32_t end)
     sim_trace(world, "%s <- %s %s, %zu bytes", to->name, from->name, name_of(message), message.len);
     count_message(world, message);
     if (link->up[end]) {
+        sim_crossing_arrived(world, index, end, &message);
         sim_region_time(to);
         sk_replica_message(to->replica, peer_of(to, from), sk_bytes_of(message.data, message.len));
         sim_region_after(to);
     }
     free(message.data);
-    if (lane->bytes == 0 && link->up[!end] && !link->dead) {
+    if (lane->bytes == 0 && link->up[!end] && !link->dead && from->replica) {
         sim_region_time(from);
         sk_replica_writable(from->replica, peer_of(from, to));
         sim_region_after(from);
@@ -138,18 +175,19 @@ void sim_network_message(sim_world *world, const sim_event *event)
     if (lane->stalls)
         lane->waiting++;
     else
-        deliver(world, link, event->b);
+        deliver(world, event->a, event->b);
 }
 
 /* -- sessions ------------------------------------------------------------------------------------------------------ */
 
+/* One end may still think that the last session stands, if that is dead: the new one tells it. */
 static bool may_connect(const sim_world *world, const sim_link *link)
 {
-    return link->exists && !link->blocks && !link->refused[0] && !link->refused[1] && !link->up[0] && !link->up[1] &&
-           !link->closing[0] && !link->closing[1] && world->regions[link->region[0]].replica &&
-           world->regions[link->region[1]].replica && !link->to[0].stalls && !link->to[1].stalls &&
-           sim_region_accepts(&world->regions[link->region[0]], &world->regions[link->region[1]]) &&
-           sim_region_accepts(&world->regions[link->region[1]], &world->regions[link->region[0]]);
+    const sim_region *first = &world->regions[link->region[0]], *second = &world->regions[link->region[1]];
+    bool at_end = (!link->up[0] && !link->up[1]) || (link->dead && !(link->up[0] && link->up[1]));
+    return link->exists && !link->blocks && !link->refused[0] && !link->refused[1] && at_end && !link->closing[0] &&
+           !link->closing[1] && !link->to[0].stalls && !link->to[1].stalls && first->replica && second->replica &&
+           sim_member_accepts(first, second) && sim_member_accepts(second, first);
 }
 
 static void dial(sim_world *world, uint32_t index)
@@ -157,7 +195,7 @@ static void dial(sim_world *world, uint32_t index)
     sim_link *link = &world->links[index];
     if (link->connecting || !may_connect(world, link)) return;
     link->connecting = true;
-    sim_event_push(world, world->now_us + sim_random_between(&world->random, 1000, 400000), SIM_EVENT_CONNECT, index, 0,
+    sim_event_push(world, world->now_us + sim_random_between(&link->random, 1000, 400000), SIM_EVENT_CONNECT, index, 0,
                    0);
 }
 
@@ -167,26 +205,39 @@ void sim_network_dial(sim_world *world, uint32_t region)
         if (other != region) dial(world, sim_network_link(world, region, other));
 }
 
+static void drop_stale_end(sim_world *world, sim_link *link)
+{
+    empty_lane(&link->to[0]);
+    empty_lane(&link->to[1]);
+    for (uint32_t end = 0; end < 2; end++) {
+        if (!link->up[end]) continue;
+        sim_region *region = &world->regions[link->region[end]];
+        link->up[end] = false;
+        sim_mark(world, SIM_HAD_STALE_END);
+        sim_region_time(region);
+        sk_replica_link_down(region->replica, peer_of(region, &world->regions[link->region[!end]]));
+        sim_region_after(region);
+    }
+}
+
 void sim_network_connect(sim_world *world, const sim_event *event)
 {
     sim_link *link = &world->links[event->a];
     link->connecting = false;
     if (!may_connect(world, link)) return;
+    drop_stale_end(world, link);
+    if (!may_connect(world, link)) return; /* that was the last it did */
     link->session++;
     link->dead = false;
     link->up[0] = link->up[1] = true;
-    sim_trace(world, "%s and %s are linked", world->regions[link->region[0]].name,
-              world->regions[link->region[1]].name);
-    for (uint32_t end = 0; end < 2; end++) {
-        sim_region *region = &world->regions[link->region[end]];
-        if (region->index == world->config.late && link->region[!end] == world->config.through)
-            sim_check_durable(&world->regions[link->region[!end]], &region->join_goal);
-    }
-    uint32_t first = (uint32_t)sim_random_below(&world->random, 2);
+    sim_crossing_reset(link);
+    sim_tell(world, "%s and %s are linked", world->regions[link->region[0]].name, world->regions[link->region[1]].name);
+    sim_member_linked(world, link);
+    uint32_t first = (uint32_t)sim_random_below(&link->random, 2);
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t end = first ^ i;
         sim_region *region = &world->regions[link->region[end]];
-        if (!link->up[end]) continue;
+        if (!link->up[end] || !region->replica) continue;
         sim_region_time(region);
         sk_replica_link_up(region->replica, peer_of(region, &world->regions[link->region[!end]]));
         sim_region_after(region);
@@ -199,12 +250,12 @@ void sim_network_cut(sim_world *world, uint32_t index)
     if (link->dead || (!link->up[0] && !link->up[1])) return;
     link->dead = true;
     world->counts.cuts++;
-    sim_trace(world, "the link between %s and %s breaks", world->regions[link->region[0]].name,
-              world->regions[link->region[1]].name);
+    sim_tell(world, "the link between %s and %s breaks", world->regions[link->region[0]].name,
+             world->regions[link->region[1]].name);
     for (uint32_t end = 0; end < 2; end++) {
         if (!link->up[end]) continue;
-        uint64_t notices = sim_random_chance(&world->random, 300) ? sim_random_below(&world->random, 3000000)
-                                                                  : sim_random_below(&world->random, 50000);
+        uint64_t notices = sim_random_chance(&link->random, 300) ? sim_random_below(&link->random, 3000000)
+                                                                 : sim_random_below(&link->random, 50000);
         sim_event_push(world, world->now_us + notices, SIM_EVENT_CLOSED, index, end, link->session);
     }
 }
@@ -218,12 +269,13 @@ static void end_closed(sim_world *world, uint32_t index, uint32_t end)
         empty_lane(&link->to[0]);
         empty_lane(&link->to[1]);
         dial(world, index);
-    } else if (!link->dead && sim_random_chance(&world->random, 500)) {
+    } else if (!link->dead && sim_random_chance(&link->random, 500)) {
         /* Closed in order: what it had sent arrives, and after it the end of the stream. */
         uint64_t last_us = link->to[!end].last_us;
         sim_event_push(world, last_us, SIM_EVENT_CLOSED, index, !end, link->session);
     } else {
         sim_network_cut(world, index);
+        if (sim_random_chance(&link->random, 500)) dial(world, index); /* and may not wait for the other to notice */
     }
 }
 
@@ -245,10 +297,10 @@ void sim_network_hang_up(sim_world *world, uint32_t from, uint32_t to, int error
 {
     uint32_t index = sim_network_link(world, from, to), end = from > to;
     sim_link *link = &world->links[index];
-    sim_trace(world, "%s hangs up on %s: %s", world->regions[from].name, world->regions[to].name,
-              error ? sk_error_text(error) : "goodbye");
-    bool harmless = error == SK_OK || error == SK_E_TIMEOUT || error == SK_E_FORGOTTEN || error == SK_E_SHUTDOWN || error == SK_E_LINK_DOWN ||
-                    sk_error_class(error) == SK_CLASS_RETRY;
+    sim_tell(world, "%s hangs up on %s: %s", world->regions[from].name, world->regions[to].name,
+             error ? sk_error_text(error) : "goodbye");
+    bool harmless = error == SK_OK || error == SK_E_TIMEOUT || error == SK_E_FORGOTTEN || error == SK_E_SHUTDOWN ||
+                    error == SK_E_LINK_DOWN || sk_error_class(error) == SK_CLASS_RETRY;
     if (!harmless)
         sim_fail(world, "%s hangs up on %s, which did nothing wrong: %s", world->regions[from].name,
                  world->regions[to].name, sk_error_text(error));
@@ -273,9 +325,9 @@ void sim_network_members(sim_world *world, uint32_t region)
         if (other == region) continue;
         uint32_t index = sim_network_link(world, region, other);
         sim_link *link = &world->links[index];
-        if (sim_region_peer(&world->regions[region], &world->regions[other]) < 0)
+        if (sim_member_peer(&world->regions[region], &world->regions[other]) < 0)
             link->refused[region > other] = false; /* an operator's word about a link goes with the member */
-        if (link->up[region > other] && !sim_region_accepts(&world->regions[region], &world->regions[other]))
+        if (link->up[region > other] && !sim_member_accepts(&world->regions[region], &world->regions[other]))
             sim_network_cut(world, index);
         dial(world, index);
     }
@@ -316,4 +368,24 @@ void sim_network_unstall(sim_world *world, uint32_t index, uint32_t end)
     for (; lane->waiting; lane->waiting--)
         sim_event_push(world, world->now_us, SIM_EVENT_MESSAGE, index, end, link->session);
     dial(world, index);
+}
+
+bool sim_network_whole(const sim_world *world)
+{
+    for (uint32_t a = 0; a < world->config.regions; a++)
+        for (uint32_t b = a + 1; b < world->config.regions; b++) {
+            const sim_link *link = &world->links[sim_network_link(world, a, b)];
+            bool stays = sim_member_stays(world, a) && sim_member_stays(world, b);
+            if (link->exists && stays && (!link->up[0] || !link->up[1] || link->dead || link->connecting)) return false;
+        }
+    return true;
+}
+
+void sim_network_calm(sim_world *world, uint64_t delay_us)
+{
+    for (uint32_t a = 0; a < world->config.regions; a++)
+        for (uint32_t b = a + 1; b < world->config.regions; b++) {
+            sim_link *link = &world->links[sim_network_link(world, a, b)];
+            if (link->delay_us > delay_us) link->delay_us = delay_us;
+        }
 }

@@ -25,7 +25,7 @@ void sim_port_export(sim_region *region)
     sk_buf out = {0};
     if (!region->replica) return;
     /* A snapshot of the store on disk is of what has its place there: it is synced. */
-    if (world->config.durability != SK_DURABILITY_ALWAYS && sk_memory_sync(region->store, UINT64_MAX)) return;
+    if (world->config.durability != SK_DURABILITY_ALWAYS && sim_region_sync(region)) return;
     sk_client *client = sk_client_new(region->replica);
     bool good = ask(region, client, &out, 2, open)[0] == '+';
     if (good) sk_buf_reset(&stream->bytes);
@@ -38,7 +38,7 @@ void sim_port_export(sim_region *region)
         sk_buf_append(&stream->bytes, end + 2, len);
     }
     if (good) sim_check_durable(region, &stream->vv);
-    if (good) sim_trace(world, "%s: an export is kept, %zu bytes", region->name, stream->bytes.len);
+    if (good) sim_tell(world, "%s: an export is kept, %zu bytes", region->name, stream->bytes.len);
     sk_client_free(client);
     sk_buf_free(&out);
     sim_region_after(region);
@@ -64,9 +64,9 @@ static bool may_refuse(const sim_region *region, const char *reply)
 static void next_step(sim_region *region)
 {
     sim_world *world = region->world;
-    sim_event_push(world,
-                   world->now_us + sim_random_delay(&world->random, sim_random_of(&world->random, 500, 30000, 300000)),
-                   SIM_EVENT_REPAIR, SIM_FAULT_REWIND, region->index, 0);
+    sim_random *random = &region->import.random;
+    uint64_t pause = sim_random_delay(random, sim_random_of(random, 500, 30000, 300000));
+    sim_event_push(world, world->now_us + pause, SIM_EVENT_REPAIR, SIM_FAULT_REWIND, region->index, 0);
 }
 
 void sim_port_import(sim_region *region)
@@ -84,9 +84,10 @@ void sim_port_import(sim_region *region)
         sim_fail(world, "%s: IMPORT OPEN is answered with %s", region->name, reply);
     if (reply[0] == '+') {
         import->run = region->run;
+        sim_random_seed(&import->random, sim_random_next(&world->random));
         sk_buf_bytes(&import->stream.bytes, sk_buf_view(&stream->bytes));
         sk_vv_copy(&import->stream.vv, &stream->vv);
-        sim_trace(world, "%s: an import begins", region->name);
+        sim_tell(world, "%s: an import begins", region->name);
         next_step(region);
     } else {
         sk_client_free(import->client);
@@ -105,7 +106,8 @@ static void check_committed(sim_region *region)
         sim_fail(world, "%s: it lacks what it has just imported", region->name);
     sk_vv_free(&now);
     world->counts.imports++;
-    sim_trace(world, "%s: an import is done", region->name);
+    sim_mark(world, SIM_HAD_IMPORT);
+    sim_tell(world, "%s: an import is done", region->name);
 }
 
 /* True if it goes on. */
@@ -119,7 +121,7 @@ static bool step(sim_region *region)
     sk_bytes commit[] = {sk_bytes_str("IMPORT"), sk_bytes_str("COMMIT")};
     sk_buf out = {0};
     if (left) {
-        write[2].len = sim_random_between(&world->random, 1, left);
+        write[2].len = sim_random_between(&import->random, 1, left);
         import->at += write[2].len;
     }
     const char *reply =

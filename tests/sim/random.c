@@ -15,6 +15,17 @@ void sim_random_seed(sim_random *random, uint64_t seed)
     for (int i = 0; i < 4; i++) random->state[i] = splitmix(&seed);
 }
 
+void sim_random_derive(sim_random *random, uint64_t seed, uint64_t a, uint64_t b, uint64_t c)
+{
+    const uint64_t names[] = {a, b, c};
+    uint64_t state = seed;
+    for (int i = 0; i < 3; i++) {
+        state = splitmix(&state) ^ names[i];
+        state = splitmix(&state);
+    }
+    sim_random_seed(random, state);
+}
+
 uint64_t sim_random_next(sim_random *random)
 {
     uint64_t *s = random->state;

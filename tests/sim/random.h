@@ -12,6 +12,8 @@ typedef struct {
 } sim_random;
 
 void sim_random_seed(sim_random *random, uint64_t seed);
+/** A stream of its own for whatever a, b and c name: what one draws does not move what others get. */
+void sim_random_derive(sim_random *random, uint64_t seed, uint64_t a, uint64_t b, uint64_t c);
 uint64_t sim_random_next(sim_random *random);
 /** From 0 up to, not including, `end`; 0 if `end` is 0. */
 uint64_t sim_random_below(sim_random *random, uint64_t end);

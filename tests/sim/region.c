@@ -9,42 +9,50 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { STREAM_REGION = 'r' };
+#define HOUR_MS ((int64_t)3600 * 1000)
+
 /* -- what the replica asks of its owner ---------------------------------------------------------------------------- */
 
 static void host_send(void *self, uint32_t peer, sk_bytes message)
 {
     sim_region *region = self;
-    sim_network_send(region->world, region->index, sim_region_of(region, peer), message);
+    if (!sim_region_effect(region)) return;
+    sim_network_send(region->world, region->index, sim_member_region(region, peer), message);
 }
 
 static size_t host_queued(void *self, uint32_t peer)
 {
     sim_region *region = self;
-    return sim_network_queued(region->world, region->index, sim_region_of(region, peer));
+    return sim_network_queued(region->world, region->index, sim_member_region(region, peer));
 }
 
 static void host_hang_up(void *self, uint32_t peer, int error)
 {
     sim_region *region = self;
-    sim_network_hang_up(region->world, region->index, sim_region_of(region, peer), error);
+    if (!sim_region_effect(region)) return;
+    sim_network_hang_up(region->world, region->index, sim_member_region(region, peer), error);
 }
 
 static void host_link_allowed(void *self, uint32_t peer, bool allowed)
 {
     sim_region *region = self;
-    sim_network_allow(region->world, region->index, sim_region_of(region, peer), allowed);
+    if (!sim_region_effect(region)) return;
+    sim_network_allow(region->world, region->index, sim_member_region(region, peer), allowed);
 }
 
 static void host_members_changed(void *self)
 {
     sim_region *region = self;
-    if (region->replica) sim_network_members(region->world, region->index); /* else it is just starting */
+    if (!region->replica || !sim_region_effect(region)) return; /* it is just starting, or dead */
+    sim_network_members(region->world, region->index);
 }
 
 static void host_audit(void *self, const sk_txn *txn)
 {
     sim_region *region = self;
     sim_world *world = region->world;
+    if (!sim_region_effect(region)) return;
     sk_vv none = {0}, canonical = {0};
     sim_region_canonical(region, &none, &canonical); /* brings the map up to date */
     sk_vv_free(&canonical);
@@ -58,63 +66,47 @@ static void host_audit(void *self, const sk_txn *txn)
 
 static bool host_writable(void *self) { return !((sim_region *)self)->nearly_full; }
 
-/* -- members ------------------------------------------------------------------------------------------------------- */
-
-uint32_t sim_region_of(const sim_region *region, uint32_t peer)
-{
-    const sim_world *world = region->world;
-    const char *name = sk_engine_peer_status(region->replica->engine, peer).region;
-    uint32_t index = 0;
-    while (strcmp(world->regions[index].name, name) != 0) sk_assert(++index < world->config.regions);
-    return index;
-}
-
-int sim_region_peer(const sim_region *region, const sim_region *other)
-{
-    return sk_replica_peer(region->replica, sk_bytes_str(other->name));
-}
-
-bool sim_region_accepts(const sim_region *region, const sim_region *other)
-{
-    return sim_region_peer(region, other) >= 0 &&
-           sk_members_judge(&region->replica->members, sk_bytes_str(other->name), other->key,
-                            sim_region_wall_ms(region)) == SK_OK;
-}
-
 /* -- life ---------------------------------------------------------------------------------------------------------- */
 
-void sim_region_make_key(sim_world *world, uint8_t key[SK_MEMBER_KEY])
+/* Like a name that a region has, for each number that one may be drawn under. */
+static const char *name_of(uint32_t id)
 {
-    memset(key, 0, SK_MEMBER_KEY);
-    snprintf((char *)key, SK_MEMBER_KEY, "key %llu", (unsigned long long)++world->keys);
+    static const char *const names[] = {"eu",  "us",  "ap",  "sa",  "af",  "me",  "oc",  "ca",  "in",  "n9",
+                                        "n10", "n11", "n12", "n13", "n14", "n15", "n16", "n17", "n18", "n19",
+                                        "n20", "n21", "n22", "n23", "n24", "n25", "n26", "n27", "n28", "n29",
+                                        "n30", "n31", "n32", "n33", "n34", "n35", "n36", "n37", "n38", "n39",
+                                        "n40", "n41", "n42", "n43", "n44", "n45", "n46", "n47", "n48", "n49"};
+    return names[id];
+}
+
+static void set_clocks(sim_region *region)
+{
+    sim_world *world = region->world;
+    int64_t off = (int64_t)sim_random_of(&region->random, 100, 10000, 10000, HOUR_MS);
+    if (sim_random_chance(&region->random, 500)) off = 0;
+    bool behind = sim_random_chance(&region->random, 500);
+    region->wall_offset_ms = behind ? -off : off;
+    region->drift_ppm = (int64_t)sim_random_of(&region->random, 0, 50, 400);
+    if (sim_random_chance(&region->random, 500)) region->drift_ppm = -region->drift_ppm;
+    if (region->drift_ppm) sim_mark(world, SIM_HAD_DRIFT);
+    if (off >= HOUR_MS) sim_mark(world, SIM_HAD_HOUR);
 }
 
 void sim_region_init(sim_world *world, uint32_t index)
 {
-    static const char *const names[] = {"eu", "us", "ap", "sa", "af", "me", "oc", "ca", "in"};
     sim_region *region = &world->regions[index];
     *region = (sim_region){.world = world, .index = index, .slow = 1, .timer_us = UINT64_MAX};
-    snprintf(region->name, sizeof region->name, "%s", names[index]);
-    memcpy(region->key, world->founders[index], sizeof region->key);
-    memcpy(region->next_key, region->key, sizeof region->key);
-    const sim_config *config = &world->config;
-    for (uint32_t other = 0; other < config->regions; other++) {
-        bool known = index == config->late ? other == config->through : other != index && other != config->late;
-        if (!known) continue;
-        /* Who cannot reach the one that it joins through is given that one's key anew, by its operator. */
-        const uint8_t *key = index == config->late ? world->regions[other].key : world->founders[other];
-        region->seeds[region->seed_count++] = (sk_member_seed){.region = names[other], .public_key = key};
-    }
+    sim_random_derive(&region->random, world->seed, STREAM_REGION, world->config.id[index], 0);
+    snprintf(region->name, sizeof region->name, "%s", name_of(world->config.id[index]));
     region->store = sk_memory_open(world->config.durability);
     region->new_life = true;
-    if (world->config.faults >> SIM_FAULT_CLOCK & 1)
-        region->wall_offset_ms = (int64_t)sim_random_below(&world->random, 20000) - 10000;
+    if (world->config.clocks) set_clocks(region);
     region->wall_most_ms = region->wall_offset_ms;
 }
 
 void sim_region_free(sim_region *region)
 {
-    sim_client_disconnect(region);
+    sim_client_free(region);
     if (region->replica) sk_replica_free(region->replica);
     sk_store_close(region->store);
     if (region->copy) sk_store_close(region->copy);
@@ -131,12 +123,26 @@ void sim_region_free(sim_region *region)
 
 uint64_t sim_region_wall_ms(const sim_region *region)
 {
-    return (uint64_t)((int64_t)(SIM_WALL_MS + sim_now_ms(region->world)) + region->wall_offset_ms + region->far_ms);
+    return (uint64_t)((int64_t)(SIM_WALL_MS + sim_region_now_ms(region)) + region->wall_offset_ms + region->far_ms);
+}
+
+uint64_t sim_region_now_ms(const sim_region *region)
+{
+    int64_t now_us = (int64_t)region->world->now_us;
+    return (uint64_t)(now_us + now_us / 1000 * region->drift_ppm / 1000) / 1000;
+}
+
+/* When the region's clock will show this time, or a little later. */
+static uint64_t when_it_is(const sim_region *region, uint64_t now_ms)
+{
+    if (now_ms > SIM_WALL_MS) return UINT64_MAX; /* never */
+    if (region->drift_ppm == 0) return now_ms * 1000;
+    return now_ms * 1000 * 1000000 / (uint64_t)(1000000 + region->drift_ppm) + 2000;
 }
 
 void sim_region_time(sim_region *region)
 {
-    sk_replica_time(region->replica, sim_now_ms(region->world), sim_region_wall_ms(region));
+    sk_replica_time(region->replica, sim_region_now_ms(region), sim_region_wall_ms(region));
 }
 
 void sim_region_start(sim_region *region)
@@ -155,12 +161,12 @@ void sim_region_start(sim_region *region)
         .public_key = region->key,
         .peers = region->seeds,
         .peer_count = region->seed_count,
-        .join = region->index == world->config.late ? region->seeds[0].region : NULL,
+        .join = sim_member_joins(region),
         .limits = world->config.limits,
         .foreign_expiry_ms = world->config.foreign_expiry_ms,
         .transaction_bytes_max = 1 << 20,
         .leaf_rows = 4,
-        .seed = sim_random_next(&world->random),
+        .seed = sim_random_next(&region->random),
     };
     sk_replica_host host = {
         .self = region,
@@ -174,8 +180,10 @@ void sim_region_start(sim_region *region)
     };
     sk_buf error = {0};
     region->map_count = 0;
-    int status = sk_replica_new(region->store, &options, &host, sim_now_ms(world), sim_region_wall_ms(region), &error,
-                                &region->replica);
+    region->dead = false;
+    region->fuse = 0;
+    int status = sk_replica_new(region->store, &options, &host, sim_region_now_ms(region), sim_region_wall_ms(region),
+                                &error, &region->replica);
     if (status) {
         sim_trace(world, "%s cannot start: %.*s", region->name, (int)error.len, (const char *)error.data);
         if (!region->disk_error) sim_fail(world, "%s does not start: %s", region->name, sk_error_text(status));
@@ -189,8 +197,8 @@ void sim_region_start(sim_region *region)
         region->turn_pending = region->disk_busy = false;
         sk_memory_progress(region->store, NULL, NULL, &region->disk_upto);
         const sk_db *db = &region->replica->db;
-        sim_trace(world, "%s starts as %s, incarnation %llx", region->name, region->life,
-                  (unsigned long long)db->origins.list[db->own].incarnation);
+        sim_tell(world, "%s starts as %s, incarnation %llx", region->name, region->life,
+                 (unsigned long long)db->origins.list[db->own].incarnation);
         if (region->less_own == db->origins.list[db->own].incarnation) region->mute_own = region->less_own;
         sim_region_canonical(region, &db->vv, &region->vv);
         if (!sk_vv_at_most(&region->at_least, &region->vv))
@@ -225,15 +233,17 @@ void sim_region_crash(sim_region *region, bool kill)
     if (!region->replica) return;
     sim_check_durable(region, &region->at_least);
     sk_memory_progress(region->store, &sealed, &written, &synced);
-    uint64_t keep = sim_random_between(&world->random, kill ? written : synced, sealed);
+    if (region->dead) sealed = region->dead_sealed;
+    uint64_t keep = sim_random_between(&region->random, kill ? written : synced, sealed);
+    if (!kill && region->disk_busy && keep < region->disk_upto) sim_mark(world, SIM_HAD_TORN);
     if (!kill && world->config.durability != SK_DURABILITY_ALWAYS) {
         region->new_life = true; /* another boot of the machine */
         sim_check_lost(region);
     }
-    if (sim_random_chance(&world->random, 200)) region->new_life = true;
-    sim_trace(world, "%s %s: sealed %llu, written %llu, synced %llu, kept %llu", region->name,
-              kill ? "is killed" : "loses power", (unsigned long long)sealed, (unsigned long long)written,
-              (unsigned long long)synced, (unsigned long long)keep);
+    if (sim_random_chance(&region->random, 200)) region->new_life = true;
+    sim_tell(world, "%s %s: sealed %llu, written %llu, synced %llu, kept %llu", region->name,
+             kill ? "is killed" : "loses power", (unsigned long long)sealed, (unsigned long long)written,
+             (unsigned long long)synced, (unsigned long long)keep);
     sk_memory_crash(region->store, keep);
     end_process(region);
     sk_memory_crash(region->store, 0); /* what the end of the replica put there */
@@ -243,13 +253,37 @@ void sim_region_crash(sim_region *region, bool kill)
         world->counts.power_losses++;
 }
 
+bool sim_region_effect(sim_region *region)
+{
+    if (!region->dead && region->fuse && --region->fuse == 0) {
+        region->dead = true;
+        sk_memory_progress(region->store, &region->dead_sealed, NULL, NULL);
+    }
+    return !region->dead;
+}
+
+/* It has died in the middle of a step. */
+static void bury(sim_region *region)
+{
+    sim_world *world = region->world;
+    sim_tell(world, "%s dies between two effects", region->name);
+    world->counts.midways++;
+    sim_region_crash(region, sim_random_chance(&region->random, 500));
+    sim_event_push(world, world->now_us + sim_random_delay(&region->random, 300000), SIM_EVENT_START, region->index, 0,
+                   0);
+}
+
 void sim_region_stop(sim_region *region)
 {
     sim_world *world = region->world;
     if (!region->replica || region->disk_error) return;
-    sim_trace(world, "%s stops", region->name);
+    sim_tell(world, "%s stops", region->name);
     sim_region_time(region);
-    sk_engine_goodbye(region->replica->engine, sim_now_ms(world), sim_region_wall_ms(region));
+    sk_engine_goodbye(region->replica->engine, sim_region_now_ms(region), sim_region_wall_ms(region));
+    if (region->dead) {
+        sim_region_after(region);
+        return;
+    }
     sim_check_durable(region, &region->at_least);
     end_process(region);
     bool synced = sk_memory_sync(region->store, UINT64_MAX) == 0;
@@ -269,7 +303,7 @@ static void start_disk(sim_region *region)
     if (sealed <= reached) return;
     region->disk_busy = true;
     region->disk_upto = sealed;
-    uint64_t delay = sim_random_delay(&world->random, (always ? world->config.disk_us : 50) * region->slow);
+    uint64_t delay = sim_random_delay(&region->random, (always ? world->config.disk_us : 50) * region->slow);
     sim_event_push(world, world->now_us + delay, always ? SIM_EVENT_SYNCED : SIM_EVENT_WRITTEN, region->index,
                    (uint32_t)region->run, sealed);
 }
@@ -278,7 +312,7 @@ static void wake_timer(sim_region *region)
 {
     sim_world *world = region->world;
     uint64_t next_ms = sk_replica_next_ms(region->replica);
-    uint64_t next_us = next_ms > UINT64_MAX / 1000 ? UINT64_MAX : next_ms * 1000;
+    uint64_t next_us = when_it_is(region, next_ms);
     if (next_us <= world->now_us) {
         if (++region->spins > 500) sim_fail(world, "%s: it wants to be called at once, again and again", region->name);
         next_us = world->now_us + 200;
@@ -294,14 +328,18 @@ void sim_region_after(sim_region *region)
 {
     sim_world *world = region->world;
     if (!region->replica) return;
+    if (region->dead) {
+        bury(region);
+        return;
+    }
     if (region->replica->epoch != region->last_epoch) region->map_count = 0; /* numbers may mean other origins now */
     region->dirty = true;
     bool sampled =
-        sim_random_chance(&world->random, world->config.check_permille); /* drawn also where all are asked for */
+        sim_random_chance(&region->random, world->config.check_permille); /* drawn also where all are asked for */
     sim_check_region(region, sampled || world->options->check_all);
     if (!region->turn_pending && (region->replica->db.dirty || region->replica->more_to_do)) {
         region->turn_pending = true;
-        sim_event_push(world, world->now_us + sim_random_below(&world->random, world->config.turn_us), SIM_EVENT_TURN,
+        sim_event_push(world, world->now_us + sim_random_below(&region->random, world->config.turn_us), SIM_EVENT_TURN,
                        region->index, (uint32_t)region->run, 0);
     }
     start_disk(region);
@@ -329,7 +367,7 @@ void sim_region_timer(sim_region *region)
     if (region->timer_us != region->world->now_us) return; /* an earlier one took its place */
     region->timer_us = UINT64_MAX;
     if (!region->replica) return;
-    if (sk_replica_next_ms(region->replica) > sim_now_ms(region->world))
+    if (sk_replica_next_ms(region->replica) > sim_region_now_ms(region))
         wake_timer(region);
     else
         turn_and_reap(region);
@@ -348,12 +386,17 @@ void sim_region_disk(sim_region *region, const sim_event *event)
     sim_region_after(region);
 }
 
+int sim_region_sync(sim_region *region)
+{
+    uint64_t written;
+    sk_memory_progress(region->store, NULL, &written, NULL);
+    return sk_memory_sync(region->store, written);
+}
+
 void sim_region_sync_tick(sim_region *region)
 {
     sim_world *world = region->world;
-    uint64_t written;
-    sk_memory_progress(region->store, NULL, &written, NULL);
-    if (region->replica) sk_memory_sync(region->store, written);
+    if (region->replica) (void)sim_region_sync(region);
     sim_event_push(world, world->now_us + world->config.sync_us, SIM_EVENT_SYNC_TICK, region->index, 0, 0);
 }
 

@@ -7,6 +7,8 @@
 #define SIM_REWIND_PERMILLE 250 /* of the seeds */
 #endif
 
+enum { STREAM_CHOICE = 'b', STREAM_RETURN = 'u' };
+
 void sim_rewind_draw(sim_config *config, uint64_t seed)
 {
     sim_random random;
@@ -22,15 +24,13 @@ static void back_up(sim_region *region)
     sk_vv durable = {0};
     if (!region->replica) return;
     /* What is committed, and no more, is brought to the disk first, whatever the durability: a checkpoint does so. */
-    uint64_t written;
-    sk_memory_progress(region->store, NULL, &written, NULL);
-    if (region->world->config.durability != SK_DURABILITY_ALWAYS && sk_memory_sync(region->store, written)) return;
+    if (region->world->config.durability != SK_DURABILITY_ALWAYS && sim_region_sync(region)) return;
     if (to->store) sk_store_close(to->store);
     to->store = sk_memory_copy(region->store);
     sim_check_durable(region, &durable);
     sk_vv_free(&to->vv);
     to->vv = durable;
-    sim_trace(region->world, "%s: a backup is kept", region->name);
+    sim_tell(region->world, "%s: a backup is kept", region->name);
 }
 
 static const sim_kept_backup *any_backup(sim_region *region)
@@ -60,31 +60,38 @@ static void restore(sim_region *region, const sim_kept_backup *backup)
     if (was_up) sim_fault_restart_later(world, region);
 }
 
+/* Each region's backup, and its way up again, are drawn apart from the others'. */
 static void rewind_all(sim_world *world)
 {
+    const sim_config *config = &world->config;
     const sim_kept_backup *chosen[SIM_REGIONS_MAX];
-    for (uint32_t i = 0; i < world->config.regions; i++) {
+    uint64_t streams = sim_random_next(&world->random);
+    for (uint32_t i = 0; i < config->regions; i++) {
+        sim_random_derive(&world->random, streams, STREAM_CHOICE, config->id[i], 0);
         chosen[i] = any_backup(&world->regions[i]);
         if (!chosen[i]) return;
     }
     sk_vv_free(&world->rewound);
-    for (uint32_t i = 0; i < world->config.regions; i++) {
+    for (uint32_t i = 0; i < config->regions; i++) {
+        sim_random_derive(&world->random, streams, STREAM_RETURN, config->id[i], 0);
         sk_vv_join(&world->rewound, &chosen[i]->vv);
         restore(&world->regions[i], chosen[i]);
     }
     world->rewound_losses = sim_check_losses(world);
     world->counts.rewinds++;
-    sim_trace(world, "all regions come back from backups");
+    sim_mark(world, SIM_HAD_REWOUND);
+    sim_tell(world, "all regions come back from backups");
 }
 
-void sim_rewind_strike(sim_world *world)
+void sim_rewind_strike(sim_world *world, sim_region *region)
 {
-    sim_region *region = &world->regions[sim_random_below(&world->random, world->config.regions)];
     uint64_t dice = sim_random_below(&world->random, 100);
-    if (dice < 50) {
-        back_up(region);
-    } else if (dice < 60) {
+    if (dice < 10) {
         rewind_all(world);
+    } else if (!region) {
+        return;
+    } else if (dice < 60) {
+        back_up(region);
     } else if (dice < 75) {
         sim_port_export(region);
     } else if (dice < 90) {
@@ -94,7 +101,7 @@ void sim_rewind_strike(sim_world *world)
         if (!backup) return;
         restore(region, backup);
         world->counts.restores++;
-        sim_trace(world, "%s: comes back from a backup", region->name);
+        sim_tell(world, "%s: comes back from a backup", region->name);
     }
 }
 

@@ -51,9 +51,9 @@ void sim_request_free(sim_request *request)
     request->argc = 0;
 }
 
-static uint64_t below(const draw *of, uint64_t end) { return sim_random_below(&of->world->random, end); }
+static uint64_t below(const draw *of, uint64_t end) { return sim_random_below(&of->client->random, end); }
 
-static bool chance(const draw *of, uint32_t permille) { return sim_random_chance(&of->world->random, permille); }
+static bool chance(const draw *of, uint32_t permille) { return sim_random_chance(&of->client->random, permille); }
 
 /* Keys 0 and 4 are strings, 1 and 5 numbers, 2 and 6 hashes, 3 and 7 sets; now and then any other. */
 static void add_key(const draw *of, key_use use)
@@ -69,14 +69,15 @@ static void add_key(const draw *of, key_use use)
 
 static void add_value(const draw *of)
 {
-    uint64_t number = ++of->world->next_value;
+    unsigned long long number = of->client->asked; /* a value tells whose request it came with */
+    unsigned client = (unsigned)(of->client - of->region->clients), part = ++of->client->values;
     if (!chance(of, of->world->config.large_permille)) {
-        add(of, "v%llu", (unsigned long long)number);
+        add(of, "%s%u.%llu.%u", of->region->name, client, number, part);
         return;
     }
     sk_buf value = {0};
-    uint64_t len = sim_random_between(&of->world->random, 100, 2500);
-    sk_buf_printf(&value, "v%llu-", (unsigned long long)number);
+    uint64_t len = sim_random_between(&of->client->random, 100, 2500);
+    sk_buf_printf(&value, "%s%u.%llu.%u-", of->region->name, client, number, part);
     while (value.len < len) sk_buf_byte(&value, (uint8_t)('a' + value.len % 26));
     add_bytes(of, sk_buf_view(&value));
     sk_buf_free(&value);
@@ -84,7 +85,7 @@ static void add_value(const draw *of)
 
 static void add_milliseconds(const draw *of)
 {
-    add(of, "%llu", (unsigned long long)sim_random_of(&of->world->random, 1, 200, 1500, 4000, 60000));
+    add(of, "%llu", (unsigned long long)sim_random_of(&of->client->random, 1, 200, 1500, 4000, 60000));
 }
 
 /* -- strings and numbers ------------------------------------------------------------------------------------------- */
@@ -262,6 +263,7 @@ static void make_resolve(const draw *of)
         return;
     }
     const sim_note *context = &world->contexts[below(of, world->context_count)];
+    sim_mark(world, SIM_HAD_OLD_CONTEXT);
     add(of, "SIBLINGS");
     add(of, "RESOLVE");
     add_bytes(of, sk_buf_view(&context->key));
@@ -283,6 +285,7 @@ static void make_resolve(const draw *of)
 
 static void make_policy(const draw *of)
 {
+    sim_mark(of->world, SIM_HAD_POLICY);
     add(of, "POLICY");
     add(of, "SET");
     if (chance(of, 300))
@@ -297,7 +300,7 @@ static void make_wait(const draw *of)
     of->out->ask = SIM_ASK_WAIT;
     add(of, "WAIT");
     add(of, "%u", (unsigned)below(of, of->world->config.regions + 1));
-    add(of, "%llu", (unsigned long long)sim_random_of(&of->world->random, 1, 100, 1000));
+    add(of, "%llu", (unsigned long long)sim_random_of(&of->client->random, 1, 100, 1000));
 }
 
 static void make_token(const draw *of)
@@ -316,11 +319,12 @@ static void make_after(const draw *of)
     }
     const sim_note *token = &world->tokens[below(of, world->token_count)];
     of->out->ask = SIM_ASK_AFTER;
+    if (token->region != of->region->index) sim_mark(world, SIM_HAD_MOVED_TOKEN);
     add(of, "SESSION");
     add(of, "AFTER");
     add_bytes(of, sk_buf_view(&token->text));
     add(of, "TIMEOUT");
-    add(of, "%llu", (unsigned long long)sim_random_of(&world->random, 0, 100, 2000));
+    add(of, "%llu", (unsigned long long)sim_random_of(&of->client->random, 0, 100, 2000));
     sk_vv_copy(&of->out->after, &token->vv);
 }
 
@@ -372,12 +376,12 @@ static void make_multi(const draw *of)
         bool fits = kinds[i].in_multi && (kinds[i].make != make_resolve || of->world->context_count);
         all += weights[i] = fits ? of->world->weights[i] : 0;
     }
-    uint32_t count = (uint32_t)sim_random_between(&of->world->random, 1, SIM_QUEUE_MAX);
+    uint32_t count = (uint32_t)sim_random_between(&of->client->random, 1, SIM_QUEUE_MAX);
     for (uint32_t i = 0; all && i < count; i++) {
         draw queued = *of;
         queued.out = &of->client->queued[of->client->queued_count++];
         *queued.out = (sim_request){0};
-        kinds[sim_random_weighted(&of->world->random, weights, KINDS)].make(&queued);
+        kinds[sim_random_weighted(&of->client->random, weights, KINDS)].make(&queued);
     }
     if (all == 0) make_get(of);
 }
@@ -411,17 +415,18 @@ void sim_workload_free(sim_world *world)
     }
 }
 
-void sim_workload_note(sim_world *world, const sim_request *request, sk_bytes text, const sk_vv *vv)
+void sim_workload_note(sim_world *world, sim_client *client, const sim_request *request, sk_bytes text, const sk_vv *vv)
 {
     bool token = request->ask == SIM_ASK_TOKEN;
     sim_note *notes = token ? world->tokens : world->contexts;
     uint32_t *count = token ? &world->token_count : &world->context_count;
-    sim_note *note = &notes[*count < SIM_NOTES_MAX ? (*count)++ : sim_random_below(&world->random, SIM_NOTES_MAX)];
+    sim_note *note = &notes[*count < SIM_NOTES_MAX ? (*count)++ : sim_random_below(&client->random, SIM_NOTES_MAX)];
     sk_buf_reset(&note->text);
     sk_buf_reset(&note->key);
     sk_buf_reset(&note->field);
     sk_buf_bytes(&note->text, text);
     sk_vv_copy(&note->vv, vv);
+    note->region = client->region->index;
     if (token) return;
     sk_buf_bytes(&note->key, request->argv[2]);
     if (request->argc == 5) sk_buf_bytes(&note->field, request->argv[4]);
@@ -430,5 +435,6 @@ void sim_workload_note(sim_world *world, const sim_request *request, sk_bytes te
 void sim_workload_draw(sim_world *world, sim_region *region, sim_client *client, sim_request *out)
 {
     draw of = {world, region, client, out};
-    kinds[sim_random_weighted(&world->random, world->weights, KINDS)].make(&of);
+    client->values = 0;
+    kinds[sim_random_weighted(&client->random, world->weights, KINDS)].make(&of);
 }
