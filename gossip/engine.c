@@ -11,6 +11,7 @@ sk_engine_limits sk_engine_limits_default(void)
         .batch_bytes = 64U << 10,
         .chunk_bytes = 64U << 10,
         .transfer_window = 16,
+        .transfer_share = 100,
         .flush_ms = 2,
         .ack_ms = 20,
         .heartbeat_ms = 500,
@@ -469,7 +470,14 @@ sk_peer_status sk_engine_peer_status(const sk_engine *engine, uint32_t peer)
     status.clock_error_ms = p->clock.trip_ms / 2;
     status.sending_transfer = p->out.source != NULL;
     status.receiving_transfer = engine->incoming.peer == peer;
-    if (status.receiving_transfer) sk_reconcile_progress(engine, &status.compare_rows, &status.compared_rows);
+    const sk_pace *pace = status.receiving_transfer ? &engine->incoming.pace : &p->out.pace;
+    bool any = status.receiving_transfer || status.sending_transfer;
+    status.comparing = status.receiving_transfer ? sk_reconcile_is_comparing(engine) : any && p->out.compares;
+    status.transfer_left_ms = any ? sk_pace_left_ms(pace, engine->now_ms) : -1;
+    if (!any) return status;
+    status.transfer.rows = pace->all;
+    status.transfer.done = pace->done;
+    status.transfer.sent = status.receiving_transfer ? engine->incoming.rows_sent : p->out.rows_sent;
     return status;
 }
 
@@ -481,10 +489,22 @@ sk_clock_status sk_engine_clock(const sk_engine *engine, uint64_t now_ms, uint64
     return status;
 }
 
-void sk_engine_set_transfer_rate(sk_engine *engine, uint64_t bytes_per_s)
+uint64_t sk_engine_rest_us(const sk_engine *engine, uint64_t worked_us)
 {
-    engine->limits.transfer_bytes_per_s = bytes_per_s;
+    uint64_t share = engine->limits.transfer_share;
+    return share && share < 100 ? worked_us * (100 - share) / share : 0;
+}
+
+void sk_engine_set_limits(sk_engine *engine, const sk_engine_limits *limits)
+{
+    bool other_rate = engine->limits.transfer_bytes_per_s != limits->transfer_bytes_per_s ||
+                      engine->limits.transfer_share != limits->transfer_share;
+    engine->limits.transfer_bytes_per_s = limits->transfer_bytes_per_s;
+    engine->limits.transfer_share = limits->transfer_share;
+    engine->limits.send_queue_max = limits->send_queue_max;
+    if (!other_rate) return;
     for (uint32_t m = 0; m < engine->peer_count; m++) engine->peers[m].out.debt_us = 0;
+    sk_reconcile_forgive(engine);
 }
 
 uint32_t sk_engine_holders(const sk_engine *engine, sk_dot dot)

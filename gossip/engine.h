@@ -85,6 +85,7 @@ typedef struct {
     void (*source_compare)(void *self, sk_source *source, uint64_t *rows, sk_digest *sum);
     int (*source_answer)(void *self, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to, sk_buf *out);
     void (*source_want)(void *self, sk_source *source, sk_elements keys);
+    sk_transfer_counts (*source_counts)(void *self, const sk_source *source);
     void (*source_close)(void *self, sk_source *source);
 
     /* Incoming transfer. */
@@ -100,17 +101,22 @@ typedef struct {
     int (*sink_sum)(void *self, sk_bytes from, sk_bytes to, sk_digest *sum);
     int (*sink_settle)(void *self, sk_buf *from, sk_bytes to, sk_elements rows, sk_buf *wanted, uint32_t *count);
     int (*sink_end)(void *self); /* the atomic step: applied vector joined, rows visible */
+
+    /* How long the calls of source_* and sink_* have worked since this was last asked: what transfer_share goes by. May be
+     * NULL: that is not measured. */
+    uint64_t (*worked_us)(void *self);
 } sk_engine_host;
 
 typedef struct {
     size_t ring_bytes_max;      /* recent transactions kept in memory for the live tier */
     uint32_t ring_txns_max;     /* likewise, by count; 0: no limit of its own */
     size_t held_bytes_max;      /* transactions that wait for their dependencies */
-    size_t send_queue_max;      /* bytes queued on a link before the engine waits for sk_engine_writable */
+    size_t send_queue_max;      /* bytes queued on a link before the engine waits for sk_engine_writable; live */
     size_t batch_bytes;         /* a live message is closed at about this size */
     size_t chunk_bytes;         /* a transfer's chunk */
     uint32_t transfer_window;   /* chunks sent and not yet acknowledged */
-    uint64_t transfer_bytes_per_s; /* of rows to one peer; 0: as fast as they can be read and taken */
+    uint64_t transfer_bytes_per_s; /* of rows and answers to one peer; 0: as fast as they can be read and taken; live */
+    uint32_t transfer_share;    /* of the time, in percent, that a transfer may read or compare, on each side; live */
     uint32_t flush_ms;          /* live transactions wait up to this long for company, unless batch_bytes are there */
     uint32_t ack_ms;            /* an acknowledgement waits up to this long for company */
     uint32_t heartbeat_ms;      /* a status goes out at least this often */
@@ -118,8 +124,8 @@ typedef struct {
     uint32_t relay_ms;          /* how long a peer may lack an origin that it cannot reach before we relay */
 } sk_engine_limits;
 
-/** The defaults: 64 MiB ring, 64 MiB held, 4 MiB queue, 64 KiB batches, 64 KiB chunks, window 16, 2, 20, 500, 5000 and
- *  1000 ms. */
+/** The defaults: 64 MiB ring, 64 MiB held, 4 MiB queue, 64 KiB batches, 64 KiB chunks, window 16, no rate, all of
+ *  the time, 2, 20, 500, 5000 and 1000 ms. */
 sk_engine_limits sk_engine_limits_default(void);
 
 /** `applied`, `origins` and `own` (our own origin's number; it changes with a new incarnation) are the host's, are read
@@ -191,8 +197,9 @@ typedef struct {
     uint64_t transfers_out, transfers_in;
     uint64_t received_rows_bytes;
     bool sending_transfer, receiving_transfer;
-    uint64_t compare_rows, compared_rows; /* receiving a reconcile: rows of the sender's, and of how many it is known what
-                                           * has to be done; 0: it has not come to that */
+    bool comparing;              /* the one that comes in, or else the one that goes out, is a reconcile that compares */
+    sk_transfer_counts transfer; /* likewise; while it compares here, `done` are rows of which it is known what is to do */
+    int64_t transfer_left_ms;    /* … until it has gone through the rest of the rows; -1: not known */
 } sk_peer_status;
 
 /* How our wall clock stands to those of the peers (gossip/clock.h). */
@@ -204,16 +211,17 @@ typedef struct {
 
 sk_clock_status sk_engine_clock(const sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 
-/** What transfer is under way: "none", "sending", "receiving", "comparing". */
+/** What transfer is under way, one that comes in before one that goes out: "none", "sending", "receiving", "comparing". */
 static inline const char *sk_peer_transfer(const sk_peer_status *status)
 {
-    if (status->sending_transfer) return "sending";
-    if (!status->receiving_transfer) return "none";
-    return status->compare_rows ? "comparing" : "receiving";
+    if (status->comparing) return "comparing";
+    return status->receiving_transfer ? "receiving" : status->sending_transfer ? "sending" : "none";
 }
 
-/** Another limits.transfer_bytes_per_s, from the next chunk on. */
-void sk_engine_set_transfer_rate(sk_engine *engine, uint64_t bytes_per_s);
+/** How long to rest after so much work for transfers, that it takes no more than transfer_share. */
+uint64_t sk_engine_rest_us(const sk_engine *engine, uint64_t worked_us);
+/** Takes over those limits that are live, from the next message on. */
+void sk_engine_set_limits(sk_engine *engine, const sk_engine_limits *limits);
 /** Peers have numbers below this… */
 uint32_t sk_engine_peers(const sk_engine *engine);
 /** …but not every number below is one's: those of removed members are free. */

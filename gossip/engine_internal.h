@@ -21,6 +21,7 @@
 #include "gossip/clock.h"
 #include "gossip/engine.h"
 #include "gossip/message.h"
+#include "gossip/pace.h"
 #include "gossip/ring.h"
 
 enum {
@@ -68,7 +69,9 @@ typedef struct {
     uint64_t offer_at_ms; /* not before */
     uint64_t again_at_ms; /* the source is not asked before: it has worked enough for a while */
     uint64_t said_ms;     /* when the last chunk went */
-    uint64_t debt_us;     /* to be waited for what went, at transfer_bytes_per_s */
+    uint64_t debt_us;     /* to be waited: for what went, at transfer_bytes_per_s, and for work, at transfer_share */
+    uint64_t rows_sent;
+    sk_pace pace;         /* through our rows */
     /* of a reconcile, see reconcile.c */
     bool reconcile;
     bool compares; /* COMPARE was sent */
@@ -130,6 +133,8 @@ typedef struct {
     uint64_t number, chunks, progress_ms;
     uint64_t retry_at_ms; /* the sink was busy */
     struct sk_comparing *comparing; /* owned by reconcile.c; NULL: this is none */
+    uint64_t rows_sent;             /* as the sender said with its last chunk */
+    sk_pace pace;                   /* likewise, through its rows; then ours in comparing */
 } sk_incoming;
 
 struct sk_engine {
@@ -268,6 +273,10 @@ void sk_transfer_close_sources(sk_engine *engine);
 void sk_transfer_rolled_back(sk_engine *engine);
 uint64_t sk_transfer_next_ms(const sk_engine *engine);
 
+/** How long to rest for the work done since this was last called, so that it takes no more than its share. */
+uint64_t sk_transfer_rest_us(sk_engine *engine);
+/** Adds what a peer was sent, and what that took to read, to what is waited for. */
+void sk_transfer_charge(sk_engine *engine, uint32_t peer, size_t bytes);
 /** Says how many chunks have come. */
 void sk_transfer_send_chunk_ack(sk_engine *engine);
 /** The transfer has come to its end. */
@@ -289,8 +298,10 @@ int sk_reconcile_told(sk_engine *engine, int type, sk_reader *reader);
 /** Goes on with comparing, if it is time. */
 int sk_reconcile_pump(sk_engine *engine);
 uint64_t sk_reconcile_next_ms(const sk_engine *engine);
-/** How many rows the sender has, and of how many it is known what has to be done; untouched if it has not come to that. */
-void sk_reconcile_progress(const sk_engine *engine, uint64_t *rows, uint64_t *done);
+/** All was pushed, and it is going through what it has beside what the sender has. */
+bool sk_reconcile_is_comparing(const sk_engine *engine);
+/** The time that it would still have rested is made a gift of: the limits are others. */
+void sk_reconcile_forgive(sk_engine *engine);
 /** All has been pushed: what follows is asked for. */
 void sk_reconcile_send_compare(sk_engine *engine, uint32_t peer);
 /** ASK, WANT, DONE. */

@@ -368,9 +368,22 @@ int sk_begin_read(sk_reader *reader, const sk_origin_map *map, sk_begin *begin)
     return finish(reader);
 }
 
-int sk_chunk_read(sk_reader *reader, uint64_t *number, sk_bytes *rows)
+void sk_chunk_pack(sk_buf *buf, uint64_t number, const sk_transfer_counts *counts, sk_bytes rows)
+{
+    sk_message_begin(buf, SK_MESSAGE_CHUNK);
+    sk_pack_uint(buf, number);
+    sk_pack_uint(buf, counts->rows);
+    sk_pack_uint(buf, counts->done);
+    sk_pack_uint(buf, counts->sent);
+    sk_pack_bytes(buf, rows);
+}
+
+int sk_chunk_read(sk_reader *reader, uint64_t *number, sk_transfer_counts *counts, sk_bytes *rows)
 {
     *number = read_number(reader);
+    counts->rows = sk_read_uint(reader);
+    counts->done = sk_read_uint(reader);
+    counts->sent = sk_read_uint(reader);
     *rows = sk_read_bytes(reader);
     return finish(reader);
 }

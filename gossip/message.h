@@ -11,7 +11,7 @@
  *   OFFER      vv                                                    you lack what only a transfer can bring
  *   REQUEST    number, vv, resumable?, [vv, reconcile, cursor]       start it
  *   BEGIN      number, vv, floor, reconcile, resumed
- *   CHUNK      number, rows
+ *   CHUNK      number, how many rows the sender has, has gone through, has sent; rows
  *   CHUNK_ACK  number, how many so far
  *   COMPARE    number, rows, sum                                     of all of it; what follows is asked for
  *   ASK        number, from, to                                      what is in this range?
@@ -193,6 +193,13 @@ void sk_request_pack(sk_buf *buf, const sk_request *request);
 /** The caller frees both vectors in any case. */
 int sk_request_read(sk_reader *reader, const sk_origin_map *map, sk_request *request);
 
+/* How far an outgoing transfer has come: what its receiver is told, and takes for no more than that. */
+typedef struct {
+    uint64_t rows; /* that the sender has, about; 0: it does not know */
+    uint64_t done; /* of those, gone through */
+    uint64_t sent; /* put into chunks */
+} sk_transfer_counts;
+
 typedef struct {
     uint64_t number;
     sk_vv vv, floor; /* owned */
@@ -203,7 +210,8 @@ void sk_begin_pack(sk_buf *buf, const sk_begin *begin);
 /** The caller frees both vectors in any case. */
 int sk_begin_read(sk_reader *reader, const sk_origin_map *map, sk_begin *begin);
 
-int sk_chunk_read(sk_reader *reader, uint64_t *number, sk_bytes *rows);
+void sk_chunk_pack(sk_buf *buf, uint64_t number, const sk_transfer_counts *counts, sk_bytes rows);
+int sk_chunk_read(sk_reader *reader, uint64_t *number, sk_transfer_counts *counts, sk_bytes *rows);
 int sk_chunk_ack_read(sk_reader *reader, uint64_t *number, uint64_t *chunks);
 /** END and DONE. */
 int sk_end_read(sk_reader *reader, uint64_t *number);

@@ -56,8 +56,9 @@ struct sk_comparing {
     uint32_t open_count, open_room;
     range asked[SK_ASKS_MAX];  /* in the order that they were asked for */
     uint32_t asked_count;
-    uint64_t rows, done;       /* of the sender's rows */
     uint64_t at_ms;            /* the next step; NEVER: it waits for the sender */
+    uint64_t debt_us;          /* to be rested: more work would be more than transfer_share */
+    uint64_t rest_until_ms;
     uint64_t said_ms;
 };
 
@@ -142,12 +143,25 @@ uint64_t sk_reconcile_next_ms(const sk_engine *engine)
     return engine->incoming.comparing ? engine->incoming.comparing->at_ms : NEVER;
 }
 
-void sk_reconcile_progress(const sk_engine *engine, uint64_t *rows, uint64_t *done)
+bool sk_reconcile_is_comparing(const sk_engine *engine)
 {
     const struct sk_comparing *comparing = engine->incoming.comparing;
+    return comparing && (comparing->phase == PREPARING || comparing->phase == ASKING);
+}
+
+void sk_reconcile_forgive(sk_engine *engine)
+{
+    struct sk_comparing *comparing = engine->incoming.comparing;
     if (!comparing) return;
-    *rows = comparing->rows;
-    *done = comparing->done;
+    comparing->debt_us = comparing->rest_until_ms = 0;
+    if (comparing->at_ms != NEVER) comparing->at_ms = engine->now_ms;
+}
+
+/* Of so many of the sender's rows more it is known what has to be done. */
+static void got_on(sk_engine *engine, uint64_t rows)
+{
+    sk_pace *pace = &engine->incoming.pace;
+    sk_pace_tell(pace, pace->all, pace->done + rows, engine->now_ms);
 }
 
 static void send_done(sk_engine *engine)
@@ -157,6 +171,25 @@ static void send_done(sk_engine *engine)
     sk_message_begin(&engine->out, SK_MESSAGE_DONE);
     sk_pack_uint(&engine->out, engine->incoming.number);
     sk_link_send(engine, engine->incoming.peer);
+}
+
+/* Rests for the work of a step, in pieces short enough that the sender hears of us in between. */
+static void rest(sk_engine *engine)
+{
+    struct sk_comparing *comparing = engine->incoming.comparing;
+    comparing->debt_us += sk_transfer_rest_us(engine);
+    uint64_t ms = comparing->debt_us / 1000;
+    comparing->debt_us %= 1000;
+    if (ms) comparing->rest_until_ms = engine->now_ms + ms;
+}
+
+static bool is_resting(sk_engine *engine)
+{
+    struct sk_comparing *comparing = engine->incoming.comparing;
+    if (engine->now_ms >= comparing->rest_until_ms) return false;
+    comparing->at_ms = comparing->rest_until_ms;
+    sk_sooner(&comparing->at_ms, engine->now_ms + engine->limits.silence_ms / 4 + 1);
+    return true;
 }
 
 /* Work of our own goes on, and the sender need not give up. */
@@ -176,7 +209,7 @@ static int look_at(sk_engine *engine, range one)
     struct sk_comparing *comparing = engine->incoming.comparing;
     sk_digest sum;
     int status = engine->host.sink_sum(engine->host.self, one.from, one.to, &sum);
-    if (!status && sum == one.sum) comparing->done += one.rows;
+    if (!status && sum == one.sum) got_on(engine, one.rows);
     if (status || sum == one.sum) {
         free_range(&one);
         return status;
@@ -204,7 +237,7 @@ static int settle(sk_engine *engine)
         sk_buf_bytes(&engine->out, sk_buf_view(&one->wanted));
         sk_link_send(engine, engine->incoming.peer);
     }
-    comparing->done += one->rows;
+    got_on(engine, one->rows);
     drop_asked(comparing, 0);
     return 0;
 }
@@ -242,7 +275,9 @@ int sk_reconcile_pump(sk_engine *engine)
     struct sk_comparing *comparing = engine->incoming.comparing;
     if (!comparing || engine->now_ms < comparing->at_ms) return 0;
     pause(engine);
+    if (is_resting(engine)) return 0;
     int status = comparing->phase == PREPARING ? prepare(engine) : compare(engine);
+    rest(engine);
     return status ? sk_transfer_sink_failed(engine, status) : 0;
 }
 
@@ -267,7 +302,8 @@ static int take_compare(sk_engine *engine, sk_reader *reader)
         return 0;
     }
     comparing->phase = PREPARING;
-    comparing->rows = all.rows;
+    engine->incoming.pace = (sk_pace){0};
+    sk_pace_tell(&engine->incoming.pace, all.rows, 0, engine->now_ms);
     comparing->said_ms = comparing->at_ms = engine->now_ms;
     push_open(comparing, SK_BYTES_NONE, SK_BYTES_NONE, &all, 0);
     return 0;
@@ -400,6 +436,7 @@ static int answer(sk_engine *engine, uint32_t peer, sk_reader *reader)
     sk_outgoing *out = &engine->peers[peer].out;
     sk_bytes from = sk_read_bytes(reader), to = sk_read_bytes(reader);
     int status = engine->host.source_answer(engine->host.self, out->source, out->number, from, to, &engine->out);
+    sk_transfer_charge(engine, peer, status ? 0 : engine->out.len);
     if (!status) sk_link_send(engine, peer);
     return status;
 }

@@ -87,16 +87,28 @@ static void put_chunk(sk_engine *engine, uint32_t peer)
 {
     sk_peer *to = &engine->peers[peer];
     to->out.progress_ms = engine->now_ms; /* it waits for the source, not for the peer */
+    sk_transfer_counts counts = engine->host.source_counts(engine->host.self, to->out.source);
+    to->out.rows_sent = counts.sent;
+    sk_pace_tell(&to->out.pace, counts.rows, counts.done, engine->now_ms);
     if (engine->ops.len == 0 && engine->now_ms - to->out.said_ms < engine->limits.silence_ms / 4) return;
-    sk_message_begin(&engine->out, SK_MESSAGE_CHUNK);
-    sk_pack_uint(&engine->out, to->out.number);
-    sk_pack_bytes(&engine->out, sk_buf_view(&engine->ops));
+    sk_chunk_pack(&engine->out, to->out.number, &counts, sk_buf_view(&engine->ops));
     sk_link_send(engine, peer);
     to->out.sent++;
     to->out.said_ms = engine->now_ms;
     to->counts.sent_rows_bytes += engine->ops.len;
+}
+
+uint64_t sk_transfer_rest_us(sk_engine *engine)
+{
+    return engine->host.worked_us ? sk_engine_rest_us(engine, engine->host.worked_us(engine->host.self)) : 0;
+}
+
+void sk_transfer_charge(sk_engine *engine, uint32_t peer, size_t bytes)
+{
+    sk_outgoing *out = &engine->peers[peer].out;
     uint64_t rate = engine->limits.transfer_bytes_per_s;
-    if (rate) to->out.debt_us += engine->ops.len * 1000000 / rate;
+    out->debt_us += sk_transfer_rest_us(engine);
+    if (rate) out->debt_us += bytes * 1000000 / rate;
 }
 
 /* Waits for what went at the rate that was set; where that is long, the peer is told now and then that we are there. */
@@ -119,6 +131,7 @@ static bool send_chunk(sk_engine *engine, uint32_t peer)
     sk_outgoing *out = &engine->peers[peer].out;
     sk_buf_reset(&engine->ops);
     int more = engine->host.source_chunk(engine->host.self, out->source, engine->limits.chunk_bytes, &engine->ops);
+    sk_transfer_charge(engine, peer, engine->ops.len);
     if (more < 0) {
         give_up_sending(engine, peer, more);
         return false;
@@ -183,7 +196,8 @@ static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *re
     sk_peer *to = &engine->peers[peer];
     close_source(engine, to);
     to->out.number = request->number;
-    to->out.sent = to->out.acked = to->out.debt_us = 0;
+    to->out.sent = to->out.acked = to->out.debt_us = to->out.rows_sent = 0;
+    to->out.pace = (sk_pace){0};
     to->out.progress_ms = to->out.said_ms = to->out.again_at_ms = engine->now_ms;
     to->out.offer_at_ms = engine->now_ms + engine->limits.relay_ms;
     sk_transfer_head head = {0};
@@ -349,14 +363,17 @@ void sk_transfer_send_chunk_ack(sk_engine *engine)
 static int take_chunk(sk_engine *engine, uint32_t peer, sk_reader *reader)
 {
     uint64_t number;
+    sk_transfer_counts counts;
     sk_bytes rows;
-    int status = sk_chunk_read(reader, &number, &rows);
+    int status = sk_chunk_read(reader, &number, &counts, &rows);
     if (!status) status = is_incoming(engine, peer, number);
     if (status <= 0) return status;
     if (!engine->incoming.begun) return SK_E_PROTOCOL;
     status = engine->host.sink_chunk(engine->host.self, rows, &engine->peers[peer].map);
     if (status) return sk_transfer_sink_failed(engine, status);
     engine->peers[peer].counts.received_rows_bytes += rows.len;
+    engine->incoming.rows_sent = counts.sent;
+    if (!sk_reconcile_is_comparing(engine)) sk_pace_tell(&engine->incoming.pace, counts.rows, counts.done, engine->now_ms);
     engine->incoming.progress_ms = engine->now_ms;
     engine->incoming.chunks++;
     sk_transfer_send_chunk_ack(engine);

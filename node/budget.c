@@ -1,7 +1,6 @@
 #include "node/budget.h"
 
 #include "gossip/compress.h"
-#include "gossip/engine.h"
 
 #include <inttypes.h>
 #include <malloc.h>
@@ -23,7 +22,7 @@ sk_budget sk_budget_of(const sk_config *config, uint32_t peers)
         .write_buffer = config->storage.write_buffer,
         .ring = config->replication.ring_max,
         .transfers = config->replication.transfer_window * peers,
-        .links = (sk_engine_limits_default().send_queue_max + (uint64_t)2 * SK_COMPRESS_KB * 1024) * peers,
+        .links = (config->replication.send_window + (uint64_t)2 * SK_COMPRESS_KB * 1024) * peers,
         .password = config->listen.password_hash ? crypto_pwhash_MEMLIMIT_INTERACTIVE : 0,
         .process = SK_BUDGET_PROCESS,
     };

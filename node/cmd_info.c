@@ -103,8 +103,9 @@ static void append_peer(const sk_replica *replica, uint32_t index, sk_buf *text)
                         ",transfer_bytes_out=%" PRIu64 ",transfer_bytes_in=%" PRIu64 ",transfer=%s",
                   peer.duplicate_txns, peer.transfers_out, peer.transfers_in, peer.sent_rows_bytes,
                   peer.received_rows_bytes, sk_peer_transfer(&peer));
-    sk_buf_printf(text, ",compare_rows=%" PRIu64 ",compared_rows=%" PRIu64 "\r\n", peer.compare_rows,
-                  peer.compared_rows);
+    sk_buf_printf(text, ",transfer_rows=%" PRIu64 ",transfer_rows_done=%" PRIu64 ",transfer_rows_sent=%" PRIu64
+                        ",transfer_left_ms=%" PRId64 "\r\n",
+                  peer.transfer.rows, peer.transfer.done, peer.transfer.sent, peer.transfer_left_ms);
 }
 
 static void append_vector(sk_replica *replica, const char *name, const sk_vv *vv, sk_buf *text)

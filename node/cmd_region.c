@@ -67,6 +67,18 @@ static const char *link_state(const sk_replica *replica, uint32_t index, const s
     return peer->up ? "up" : "down";
 }
 
+/* What transfer is under way, and how far it has come. Fields of a map: */
+enum { TRANSFER_FIELDS = 5 };
+
+static void reply_transfer(sk_ctx *ctx, const sk_peer_status *peer)
+{
+    reply_field(ctx, "transfer", sk_peer_transfer(peer));
+    reply_field_int(ctx, "transfer_rows", (int64_t)peer->transfer.rows);
+    reply_field_int(ctx, "transfer_rows_done", (int64_t)peer->transfer.done);
+    reply_field_int(ctx, "transfer_rows_sent", (int64_t)peer->transfer.sent);
+    reply_field_int(ctx, "transfer_left_ms", peer->transfer_left_ms);
+}
+
 /* -- LIST ---------------------------------------------------------------------------------------------------------- */
 
 static const sk_member *own_member(const sk_replica *replica)
@@ -101,7 +113,7 @@ static void list_peer(sk_ctx *ctx, uint32_t index)
     const sk_member *member = sk_members_region(&replica->members, sk_bytes_str(peer.region));
     sk_buf note = {0};
     if (!peer.up && replica->host.link_note) replica->host.link_note(replica->host.self, index, &note);
-    sk_reply_map(ctx->reply, 10);
+    sk_reply_map(ctx->reply, 9 + TRANSFER_FIELDS);
     reply_field(ctx, "region", peer.region);
     reply_field(ctx, "link", link_state(replica, index, &peer));
     reply_field_vector(ctx, "vector", peer.acked);
@@ -109,7 +121,7 @@ static void list_peer(sk_ctx *ctx, uint32_t index)
     reply_field_int(ctx, "heard_ms_ago", heard_ago(replica, &peer));
     reply_field_int(ctx, "round_trip_ms", (int64_t)peer.round_trip_ms);
     reply_field_int(ctx, "clock_offset_ms", peer.clock_offset_ms);
-    reply_field(ctx, "transfer", sk_peer_transfer(&peer));
+    reply_transfer(ctx, &peer);
     reply_field_key(ctx, member ? member->public_key : replica->options.public_key);
     sk_reply_bulk_str(ctx->reply, "note");
     sk_reply_bulk(ctx->reply, sk_buf_view(&note));
@@ -189,12 +201,10 @@ static void region_lag(sk_ctx *ctx)
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
         if (!sk_engine_is_peer(replica->engine, i)) continue;
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
-        sk_reply_map(ctx->reply, 9);
+        sk_reply_map(ctx->reply, 6 + TRANSFER_FIELDS);
         reply_field(ctx, "region", peer.region);
-        reply_field(ctx, "transfer", sk_peer_transfer(&peer));
+        reply_transfer(ctx, &peer);
         reply_field_int(ctx, "received_rows_bytes", (int64_t)peer.received_rows_bytes);
-        reply_field_int(ctx, "compare_rows", (int64_t)peer.compare_rows);
-        reply_field_int(ctx, "compared_rows", (int64_t)peer.compared_rows);
         reply_field_int(ctx, "it_lacks", (int64_t)distance(&replica->durable_vv, peer.acked));
         reply_field_int(ctx, "we_lack", (int64_t)distance(peer.acked, &ctx->db->vv));
         reply_field_int(ctx, "heard_ms_ago", heard_ago(replica, &peer));

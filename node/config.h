@@ -67,6 +67,8 @@ typedef struct {
         uint64_t heartbeat_ms;
         uint64_t transfer_window; /* bytes */
         uint64_t transfer_bytes_per_s; /* 0: no limit */
+        uint64_t transfer_share;  /* percent */
+        uint64_t send_window;     /* bytes, of each link */
         uint64_t compress_min;    /* bytes; 0: nothing is compressed */
         uint64_t bytes_per_s;     /* of each link; 0: no limit */
         uint64_t rekey_after;     /* milliseconds; 0: by the count of messages alone */

@@ -100,6 +100,10 @@ const sk_config_field sk_config_fields[] = {
      .initial = "0", .max = 16 * GB,
      .about = "Bytes of rows that a catch-up or a reconcile sends to one peer in a second, so that clients keep disk and\n"
               "link; 0: as fast as they can be read."},
+    {"replication.transfer_share", SK_CONFIG_COUNT, AT(replication.transfer_share), .live = true, .initial = "100",
+     .min = 1, .max = 100,
+     .about = "Percent of the time that a catch-up or a reconcile may take up disk and processor here: reading rows for a\n"
+              "peer, comparing them, or putting into place what has come. After each step it rests for so long as that takes."},
     {"replication.compress_min", SK_CONFIG_SIZE, AT(replication.compress_min), .live = true, .initial = "128b",
      .max = MB,
      .about =
@@ -108,6 +112,12 @@ const sk_config_field sk_config_fields[] = {
          "values have in common."},
     {"replication.bytes_per_s", SK_CONFIG_SIZE, AT(replication.bytes_per_s), .live = true, .initial = "0", .max = 16 * GB,
      .about = "Bytes that may be sent in a second to each of the other regions; 0: as many as go."},
+    {"replication.send_window", SK_CONFIG_SIZE, AT(replication.send_window), .live = true, .initial = "4mb",
+     .min = 64 * KB, .max = GB,
+     .about =
+         "Bytes that may wait to be sent to each of the other regions. It is filled no further than with about a second's\n"
+         "worth of what the link carries, so that a heartbeat is not long behind the rest; more than bandwidth times round\n"
+         "trip gains nothing. What does not fit stays in memory once for all (ring_max) or on the disk."},
     {"replication.rekey_after", SK_CONFIG_DURATION, AT(replication.rekey_after), .live = true, .initial = "15m",
      .max = 24 * 60 * MINUTE,
      .about =
@@ -127,7 +137,7 @@ const sk_config_field sk_config_fields[] = {
     {"storage.cache", SK_CONFIG_SIZE, AT(storage.cache), .initial = "256mb", .min = MB, .max = 1024 * GB,
      .about =
          "Memory for blocks of files read from disk. The memory of a node is the sum of cache, row_cache, write_buffer,\n"
-         "replication.ring_max, replication.transfer_window and 5mb for each peer, 64mb if there is a password, 64mb for\n"
+         "replication.ring_max, for each peer replication.transfer_window, send_window and 1mb, 64mb if there is a password, 64mb for\n"
          "the process itself, and the buffers of its clients; INFO memory shows it (memory_max_configured)."},
     {"storage.row_cache", SK_CONFIG_SIZE, AT(storage.row_cache), .initial = "192mb", .min = MB, .max = 1024 * GB,
      .about = "Memory for single rows that were read or written lately. A row found here costs a tenth of one in a block."},

@@ -131,6 +131,22 @@ static void json_regions(ctl_json *json, const redisReply *regions)
     ctl_json_close(json, ']');
 }
 
+/* "eu: comparing: 1200 of 50000 rows gone through, 35 rows sent, about 12 s left" */
+static void append_progress(const redisReply *region, sk_buf *text)
+{
+    sk_bytes name = ctl_text(ctl_field(region, "region")), transfer = ctl_text(ctl_field(region, "transfer"));
+    int64_t rows = ctl_int(ctl_field(region, "transfer_rows")), left = ctl_int(ctl_field(region, "transfer_left_ms"));
+    if (transfer.len == 0 || sk_bytes_equal(transfer, sk_bytes_str("none"))) return;
+    sk_buf_printf(text, "%.*s: %.*s: ", (int)name.len, (const char *)name.data, (int)transfer.len,
+                  (const char *)transfer.data);
+    if (rows > 0)
+        sk_buf_printf(text, "%" PRId64 " of %" PRId64 " rows gone through, ",
+                      ctl_int(ctl_field(region, "transfer_rows_done")), rows);
+    sk_buf_printf(text, "%" PRId64 " rows sent", ctl_int(ctl_field(region, "transfer_rows_sent")));
+    if (left >= 0) sk_buf_printf(text, ", about %" PRId64 " s left", (left + 999) / 1000);
+    sk_buf_printf(text, "\n");
+}
+
 static void append_regions(const redisReply *regions, sk_buf *text)
 {
     static const char *const names[] = {"REGION", "LINK", "LAG", "HEARD", "ROUND TRIP", "CLOCK", "TRANSFER", "VECTOR"};
@@ -148,6 +164,7 @@ static void append_regions(const redisReply *regions, sk_buf *text)
         cell_text(&table, 7, ctl_field(region, "vector"));
     }
     append_table(&table, text);
+    for (size_t i = 0; i < ctl_count(regions); i++) append_progress(regions->element[i], text);
     for (size_t i = 0; i < ctl_count(regions); i++) {
         sk_bytes note = ctl_text(ctl_field(regions->element[i], "note"));
         sk_bytes name = ctl_text(ctl_field(regions->element[i], "region"));

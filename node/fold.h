@@ -71,6 +71,7 @@ int sk_source_chunk(sk_db *db, sk_source *source, size_t max, sk_buf *out);
 void sk_source_compare(sk_db *db, sk_source *source, uint64_t *rows, sk_digest *sum);
 int sk_source_answer(sk_db *db, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to, sk_buf *out);
 void sk_source_want(sk_db *db, sk_source *source, sk_elements keys);
+sk_transfer_counts sk_source_counts(const sk_db *db, const sk_source *source);
 void sk_source_close(sk_db *db, sk_source *source);
 
 #endif

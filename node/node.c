@@ -297,6 +297,22 @@ static void host_link_note(void *self, uint32_t peer, sk_buf *text)
     if (n->links) sk_links_note(n->links, peer, text);
 }
 
+static sk_engine_limits engine_limits(const sk_config *config)
+{
+    sk_engine_limits limits = sk_engine_limits_default();
+    uint64_t silence = config->replication.heartbeat_ms * SILENCE_HEARTBEATS;
+    uint64_t window = config->replication.transfer_window / limits.chunk_bytes;
+    limits.ring_bytes_max = config->replication.ring_max;
+    limits.flush_ms = (uint32_t)config->replication.flush_ms;
+    limits.heartbeat_ms = (uint32_t)config->replication.heartbeat_ms;
+    limits.silence_ms = (uint32_t)(silence > SILENCE_MS_MIN ? silence : SILENCE_MS_MIN);
+    limits.transfer_window = (uint32_t)(window ? window : 1);
+    limits.transfer_bytes_per_s = config->replication.transfer_bytes_per_s;
+    limits.transfer_share = (uint32_t)config->replication.transfer_share;
+    limits.send_queue_max = config->replication.send_window;
+    return limits;
+}
+
 static int host_config_get(void *self, sk_bytes pattern, const sk_reply *reply)
 {
     return sk_settings_get(((node *)self)->config, pattern, reply);
@@ -307,7 +323,8 @@ static int host_config_set(void *self, sk_bytes name, sk_bytes value, sk_buf *er
     node *n = self;
     int status = sk_settings_set(n->config, name, value, error);
     sk_log_set_level(n->config->log.level);
-    sk_engine_set_transfer_rate(n->replica->engine, n->config->replication.transfer_bytes_per_s);
+    sk_engine_limits limits = engine_limits(n->config);
+    sk_engine_set_limits(n->replica->engine, &limits);
     return status;
 }
 
@@ -320,6 +337,12 @@ static int host_backup(void *self, sk_bytes directory, sk_buf *error)
 static void host_backup_status(void *self, sk_backup_status *status)
 {
     sk_backups_status(((node *)self)->backups, status);
+}
+
+static uint64_t host_clock_us(void *self)
+{
+    (void)self;
+    return uv_hrtime() / 1000;
 }
 
 static bool host_writable(void *self) { return !sk_rocksdb_space_low(((node *)self)->store); }
@@ -388,20 +411,6 @@ static int open_store(node *n)
     return status;
 }
 
-static sk_engine_limits engine_limits(const sk_config *config)
-{
-    sk_engine_limits limits = sk_engine_limits_default();
-    uint64_t silence = config->replication.heartbeat_ms * SILENCE_HEARTBEATS;
-    uint64_t window = config->replication.transfer_window / limits.chunk_bytes;
-    limits.ring_bytes_max = config->replication.ring_max;
-    limits.flush_ms = (uint32_t)config->replication.flush_ms;
-    limits.heartbeat_ms = (uint32_t)config->replication.heartbeat_ms;
-    limits.silence_ms = (uint32_t)(silence > SILENCE_MS_MIN ? silence : SILENCE_MS_MIN);
-    limits.transfer_window = (uint32_t)(window ? window : 1);
-    limits.transfer_bytes_per_s = config->replication.transfer_bytes_per_s;
-    return limits;
-}
-
 /* A peer of the configuration as a member. */
 static void make_seed(node *n, size_t index)
 {
@@ -454,6 +463,7 @@ static int open_replica(node *n)
         .config_set = host_config_set,
         .info = host_info,
         .writable = host_writable,
+        .clock_us = host_clock_us,
         .backup = host_backup,
         .backup_status = host_backup_status,
     };

@@ -83,6 +83,27 @@ static int host_new_incarnation(void *self)
     return sk_db_new_incarnation(&replica->db, sk_incarnation_make(sk_replica_random(replica), replica->wall_ms, true));
 }
 
+/* What transfers work at is timed. */
+
+static uint64_t clock_us(const sk_replica *replica)
+{
+    return replica->host.clock_us ? replica->host.clock_us(replica->host.self) : 0;
+}
+
+static int worked(sk_replica *replica, uint64_t since_us, int status)
+{
+    replica->worked_us += clock_us(replica) - since_us;
+    return status;
+}
+
+static uint64_t host_worked_us(void *self)
+{
+    sk_replica *replica = self;
+    uint64_t us = replica->worked_us;
+    replica->worked_us = 0;
+    return us;
+}
+
 static int host_source_open(void *self, const sk_vv *known, const sk_transfer_progress *progress, sk_source **source,
                             sk_transfer_head *head)
 {
@@ -91,7 +112,8 @@ static int host_source_open(void *self, const sk_vv *known, const sk_transfer_pr
 
 static int host_source_chunk(void *self, sk_source *source, size_t max, sk_buf *out)
 {
-    return sk_source_chunk(&((sk_replica *)self)->db, source, max, out);
+    uint64_t begin_us = clock_us(self);
+    return worked(self, begin_us, sk_source_chunk(&((sk_replica *)self)->db, source, max, out));
 }
 
 static void host_source_compare(void *self, sk_source *source, uint64_t *rows, sk_digest *sum)
@@ -101,12 +123,18 @@ static void host_source_compare(void *self, sk_source *source, uint64_t *rows, s
 
 static int host_source_answer(void *self, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to, sk_buf *out)
 {
-    return sk_source_answer(&((sk_replica *)self)->db, source, number, from, to, out);
+    uint64_t begin_us = clock_us(self);
+    return worked(self, begin_us, sk_source_answer(&((sk_replica *)self)->db, source, number, from, to, out));
 }
 
 static void host_source_want(void *self, sk_source *source, sk_elements keys)
 {
     sk_source_want(&((sk_replica *)self)->db, source, keys);
+}
+
+static sk_transfer_counts host_source_counts(void *self, const sk_source *source)
+{
+    return sk_source_counts(&((sk_replica *)self)->db, source);
 }
 
 static void host_source_close(void *self, sk_source *source)
@@ -141,19 +169,22 @@ static int host_sink_chunk(void *self, sk_bytes rows, const sk_origin_map *map)
 static int host_sink_compare(void *self)
 {
     sk_replica *replica = self;
-    return replica->store_error ? replica->store_error : sk_fold_compare(&replica->db);
+    uint64_t begin_us = clock_us(replica);
+    return replica->store_error ? replica->store_error : worked(replica, begin_us, sk_fold_compare(&replica->db));
 }
 
 static int host_sink_sum(void *self, sk_bytes from, sk_bytes to, sk_digest *sum)
 {
-    return sk_fold_sum(&((sk_replica *)self)->db, from, to, sum);
+    uint64_t begin_us = clock_us(self);
+    return worked(self, begin_us, sk_fold_sum(&((sk_replica *)self)->db, from, to, sum));
 }
 
 static int host_sink_settle(void *self, sk_buf *from, sk_bytes to, sk_elements rows, sk_buf *wanted, uint32_t *count)
 {
     sk_replica *replica = self;
-    return replica->store_error ? replica->store_error
-                                : sk_fold_settle(&replica->db, from, to, rows, wanted, count);
+    uint64_t begin_us = clock_us(replica);
+    if (replica->store_error) return replica->store_error;
+    return worked(replica, begin_us, sk_fold_settle(&replica->db, from, to, rows, wanted, count));
 }
 
 static int host_sink_end(void *self)
@@ -367,6 +398,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
         .source_compare = host_source_compare,
         .source_answer = host_source_answer,
         .source_want = host_source_want,
+        .source_counts = host_source_counts,
         .source_close = host_source_close,
         .sink_progress = host_sink_progress,
         .sink_busy = host_sink_busy,
@@ -376,6 +408,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
         .sink_sum = host_sink_sum,
         .sink_settle = host_sink_settle,
         .sink_end = host_sink_end,
+        .worked_us = host_worked_us,
     };
     replica->engine = sk_engine_new(replica->region, &asked, &options->limits, &replica->db.vv, &replica->db.origins,
                                     &replica->db.own);
@@ -548,6 +581,8 @@ void sk_replica_join_progress(const sk_replica *replica, sk_buf *text)
     else
         sk_buf_printf(text, "%" PRIu64 " bytes have come over the link, %" PRIu64 " transactions are still lacking",
                       status.received_bytes, lacks);
+    if (status.receiving_transfer && status.transfer_left_ms >= 0)
+        sk_buf_printf(text, ", about %" PRId64 " s are left", (status.transfer_left_ms + 999) / 1000);
 }
 
 /* What was stable while rows were being folded in, or was forgotten in a batch that failed. */
@@ -589,14 +624,25 @@ static void add_up(sk_replica *replica)
     replica->sums_at_ms = replica->now_ms + (status < 0 ? SUMS_RETRY_MS : SUMS_EVERY_MS);
 }
 
+/* Brings staged rows into place, some in a turn, and rests for it as transfers do. */
+static void fold(sk_replica *replica)
+{
+    if (replica->db.failed || !sk_fold_active(&replica->db) || replica->now_ms < replica->fold_at_ms) return;
+    uint64_t begin_us = clock_us(replica);
+    bool more = sk_fold_step(&replica->db, FOLD_ROWS) > 0;
+    replica->fold_debt_us += sk_engine_rest_us(replica->engine, clock_us(replica) - begin_us);
+    replica->fold_at_ms = replica->now_ms + replica->fold_debt_us / 1000;
+    replica->fold_debt_us %= 1000;
+    replica->more_to_do = more && replica->now_ms >= replica->fold_at_ms;
+}
+
 void sk_replica_turn(sk_replica *replica)
 {
     replica->more_to_do = false;
     if (replica->store_error) return;
     if (replica->db.members_stale && !replica->db.failed) replica->db.failed = follow_members(replica);
     expire(replica);
-    if (!replica->db.failed && sk_fold_active(&replica->db))
-        replica->more_to_do = sk_fold_step(&replica->db, FOLD_ROWS) > 0;
+    fold(replica);
     join(replica);
     forget(replica);
     drop_staged(replica);
@@ -676,6 +722,8 @@ uint64_t sk_replica_next_ms(const sk_replica *replica)
     if (replica->more_to_do) return replica->now_ms;
     if (!replica->store_error && replica->expire_at_ms < next) next = replica->expire_at_ms;
     if (replica->store_error && replica->retry_at_ms < next) next = replica->retry_at_ms;
+    bool folds = !replica->store_error && !replica->db.failed && sk_fold_active(&replica->db);
+    if (folds && replica->fold_at_ms < next) next = replica->fold_at_ms;
     bool adds_up = !replica->store_error && sk_sums_pending(&replica->db.sums);
     if (adds_up && replica->sums_at_ms < next) next = replica->sums_at_ms;
     for (sk_client *client = replica->blocked_count ? replica->clients : NULL; client; client = client->next)

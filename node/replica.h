@@ -52,6 +52,9 @@ typedef struct {
     /* Who is a member is not what it was (replica->members; sk_replica_peer): who may connect, and who is dialed. Not
      * within another call of the replica's. May be NULL. */
     void (*members_changed)(void *self);
+    /* A monotonic clock in microseconds, which tells how long work took: what transfer_share goes by. May be NULL: that
+     * is not measured. */
+    uint64_t (*clock_us)(void *self);
     /* Appends what a person should know of the link to a peer that is not up; may be NULL. */
     void (*link_note)(void *self, uint32_t peer, sk_buf *text);
     /* CONFIG GET and SET; may be NULL. `get` appends each parameter that the pattern matches as two bulks, name and
@@ -104,6 +107,9 @@ struct sk_replica {
     bool link_down[SK_MEMBERS_MAX]; /* by an operator, by peer number */
     uint64_t expire_at_ms;          /* monotonic: the next look at deadlines */
     uint64_t sums_at_ms;            /* monotonic: the next step of the sums */
+    uint64_t fold_at_ms;            /* … of a fold */
+    uint64_t fold_debt_us;          /* to be rested for those that were */
+    uint64_t worked_us;             /* for transfers, since the engine last asked */
     bool more_to_do;                /* a fold goes on: call turn again soon */
     sk_arena arena; /* a command's */
     sk_cursors cursors; /* scans under way */

@@ -64,6 +64,7 @@ struct sk_source {
     sk_outline outline;
     sk_buf wanted; /* GIVING: keys, packed */
     size_t wanted_at;
+    uint64_t sent; /* rows */
 };
 
 /* The sums as they stand, for what they are worth in this snapshot. */
@@ -238,7 +239,7 @@ static void next_stage(sk_source *source)
 /* -- chunks -------------------------------------------------------------------------------------------------------------------- */
 
 /* A row as it is told, an empty one where there is none: the peer may have one, or have staged one. */
-static void append_record(sk_bytes raw, const sk_row *row, sk_buf *out)
+static void append_record(sk_source *source, sk_bytes raw, const sk_row *row, sk_buf *out)
 {
     sk_buf packed = {0};
     sk_row_pack(&packed, row, false);
@@ -246,6 +247,7 @@ static void append_record(sk_bytes raw, const sk_row *row, sk_buf *out)
     sk_pack_bytes(out, raw);
     sk_pack_bytes(out, sk_buf_view(&packed));
     sk_buf_free(&packed);
+    source->sent++;
 }
 
 static int append_row(sk_db *db, sk_source *source, sk_bytes raw, sk_buf *out)
@@ -255,7 +257,7 @@ static int append_row(sk_db *db, sk_source *source, sk_bytes raw, sk_buf *out)
     sk_row row = {0};
     int found = sk_store_snapshot_get(db->store, source->snapshot, SK_CF_ROW, raw, &value);
     int status = found > 0 ? sk_row_read(sk_buf_view(&value), NULL, &arena, &row) : found;
-    if (!status) append_record(raw, &row, out);
+    if (!status) append_record(source, raw, &row, out);
     sk_buf_free(&value);
     sk_arena_free(&arena);
     return status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
@@ -296,7 +298,7 @@ static int walk_row(sk_db *db, sk_source *source, sk_bytes raw, sk_bytes value, 
     bool due = more && sk_bytes_equal(changed, raw);
     if (due) source->lot_at++;
     if (!due && !sk_row_has_news(&row, &source->known, &source->floor)) return 0;
-    append_record(raw, &row, out);
+    append_record(source, raw, &row, out);
     set_cursor(source, raw);
     return 0;
 }
@@ -441,4 +443,20 @@ void sk_source_want(sk_db *db, sk_source *source, sk_elements keys)
     sk_buf_consume(&source->wanted, source->wanted_at);
     source->wanted_at = 0;
     while (sk_wanted_next(&keys, &key)) sk_pack_bytes(&source->wanted, key);
+}
+
+/* Row keys are in order, and leaves hold about as many rows each. */
+sk_transfer_counts sk_source_counts(const sk_db *db, const sk_source *source)
+{
+    const sk_sums *sums = &db->sums;
+    sk_transfer_counts counts = {.sent = source->sent};
+    if (source->stage == BRINGING || sums->state == SK_SUMS_SCANNING || sums->count == 0) return counts;
+    counts.rows = sums->rows;
+    if (source->stage >= HISTORY)
+        counts.done = sums->rows;
+    else if (source->reconcile)
+        counts.done = sums->rows * source->stretch_at / source->stretch_count;
+    else if (source->cursor.len)
+        counts.done = sums->rows * sk_sums_find(sums, sk_buf_view(&source->cursor)) / sums->count;
+    return counts;
 }

@@ -109,7 +109,7 @@ static void give_back(sk_buf *buf)
 size_t sk_wire_window(const sk_wire *wire)
 {
     const sk_links *links = wire->links;
-    uint64_t most = links->replica->options.limits.send_queue_max, limit = links->config->replication.bytes_per_s;
+    uint64_t most = links->config->replication.send_window, limit = links->config->replication.bytes_per_s;
     uint64_t rate = limit && limit < wire->bytes_per_s ? limit : wire->bytes_per_s;
     if (rate < WINDOW_MIN) rate = WINDOW_MIN;
     return rate < most ? rate : most;

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -50,6 +51,11 @@ def incarnations(node):
 
 def own_vector(node):
     return str(node.info("replication")["durable_vector"])
+
+
+def status_of(node):
+    program = os.environ.get("SKERRYCTL") or "build/skerryctl"
+    return subprocess.run([program, "-H", f"127.0.0.1:{node.port}", "status"], capture_output=True, text=True).stdout
 
 
 def dead_links(cluster, region):
@@ -102,6 +108,38 @@ def test_both_sides_out_of_the_ring(cluster):
     cluster.heal("us")
     for node in cluster:
         holds(node, written)
+
+
+def limit_transfers(cluster, bytes_per_s, share):
+    for node in cluster.running():
+        node.client().config_set("replication.transfer_bytes_per_s", bytes_per_s)
+        node.client().config_set("replication.transfer_share", share)
+
+
+def test_throttled_while_it_runs(cluster):
+    """At 16 KB/s it would take ten minutes: how far it has come is told, and it ends soon after the limits were lifted."""
+    eu, us, ap = cluster
+    cluster.cut("ap")
+    written = fill(eu, "throttled:", 20000, 500)
+    cluster.wait(lambda: us.client().get("throttled:19999"), "us has it too")
+    limit_transfers(cluster, "16kb", 1)
+    cluster.link("ap", "up")
+
+    def receiving():
+        lags = [fields(lag) for lag in ap.client().execute_command("REGION", "LAG")]
+        return [lag for lag in lags if lag[b"transfer"] == b"receiving" and lag[b"transfer_rows_sent"] > 200]
+    cluster.wait(receiving, "some of it has come")
+    lag = receiving()[0]
+    assert 0 <= lag[b"transfer_rows_done"] < lag[b"transfer_rows"], lag
+    assert ap.client().get("throttled:19999") is None
+    cluster.wait(lambda: receiving()[0][b"transfer_left_ms"] > 0, "it is told how long it will take")
+    text = status_of(ap)
+    assert re.search(r": receiving: \d+ of \d+ rows gone through, \d+ rows sent, about \d+ s left\n", text), text
+    limit_transfers(cluster, "0", 100)
+    cluster.heal("ap")
+    holds(ap, written)
+    assert all(lag[b"transfer"] == b"none" and lag[b"transfer_left_ms"] == -1
+               for lag in (fields(found) for found in ap.client().execute_command("REGION", "LAG")))
 
 
 def catch_up_cost(cluster, rounds):

@@ -245,21 +245,23 @@ class Cluster:
                 len({str(n.digest()) for n in self.running()}) == 1
         self.wait(same, "all regions hold the same")
 
+    def link(self, region, state):
+        """Both ends of each link of the region."""
+        for other in self.running():
+            if other.region != region:
+                other.client().execute_command("REGION", "LINK", region, state)
+                self[region].client().execute_command("REGION", "LINK", other.region, state)
+
     def cut(self, region):
         """Takes both ends of each link of the region out of service; returns when both sides know."""
         rest = [n for n in self.running() if n.region != region]
-        for other in rest:
-            other.client().execute_command("REGION", "LINK", region, "down")
-            self[region].client().execute_command("REGION", "LINK", other.region, "down")
+        self.link(region, "down")
         self.wait(lambda: self[region].links_up() == 0, f"{region} is alone")
         self.wait(lambda: all(n.links_up() == len(rest) - 1 for n in rest), f"the others are without {region}")
 
     def heal(self, region):
         """The links of `cut` again; returns when all regions hold the same."""
-        for other in self.running():
-            if other.region != region:
-                other.client().execute_command("REGION", "LINK", region, "up")
-                self[region].client().execute_command("REGION", "LINK", other.region, "up")
+        self.link(region, "up")
         self.wait_links()
         self.wait_converged()
 

@@ -163,6 +163,9 @@ def test_limited_link():
         cluster.wait(lambda: ap.client().get("small") == b"1", "eu and ap talk as before")
         assert eu.client().exists("large") == 0
         assert us.links_up() == 2
+        us.client().config_set("replication.send_window", "64kb")
+        assert us.client().info("replication")["link_eu"]["window"] == 64 << 10
+        us.client().config_set("replication.send_window", "1mb")
         us.client().config_set("replication.bytes_per_s", "0")
         cluster.wait(lambda: eu.client().exists("large") == 1, "without a limit it goes at once")
         cluster.wait_converged()

@@ -210,7 +210,7 @@ static void unknown_types_and_origins_are_refused(void **state)
         {{SK_MESSAGE_ORIGINS, 0x93, 0xcd, 0xff, 0xff, 0xa1, 'z', 1}, 8, SK_E_MALFORMED},
         {{SK_MESSAGE_BATCH, 0, 60, 1, 1, 4, 0, 0xc4, 0}, 9, SK_E_MALFORMED},
         {{SK_MESSAGE_STATUS, 4, 0x90}, 3, SK_E_MALFORMED},
-        {{SK_MESSAGE_CHUNK, 1, 0xc4, 0}, 4, SK_E_PROTOCOL}, /* nothing was asked for */
+        {{SK_MESSAGE_CHUNK, 1, 9, 8, 7, 0xc4, 0}, 7, SK_E_PROTOCOL}, /* nothing was asked for */
         {{SK_MESSAGE_END, 1}, 2, SK_E_PROTOCOL},
         {{SK_MESSAGE_END, 0}, 2, SK_E_PROTOCOL},
         {{SK_MESSAGE_BEGIN, 1, 0x90, 0x90, 0xc2, 0xc2}, 6, SK_E_PROTOCOL},

@@ -77,6 +77,7 @@ typedef struct {
     uint64_t rows_in;
     uint32_t prepared; /* steps of comparing */
     bool begun;        /* a transfer that was asked for */
+    uint64_t works, works_told; /* calls that take world.work_us; of those, told by host_worked_us */
 } world_node;
 
 struct sk_source {
@@ -87,6 +88,7 @@ struct sk_source {
     sk_vv known;
     size_t *wanted;
     size_t wanted_count, wanted_at;
+    uint64_t sent;
 };
 
 typedef struct world {
@@ -96,6 +98,7 @@ typedef struct world {
     bool up[NODES_MAX][NODES_MAX];  /* symmetric */
     bool cut[NODES_MAX][NODES_MAX]; /* symmetric: no link wanted */
     uint64_t now_ms, wall_ms;
+    uint64_t work_us; /* what a call that reads rows takes */
     sk_engine_limits limits;
     bool checks_stable;
     bool lenient; /* operations may be anything that reads well */
@@ -270,7 +273,7 @@ static inline int host_source_open(void *self, const sk_vv *known, const sk_tran
 
 static inline int host_source_chunk(void *self, sk_source *source, size_t max, sk_buf *out)
 {
-    (void)self;
+    ((world_node *)self)->works++;
     size_t start = out->len;
     while (source->compares ? source->wanted_at < source->wanted_count : source->at < source->count) {
         if (out->len - start >= max) return 1;
@@ -280,8 +283,23 @@ static inline int host_source_chunk(void *self, sk_source *source, size_t max, s
         sk_pack_uint(out, row->dot.origin);
         sk_pack_uint(out, row->dot.seq);
         sk_pack_bytes(out, sk_bytes_str(row->key));
+        source->sent++;
     }
     return 0;
+}
+
+static inline sk_transfer_counts host_source_counts(void *self, const sk_source *source)
+{
+    (void)self;
+    return (sk_transfer_counts){source->count, source->at, source->sent};
+}
+
+static inline uint64_t host_worked_us(void *self)
+{
+    world_node *node = self;
+    uint64_t works = node->works - node->works_told;
+    node->works_told = node->works;
+    return works * node->world->work_us;
 }
 
 static inline void host_source_close(void *self, sk_source *source)
@@ -321,7 +339,7 @@ static inline void host_source_compare(void *self, sk_source *source, uint64_t *
 static inline int host_source_answer(void *self, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to,
                                      sk_buf *out)
 {
-    (void)self;
+    ((world_node *)self)->works++;
     if (to.len && sk_bytes_compare(from, to) >= 0) return SK_E_PROTOCOL;
     size_t first = 0, count = 0;
     while (first < source->count && !key_between(source->rows[first].key, from, to)) first++;
@@ -440,8 +458,9 @@ static inline size_t believed_rows(const world_node *node, sk_bytes from, sk_byt
 
 static inline int host_sink_sum(void *self, sk_bytes from, sk_bytes to, sk_digest *sum)
 {
-    const world_node *node = self;
+    world_node *node = self;
     must(node->prepared == 4);
+    node->works++;
     world_row *rows;
     size_t count = believed_rows(node, from, to, &rows);
     *sum = 0;
@@ -455,6 +474,7 @@ static inline int host_sink_settle(void *self, sk_buf *from, sk_bytes to, sk_ele
                                    uint32_t *count)
 {
     world_node *node = self;
+    node->works++;
     world_row *rows;
     size_t own = believed_rows(node, sk_buf_view(from), to, &rows), at = 0;
     sk_listed row;
@@ -575,6 +595,7 @@ static inline void node_start(world_node *node)
                            host_source_compare,
                            host_source_answer,
                            host_source_want,
+                           host_source_counts,
                            host_source_close,
                            host_sink_progress,
                            host_sink_busy,
@@ -583,7 +604,8 @@ static inline void node_start(world_node *node)
                            host_sink_compare,
                            host_sink_sum,
                            host_sink_settle,
-                           host_sink_end};
+                           host_sink_end,
+                           host_worked_us};
     sk_vv_copy(&node->durable, &node->now.vv);
     node->durable_origins = node->now.origins.count;
     node->durable_own = node->now.own;
@@ -620,14 +642,10 @@ static inline world *world_new(uint32_t count, const sk_engine_limits *limits)
 static inline void node_free(world_node *node)
 {
     sk_engine_free(node->engine);
-    sk_vv_free(&node->now.vv);
+    sk_vv *vectors[] = {&node->now.vv, &node->durable, &node->stable, &node->forgotten, &node->staged_vv, &node->covered_vv};
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) sk_vv_free(vectors[i]);
     sk_origins_free(&node->now.origins);
     for (uint32_t o = 0; o < 64; o++) free(node->now.lanes[o].keys);
-    sk_vv_free(&node->durable);
-    sk_vv_free(&node->stable);
-    sk_vv_free(&node->forgotten);
-    sk_vv_free(&node->staged_vv);
-    sk_vv_free(&node->covered_vv);
     free(node->staged);
 }
 

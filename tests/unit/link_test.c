@@ -67,6 +67,7 @@ static void open_node(int index, int count, const char *address)
     n->config.cluster = "test";
     n->config.replication.address = (char *)address;
     n->config.replication.heartbeat_ms = 50;
+    n->config.replication.send_window = sk_engine_limits_default().send_queue_max;
     n->config.peers = n->peers;
     for (int i = 0; i < count; i++) {
         if (i == index) continue;
@@ -470,6 +471,40 @@ static void a_limited_link_is_slow_and_lives(void **state)
     close_world();
 }
 
+/* The most that waits to be sent while so many values are written. */
+static size_t highest_queue(int from, int to)
+{
+    enum { LEN = 10000 };
+    uint8_t value[LEN] = {0};
+    size_t highest = 0;
+    for (int i = from; i < to; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%d", i);
+        set(0, key, sk_bytes_of(value, LEN));
+        step();
+        size_t queued = sk_wire_queued(peer_at(0, 1)->up);
+        if (queued > highest) highest = queued;
+    }
+    return highest;
+}
+
+static void a_window_is_kept_and_can_be_changed(void **state)
+{
+    (void)state;
+    enum { WINDOW = 100000, BATCHES = 2 * 64 * 1024 + 4096 };
+    start_pair(0, 0);
+    sk_config *config = &world.nodes[0].config;
+    config->replication.bytes_per_s = 1 << 20; /* time hardly passes here: what is written waits */
+    config->replication.send_window = WINDOW;
+    assert_int_equal(sk_wire_window(peer_at(0, 1)->up), WINDOW);
+    assert_in_range(highest_queue(0, 60), WINDOW, WINDOW + BATCHES);
+    config->replication.send_window = 4 << 20;
+    assert_in_range(highest_queue(60, 120), WINDOW + BATCHES, 4 << 20);
+    config->replication.bytes_per_s = 0;
+    wait_for(has_len(1, "k119", 10000));
+    close_world();
+}
+
 /* A chunk of a transfer takes longer than what makes no progress may last. */
 static void a_transfer_gets_through_a_slow_link(void **state)
 {
@@ -516,6 +551,7 @@ int main(void)
         cmocka_unit_test(compression_is_for_those_who_want_it),
         cmocka_unit_test(keys_change_with_time),
         cmocka_unit_test(a_limited_link_is_slow_and_lives),
+        cmocka_unit_test(a_window_is_kept_and_can_be_changed),
         cmocka_unit_test(a_transfer_gets_through_a_slow_link),
     };
     if (sodium_init() < 0) return 1;

@@ -165,6 +165,13 @@ static void a_cut_one_resumes(void **state)
     }
 }
 
+static void set_rate(world *w, uint32_t node, uint64_t bytes_per_s)
+{
+    sk_engine_limits limits = w->limits;
+    limits.transfer_bytes_per_s = bytes_per_s;
+    sk_engine_set_limits(w->nodes[node].engine, &limits);
+}
+
 /* A slow rate takes its time, and nobody gives up meanwhile; a faster one counts at
  * once. How far it has come is told. */
 static void a_rate_is_kept(void **state)
@@ -175,7 +182,8 @@ static void a_rate_is_kept(void **state)
     limits.chunk_bytes = 400;
     limits.silence_ms = 2000;
     world *w = one_is_behind(&limits, 100);
-    sk_engine_set_transfer_rate(w->nodes[0].engine, 100);
+    sk_peer_status seen;
+    set_rate(w, 0, 100);
     set_cut(w, 0, 2, false);
     world_run(w, 10000);
     assert_in_range(status_of(w, 2, 0).received_rows_bytes, 800, 1500);
@@ -183,20 +191,70 @@ static void a_rate_is_kept(void **state)
     assert_int_equal(status_of(w, 2, 0).transfers_in, 0);
     assert_int_equal(w->nodes[0].closed[2] + w->nodes[2].closed[0], 0);
     assert_true(status_of(w, 2, 0).receiving_transfer);
-    assert_int_equal(status_of(w, 2, 0).compare_rows, 0);
-    assert_string_equal(sk_peer_transfer(&(sk_peer_status){.receiving_transfer = true, .compare_rows = 1}), "comparing");
-    sk_engine_set_transfer_rate(w->nodes[0].engine, 1000000);
-    sk_peer_status seen = status_of(w, 2, 0);
-    for (int ms = 0; ms < 5000 && seen.compared_rows < 100; ms++) {
+    seen = status_of(w, 2, 0);
+    assert_string_equal(sk_peer_transfer(&seen), "receiving");
+    assert_int_equal(seen.transfer.rows, 500);
+    assert_in_range(seen.transfer.done, 300, 400); /* it passed over what is known there */
+    assert_in_range(seen.transfer.sent, 10, 100);
+    assert_in_range(seen.transfer_left_ms, 1000, 60000);
+    sk_peer_status other = status_of(w, 0, 2);
+    assert_string_equal(sk_peer_transfer(&other), "sending");
+    assert_in_range(other.transfer.sent, seen.transfer.sent, seen.transfer.sent + 8); /* as the last chunk said */
+    set_rate(w, 0, 1000000);
+    for (int ms = 0; ms < 5000 && !(seen.comparing && seen.transfer.done >= 100); ms++) {
         world_run(w, 1);
         seen = status_of(w, 2, 0);
     }
-    assert_int_equal(seen.compare_rows, 500);
-    assert_in_range(seen.compared_rows, 100, 500);
+    assert_int_equal(seen.transfer.rows, 500);
+    assert_in_range(seen.transfer.done, 100, 500);
     assert_string_equal(sk_peer_transfer(&seen), "comparing");
+    assert_in_range(seen.transfer_left_ms, 1, 5000);
+    other = status_of(w, 0, 2);
+    assert_string_equal(sk_peer_transfer(&other), "comparing");
     world_must_converge(w, 5000);
     assert_int_equal(w->nodes[2].reconciled, 1);
+    seen = status_of(w, 2, 0);
+    assert_string_equal(sk_peer_transfer(&seen), "none");
+    assert_int_equal(seen.transfer.rows + seen.transfer.done + seen.transfer.sent, 0);
+    assert_int_equal(seen.transfer_left_ms, -1);
     world_free(w);
+}
+
+static void set_share(world *w, uint32_t node, uint32_t share)
+{
+    sk_engine_limits limits = w->limits;
+    limits.transfer_share = share;
+    sk_engine_set_limits(w->nodes[node].engine, &limits);
+}
+
+/* Reading a chunk or a range takes 20 ms. A side that may take 10 % of the time for it rests 180 ms after each; when it may
+ * take all again, it goes on at once. */
+static void a_share_is_kept(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    limits.ring_txns_max = 10;
+    limits.chunk_bytes = 400;
+    limits.silence_ms = 2000;
+    for (uint32_t node = 0; node <= 2; node += 2) {
+        world *w = one_is_behind(&limits, 100);
+        w->work_us = 20000;
+        set_share(w, node, 10);
+        set_cut(w, 0, 2, false);
+        for (int ms = 0; ms < 2000 && !status_of(w, 2, 0).receiving_transfer; ms++) world_run(w, 1);
+        for (int ms = 0; ms < 30000 && w->nodes[node].works == 0; ms++) world_run(w, 1);
+        uint64_t before = w->nodes[node].works;
+        world_run(w, 4000);
+        /* a turn of the receiver may be several steps, and it pays for all of them after it */
+        assert_in_range(w->nodes[node].works - before, 10, 30);
+        assert_true(status_of(w, 2, 0).receiving_transfer);
+        assert_int_equal(sent[0][2][SK_MESSAGE_BEGIN], 1);
+        set_share(w, node, 100);
+        world_must_converge(w, 5000);
+        assert_int_equal(w->nodes[2].reconciled, 1);
+        assert_int_equal(w->nodes[0].closed[2] + w->nodes[2].closed[0], 0);
+        world_free(w);
+    }
 }
 
 /* -- what a peer may not say --------------------------------------------------------------------------------------- */
@@ -439,6 +497,7 @@ int main(void)
         cmocka_unit_test(what_waited_is_applied_when_it_is_given_up),
         cmocka_unit_test(a_cut_one_resumes),
         cmocka_unit_test(a_rate_is_kept),
+        cmocka_unit_test(a_share_is_kept),
         cmocka_unit_test(parts_must_part),
         cmocka_unit_test(rows_must_be_those_of_the_range),
         cmocka_unit_test(rows_must_be_within_the_part),

@@ -76,23 +76,29 @@ static void part_of_it_is_not_enough(void **state)
     expect(&us, "SCARD s", ":2");
 }
 
-/* By a transfer: also what has come must be in its place first. */
-static void what_has_come_is_put_into_place_first(void **state)
+/* eu has `rows` keys and starts anew: they are not in its ring. */
+static void restart_with(int rows)
 {
-    (void)state;
     char request[64];
     region_joins = NULL;
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < rows; i++) {
         snprintf(request, sizeof request, "SET key%d %d", i, i);
         expect(&eu, request, "+OK");
         region_turn(&eu, 1);
     }
-    sk_replica_free(eu.replica); /* started anew it has nothing in its ring */
+    sk_replica_free(eu.replica);
     assert_int_equal(sk_memory_sync(eu.disk, UINT64_MAX), 0);
     region_boot(&eu, "eu", eu_peers, NULL);
     sk_replica_link_up(eu.replica, 0);
     sk_replica_link_up(us.replica, 0);
+}
+
+/* By a transfer: also what has come must be in its place first. */
+static void what_has_come_is_put_into_place_first(void **state)
+{
+    (void)state;
     int folding = 0;
+    restart_with(2000);
     for (int i = 0; i < 100 && us.replica->db.joining; i++) {
         region_turn(&eu, 5);
         region_turn(&us, 5);
@@ -103,6 +109,35 @@ static void what_has_come_is_put_into_place_first(void **state)
     assert_true(folding > 1);
     assert_false(us.replica->db.joining);
     expect(&us, "GET key1999", "$4 1999");
+    expect(&us, "DBSIZE", ":2003");
+}
+
+/* A clock of a node on which every step takes 5 ms. */
+static uint64_t slow_clock_us(void *self)
+{
+    static uint64_t told;
+    (void)self;
+    return told += 5000;
+}
+
+static void putting_into_place_keeps_its_share(void **state)
+{
+    (void)state;
+    int folding = 0;
+    sk_engine_limits limits = sk_engine_limits_default();
+    limits.transfer_share = 20;
+    restart_with(2000);
+    us.replica->host.clock_us = slow_clock_us;
+    sk_engine_set_limits(us.replica->engine, &limits);
+    for (int i = 0; i < 400 && us.replica->db.joining; i++) {
+        region_turn(&eu, 5);
+        region_turn(&us, 5);
+        if (!sk_fold_active(&us.replica->db)) continue;
+        folding++;
+        assert_true(sk_replica_next_ms(us.replica) <= us.replica->now_ms + 20);
+    }
+    assert_in_range(folding, 7 * 4, 9 * 5); /* 2003 rows, 256 in a step, 20 ms of rest after each */
+    assert_false(us.replica->db.joining);
     expect(&us, "DBSIZE", ":2003");
 }
 
@@ -156,6 +191,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(reads_and_writes_wait_until_it_is_complete, start, stop),
         cmocka_unit_test_setup_teardown(part_of_it_is_not_enough, start, stop),
         cmocka_unit_test_setup_teardown(what_has_come_is_put_into_place_first, start, stop),
+        cmocka_unit_test_setup_teardown(putting_into_place_keeps_its_share, start, stop),
         cmocka_unit_test_setup_teardown(a_restart_does_not_make_it_complete, start, stop),
         cmocka_unit_test_setup_teardown(who_takes_join_away_goes_on_with_what_there_is, start, stop),
         cmocka_unit_test_setup_teardown(writes_may_be_accepted, start, stop),

@@ -89,6 +89,38 @@ static void rows_that_changed_come_once_and_in_order(void **state)
     sk_vv_free(&known);
 }
 
+/* Rows in all and gone through are known once the sums are; what was sent is known always. */
+static void how_far_it_has_come_is_told(void **state)
+{
+    (void)state;
+    keys(0, 20);
+    commit(&a);
+    sk_vv none = {0};
+    sk_source *source;
+    sk_transfer_head head = {0};
+    assert_int_equal(sk_source_open(&a.db, &none, NULL, &source, &head), 0);
+    sk_sums_reset(&a.db.sums); /* as after a start */
+    assert_int_equal(sk_source_counts(&a.db, source).rows, 0);
+    while (sk_sums_pending(&a.db.sums)) assert_true(sk_sums_step(&a.db, 10) >= 0);
+    uint64_t before = 0, middle = 0;
+    for (int more = 1; more;) {
+        sk_buf chunk = {0};
+        more = sk_source_chunk(&a.db, source, 1, &chunk);
+        sk_transfer_counts counts = sk_source_counts(&a.db, source);
+        assert_int_equal(counts.rows, 20);
+        assert_true(counts.done >= before && counts.done <= 20);
+        middle += counts.done > 0 && counts.done < 20;
+        before = counts.done;
+        sk_buf_free(&chunk);
+    }
+    assert_true(middle > 3);
+    assert_int_equal(before, 20);
+    assert_int_equal(sk_source_counts(&a.db, source).sent, 20);
+    sk_source_close(&a.db, source);
+    sk_vv_free(&head.vv);
+    sk_vv_free(&head.floor);
+}
+
 static void removals_come_as_empty_rows_and_as_history(void **state)
 {
     (void)state;
@@ -242,6 +274,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
     const struct CMUnitTest tests[] = {
         TEST(rows_that_changed_come_once_and_in_order),
+        TEST(how_far_it_has_come_is_told),
         TEST(removals_come_as_empty_rows_and_as_history),
         TEST(below_the_floor_what_is_not_known_comes),
         TEST(a_resumed_one_brings_forward_what_is_staged),
