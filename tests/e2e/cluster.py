@@ -77,14 +77,17 @@ class Node:
         self.folder = os.path.join(cluster.folder, region)
         os.makedirs(self.folder)
         self.port, self.link_port = free_port(), free_port()
-        self.secret = secrets.token_bytes(32)
-        self.public = public_key(self.secret)
         self.process = None
         self.settings = {}
         self.log_path = os.path.join(self.folder, "log")
         self.key_path = os.path.join(self.folder, "node.key")
-        with open(os.open(self.key_path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as f:
-            f.write(base64.b64encode(self.secret).decode() + "\n")
+        self.set_key(secrets.token_bytes(32))
+
+    def set_key(self, secret):
+        """The key that it has from its next start on."""
+        self.secret, self.public = secret, public_key(secret)
+        with open(os.open(self.key_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
+            f.write(base64.b64encode(secret).decode() + "\n")
 
     def write_config(self, **settings):
         """`settings`: {"listen": {"max_clients": 3}, ...} over what is written by default."""

@@ -1,6 +1,5 @@
 #!/usr/bin/python3
 """Regions that are added, forgotten, added again and given new keys while the others run."""
-import base64
 import os
 import re
 import secrets
@@ -294,9 +293,7 @@ def test_rekey(cluster):
     cluster.wait_links()
     ap.restart()  # still with the old key
     cluster.wait_links()
-    with open(ap.key_path, "w") as f:
-        f.write(base64.b64encode(secret).decode() + "\n")
-    ap.secret, ap.public = secret, public_key(secret)
+    ap.set_key(secret)
     ap.restart()
     cluster.wait_links()
     write(ap, "rekeyed", 10)

@@ -18,6 +18,11 @@ reads, causality, WAIT, and, with everything known, lost updates:
   ledgers    A set and a counter that grow in the same transaction are read in one: equally many.
   the end    Each key was read in each region, the same everywhere; digests and vectors are equal.
 
+A region that was set back (restored from a backup, or begun anew on an empty disk) has lost what it had answered since,
+where no other region had it: by then another had read it, or a WAIT for all had been answered. Such requests count as
+if nobody had answered them, and what its sessions knew ends with its life; those of the next one know what the backup had.
+All that was not lost is judged as ever.
+
 A request without an answer may have had its effect at any time after it began. What such a write replaced is unknown;
 yet it explains the absence of a value only where it shows itself, or is known to have been replaced, for it cannot have
 replaced anything and left no trace. Deletions leave none and explain what they can.
@@ -34,6 +39,7 @@ from history import Damaged, read_history  # noqa: E402
 FOREVER = float("inf")
 SHOWN_MAX = 10   # violations that are printed
 STORY_MAX = 24   # requests in the story of one
+WRITES = ("write", "add", "sadd", "srem", "ladd")
 PROVES = ("read", "write", "get", "add", "members", "sadd", "srem", "ledger", "ladd", "token", "after", "wait", "all")
 
 
@@ -80,6 +86,11 @@ class Violation(Exception):
     def __init__(self, what, about=None):
         super().__init__(what)
         self.about = about
+
+
+def was_there(write, op):
+    """Had the region of `op` surely this one when it began, because it had acknowledged it itself?"""
+    return write["outcome"] == "ok" and write["region"] == op["region"] and write["end"] <= op["begin"] < write["lost_at"]
 
 
 def end_of(op):
@@ -153,9 +164,7 @@ class Register:
             if killer in known:
                 raise Violation(f"{value} is there again: line {killer['number']} replaced it", value)
         for killer in self.blind:
-            if killer in known and (write in killer["before"] or (
-                    write["outcome"] == "ok" and write["region"] == killer["region"] and
-                    write["end"] <= killer["begin"])) and killer is not write:
+            if killer in known and (write in killer["before"] or was_there(write, killer)) and killer is not write:
                 raise Violation(f"{value} is there again: line {killer['number']} wrote over it", value)
 
 
@@ -197,9 +206,7 @@ class Elements:
             raise Violation(f"{element} is there again: line {removals[-1]['number']} removed it", element)
 
     def surely_saw(self, removal, add):
-        if add in removal["before"]:
-            return True
-        if add["outcome"] == "ok" and add["region"] == removal["region"] and add["end"] <= removal["begin"]:
+        if add in removal["before"] or was_there(add, removal):
             return True
         adds = self.adds[add["element"]]
         return removal["reply"] == 1 and removal["outcome"] == "ok" and \
@@ -231,12 +238,15 @@ class Elements:
 
 
 class Checker:
-    def __init__(self, run, ops, finals):
+    def __init__(self, run, ops, finals, losses):
         self.run, self.ops, self.finals = run, ops, finals
+        self.losses = sorted(losses, key=lambda loss: loss["begin"])
         self.regions = run["regions"]
         self.registers, self.counters, self.sets = {}, {}, {}
         self.sessions, self.tokens = {}, {}
-        self.everywhere = Knowledge()  # by WAIT
+        self.begun = {}                # region -> what each of its sessions knows: by a WAIT, or by what it was restored from
+        self.everything = None         # what is not lost; known once all clients have ended
+        self.uncertain = 0             # acknowledged requests that may be lost
         self.last = {}                 # session -> its last request that ended
         self.violations = []
         self.checked = {}
@@ -249,6 +259,11 @@ class Checker:
         so that within a session they are in its order."""
         positions = {}
         for op in self.ops:
+            lives = [loss for loss in self.losses if loss["region"] == op["region"] and loss["begin"] <= op["begin"]]
+            if lives:
+                op["session"] += f"#{len(lives)}"  # another life of its region
+            op["lost_at"] = min((loss["begin"] for loss in self.losses if loss["region"] == op["region"] and
+                                 op["begin"] < loss["begin"] and op["end"] > loss["since"]), default=FOREVER)
             session = op["session"]
             op["at"] = positions[session] = positions.get(session, -1) + 1
             op["before"] = op["after"] = None
@@ -267,8 +282,6 @@ class Checker:
                 self.sets.setdefault(key, Elements()).add(op)
             elif kind in ("members", "ledger"):
                 self.sets.setdefault(key, Elements())
-        last = {op["session"] for op in self.ops if op["op"] == "all"}
-        self.everything = Knowledge({s: at + 1 for s, at in positions.items() if s not in last})
 
     # -- one request after another, in the order of time -------------------------------------------------------------
 
@@ -276,14 +289,37 @@ class Checker:
         """All rules; violations are collected in self.violations as (op or None, text, about)."""
         events = [(op["begin"], 0, op["number"], op) for op in self.ops]
         events += [(op["end"], 1, op["number"], op) for op in self.ops]
-        for _, is_end, _, op in sorted(events, key=lambda e: e[:3]):
-            if not is_end:
-                known = self.sessions.get(op["session"], Knowledge()).join(self.everywhere)
-                op["before"] = self.sessions[op["session"]] = known
-            elif op["outcome"] == "ok":
-                self.end(op)
+        events += [(loss["begin"], 2, loss["number"], loss) for loss in self.losses]
+        for _, sort, _, event in sorted(events, key=lambda e: e[:3]):
+            if sort == 2:
+                self.begun[event["region"]] = self.at(event["region"], event["since"])
+            elif sort == 0:
+                known = self.sessions.get(event["session"], Knowledge()).join(self.begun.get(event["region"], Knowledge()))
+                event["before"] = self.sessions[event["session"]] = known
+            elif event["outcome"] == "ok":
+                self.end(event)
         self.check_end()
         return not self.violations
+
+    def at(self, region, moment):
+        """What a region had at that moment: all that its sessions knew then."""
+        last = {}
+        for op in self.ops:
+            if op["region"] == region and op["after"] and op["end"] <= moment < op["lost_at"]:
+                last[op["session"]] = op
+        return self.join_of(op["after"] for op in last.values())
+
+    def not_lost(self):
+        """What is somewhere for good: what some session knew in a region that was not set back behind that."""
+        last = {op["session"]: op for op in self.ops if op["after"] and op["lost_at"] == FOREVER}
+        return self.join_of([*(op["after"] for op in last.values()), *self.begun.values()])
+
+    @staticmethod
+    def join_of(many):
+        known = Knowledge()
+        for one in many:
+            known = known.join(one)
+        return known
 
     def end(self, op):
         """An answer: it is judged by what was known when the request began, and teaches."""
@@ -300,6 +336,10 @@ class Checker:
         if op["op"] == "after":
             known = known.join(self.tokens[op["name"]])
         elif op["op"] == "all":
+            if self.everything is None:
+                self.everything = self.not_lost()
+                self.uncertain = sum(o["outcome"] == "ok" and o["op"] in WRITES and o not in self.everything
+                                     for o in self.ops)
             known = known.join(self.everything)
         known = Knowledge({**known.upto, op["session"]: op["at"] + 1}, known.extra)
         op["after"] = self.sessions[op["session"]] = known
@@ -381,7 +421,13 @@ class Checker:
         if not 0 <= op["reply"] < len(self.regions):
             raise Violation(f"WAIT counts {op['reply']} other regions of {len(self.regions)}")
         if op["reply"] == len(self.regions) - 1:
-            self.everywhere = self.everywhere.join(before["after"])
+            for region in self.regions:
+                self.learn(region, before, op)
+
+    def learn(self, region, write, wait):
+        """A region had the write, unless that was its former life, of which the others may not yet have heard that it ended."""
+        if not any(loss["region"] == region and write["begin"] < loss["begin"] <= wait["end"] for loss in self.losses):
+            self.begun[region] = self.begun.get(region, Knowledge()).join(write["after"])
 
     def end_all(self, op, known):
         self.final_sessions.add(op["session"])
@@ -431,6 +477,9 @@ class Checker:
         siblings = sum(len(op["reply"][0]) > 1 for op in self.ops if op["op"] == "read" and op["outcome"] == "ok")
         print(f"{len(self.ops)} requests: {outcomes['ok']} answered, {outcomes['failed']} refused, "
               f"{outcomes['unknown']} without an answer; {siblings} reads saw siblings")
+        if self.losses:
+            print(f"{len(self.losses)} times a region was set back: {self.uncertain} acknowledged writes that nobody else was "
+                  "seen to have may be lost")
         print("checked: " + ", ".join(f"{count} {kind}" for kind, count in sorted(self.checked.items())))
 
 

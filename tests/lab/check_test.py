@@ -6,7 +6,8 @@ A history is written as lines of a story, in the order of time, one second each:
     told("a r1 write k v1 <",            session a, in r1, writes v1 to k; what it replaced was nothing
          "b r2 read k = v1 v2",          session b reads siblings
          "a r1 add n 5 = 5",             answered 5
-         "a r1 add n 5 ?", "... !")      without an answer; refused
+         "a r1 add n 5 ?", "... !",      without an answer; refused
+         "loss r1 2.7")                  r1 is set back to a backup of that time; 0: to an empty disk
 
 Before the end every story gets what every run ends with: reads of everything in every region. `final` says what they
 find, by key, and for one region something else if that is what a test is about."""
@@ -123,6 +124,10 @@ def told(*lines, final, digests=None):
     """Each line takes a second; `from..to line` gives other times."""
     records = []
     for at, line in enumerate(lines, 1):
+        if line.startswith("loss"):
+            _, region, since = line.split()
+            records.append({"type": "loss", "region": region, "since": float(since), "begin": float(at), "end": at})
+            continue
         times, _, rest = line.partition(" ")
         begin, dots, end = times.partition("..")
         records.append(parse(rest, float(begin), float(end)) if dots else parse(line, at, at + 0.5))
@@ -404,6 +409,68 @@ class Transactions(Test):
         self.bad("in parts", "a r1 ladd l e1 = 2 e1", final={"l": "ledger 1 e1"})
 
 
+class SetBack(Test):
+    def test_what_nobody_else_had_may_be_lost(self):
+        for found in "read", "read v1":
+            self.good("a r1 write k v1 <", "loss r1 0", final={"k": found})
+        self.good("a r1 sadd s e = 1", "a r1 add n 5 = 5", "loss r1 0", final={"s": "members", "n": "get 0"})
+        self.bad("v1 is not there", "a r1 write k v1 <", "loss r2 0", final={"k": "read"})
+
+    def test_what_another_had_is_kept(self):
+        self.bad("v1 is not there", "a r1 write k v1 <", "b r2 read k = v1", "loss r1 0", final={"k": "read"})
+        self.bad("v1 is not there", "a r1 write k v1 <", "b r2 read k = v1", "loss r1 0", "b r2 read k =",
+                 final={"k": "read v1"})
+        self.bad("v1 is not there", "a r1 write k v1 <", "a r1 wait k = 2", "loss r1 0", final={"k": "read"})
+        self.good("a r1 write k v1 <", "a r1 wait k = 1", "loss r1 0", final={"k": "read"})
+
+    def test_both_that_had_it_lose_it(self):
+        self.good("a r1 write k v1 <", "b r2 read k = v1", "loss r1 0", "loss r2 0", final={"k": "read"})
+        self.bad("v1 is not there", "a r1 write k v1 <", "b r2 read k = v1", "c r3 read k = v1", "loss r1 0", "loss r2 0",
+                 final={"k": "read"})
+
+    def test_what_the_backup_had_is_kept(self):
+        self.bad("v1 is not there", "a r1 write k v1 <", "loss r1 1.7", final={"k": "read"})
+        self.bad("v1 is not there", "a r1 write k v1 <", "loss r1 1.7", "c r1 read k =", final={"k": "read v1"})
+        self.good("a r1 write k v1 <", "a r1 write k v2 < v1", "loss r1 1.7", "c r1 read k = v1", final={"k": "read v1"})
+        self.good("a r1 write k v1 <", "a r1 write k v2 < v1", "loss r1 1.7", "c r1 read k = v1", final={"k": "read v2"})
+
+    def test_an_older_backup_after_a_younger_one(self):
+        lines = "a r1 write k v1 <", "loss r1 0", "a r1 write k v2 <", "loss r1 1.7"
+        self.good(*lines, final={"k": "read v1"})
+        self.good(*lines, final={"k": "read v1 v2"})
+        self.bad("v1 is not there", *lines, final={"k": "read v2"})
+        self.bad("v1 is not there", *lines, "c r1 read k =", final={"k": "read v1"})
+        self.good("a r1 write k v1 <", "loss r1 0", "loss r1 2.5", "c r1 read k =", final={"k": "read"})
+
+    def test_a_session_ends_with_the_life_of_its_region(self):
+        self.good("a r1 write k v1 <", "b r2 read k = v1", "loss r1 0", "a r1 read k =", "a r1 read k = v1",
+                  final={"k": "read v1"})
+        self.bad("v1 is not there", "a r1 write k v1 <", "b r2 read k = v1", "loss r1 0", "a r1 read k = v1",
+                 "a r1 read k =", final={"k": "read v1"})
+
+    def test_who_waits_in_the_midst_of_it(self):
+        lines = "a r1 write k v1 <", "loss r2 0"
+        self.good(*lines, "a r1 wait k = 2", "b r2 read k =", final={"k": "read v1"})
+        self.bad("v1 is not there", *lines, "a r1 wait k = 2", "b r3 read k =", final={"k": "read v1"})
+        self.good("a r1 write k v1 <", "a r1 wait k = 2", "loss r2 0", "b r2 read k =", final={"k": "read v1"})
+        self.bad("v1 is not there", "loss r2 0", "a r1 write k v1 <", "a r1 wait k = 2", "b r2 read k =",
+                 final={"k": "read v1"})
+
+    def test_what_was_lost_was_not_seen(self):
+        lines = "a r1 write k v1 <", "b r2 read k = v1"
+        self.good(*lines, "loss r1 0", "c r1 blind k v2", final={"k": "read v1 v2"})
+        self.bad("v1 is there again", *lines, "c r1 blind k v2", final={"k": "read v1 v2"})
+        self.bad("v1 is there again", *lines, "loss r1 1.7", "c r1 blind k v2", final={"k": "read v1 v2"})
+        lines = "a r1 sadd s e = 1", "b r2 members s = e"
+        self.good(*lines, "loss r1 0", "c r1 srem s e = 0", final={"s": "members e"})
+        self.bad("e is there again", *lines, "loss r1 1.7", "c r1 srem s e = 1", final={"s": "members e"})
+
+    def test_what_was_lost_does_not_excuse_others(self):
+        self.bad("v9", "a r1 write k v1 <", "loss r1 0", final={"k": "read v9"})
+        self.bad("k differs", "a r1 write k v1 <", "loss r1 0", final={"k": {"r3": "read v1", "": "read"}})
+        self.bad("its write had failed", "a r1 write k v1 < !", "loss r1 0", final={"k": "read v1"})
+
+
 class Convergence(Test):
     def test_digests(self):
         self.bad("have not converged", "a r1 add n 1 = 1", final={"n": "get 1"}, digests={"r2": "other"})
@@ -499,6 +566,10 @@ class Files(unittest.TestCase):
         self.damaged("no type", [{"type": "rumour"}])
         for record in ["op"], 3, None, {}:
             self.damaged("no record", [record])
+
+    def test_a_loss_that_cannot_be(self):
+        for region, since, begin in ("r9", 1, 2), ("r1", 3, 2), ("r1", None, 2), ("r1", 1, "2"):
+            self.damaged("no loss", [{"type": "loss", "region": region, "since": since, "begin": begin}])
 
     def test_session_at_two_places_at_a_time(self):
         self.records[1]["begin"] = 1.5

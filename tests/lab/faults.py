@@ -10,6 +10,10 @@
     pause    SIGSTOP, SIGCONT
     disk     the node's disk is full to the last byte      (a small tmpfs)
     clock    the wall clock jumps, up to ten years, or runs wrong                           (libfaketime)
+    forget   a region is forgotten, writes on alone, and is added again                     (operators.py, as what follows)
+    join     a region's disk is lost; a new database of that name, with a new key, joins
+    rekey    a region gets a new key
+    restore  a region is set back to a backup, the one that was made at the fault's beginning or an older one
 
 A node that ends without having been told to is a failure of the run; but for one that refuses to start on a full disk,
 which is started again until it does."""
@@ -20,12 +24,16 @@ import signal
 import threading
 import time
 
-KINDS = ("cut", "oneway", "isolate", "delay", "loss", "rate", "kill", "pause", "disk", "clock")
+import operators
+
+KINDS = ("cut", "oneway", "isolate", "delay", "loss", "rate", "kill", "pause", "disk", "clock", "forget", "join", "rekey",
+         "restore")
 CLOCKS = ("+3600", "-3600", "+315360000", "+0 x1.5", "-90 x0.5", "+45")
 GAP_S = 2.5        # between two faults' beginnings, about
 LASTS_S = (1.0, 8.0)
 TICK_S = 0.05
 START_AGAIN_S = 0.5
+ERRAND_S = 120     # until an operator's errand has succeeded on healed ground; far more than it takes
 
 
 class Sea:
@@ -69,13 +77,14 @@ def schedule(seed, kinds, nodes, seconds):
 class Faults:
     """Runs a plan on a thread of its own. `failure` is set when a node ended by itself."""
 
-    def __init__(self, nodes, sea, plan, recorder):
-        self.nodes, self.sea, self.recorder = list(nodes), sea, recorder
+    def __init__(self, nodes, sea, plan, recorder, tool):
+        self.nodes, self.sea, self.recorder, self.tool = list(nodes), sea, recorder, tool
+        self.errands = []
         self.lock = threading.RLock()
         self.queue = [(at, number, lasts, kind, seed) for number, (at, lasts, kind, seed) in enumerate(plan)]
         self.ending = []                  # heap of (time, number, what ends it)
         self.cuts = []                    # (who does not hear, whom)
-        self.busy = set()                 # (node, "process" | "disk" | "clock" | "rate") that a fault has
+        self.busy = set()                 # (node, "process" | "disk" | "clock" | "rate" | "member") that a fault has
         self.used, self.dropped, self.refused_starts = {}, 0, 0
         self.failure, self.healed = None, threading.Event()
         self.retry_at = {}
@@ -122,6 +131,10 @@ class Faults:
             self.queue.clear()
             while self.ending:
                 heapq.heappop(self.ending)[2]()
+        for errand in self.errands:
+            errand.join(ERRAND_S)
+            if errand.is_alive():
+                self.failure = self.failure or AssertionError(f"an operator was refused for {ERRAND_S} s: {errand.last}")
 
     def stop(self):
         self.healed.set()
@@ -209,12 +222,10 @@ class Faults:
         give_back = self.take(node, "process")
         if not give_back:
             return None
-        node.running = False
-        node.kill()
+        node.end()
 
         def end():
-            node.spawn()
-            node.running = True
+            node.begin()
             give_back()
         return node.region, end
 
@@ -241,3 +252,47 @@ class Faults:
             return None
         node.set_clock(clock)
         return f"{node.region} {clock}", lambda: (node.set_clock("+0"), give_back())
+
+    # -- operators
+
+    def errand(self, dice, body_of, *parts):
+        """Some node, and another that is asked where it is about members; the node's parts are taken until all is done."""
+        node, at = dice.sample(self.nodes, 2)
+        taken = [self.take(node, part) for part in parts] + [self.take(at, "member") for part in parts if part == "member"]
+        if None in taken:
+            for give_back in filter(None, taken):
+                give_back()
+            return None
+
+        def give_all_back():
+            with self.lock:
+                for give_back in taken:
+                    give_back()
+
+        def failed(error):
+            self.failure = self.failure or error
+        errand = operators.Errand(body_of(node, at), give_all_back, failed)
+        self.errands.append(errand)
+        errand.start()
+        return f"{node.region} at {at.region}" if "member" in parts else node.region, errand.over.set
+
+    def begin_forget(self, dice):
+        return self.errand(dice, lambda node, at: operators.forget(self.tool, node, at), "member")
+
+    def begin_rekey(self, dice):
+        secret = dice.randbytes(32)
+        return self.errand(dice, lambda node, at: operators.rekey(self.tool, node, at, secret, self.lock), "member",
+                           "process")
+
+    def begin_join(self, dice):
+        secret = dice.randbytes(32)
+
+        def body(node, at):
+            node.backups.clear()  # of a database that is no more
+            return operators.replace(self.tool, node, at, secret, self.lock, self.recorder)
+        return self.errand(dice, body, "member", "process", "disk")
+
+    def begin_restore(self, dice):
+        pick = dice.randrange(1 << 30)
+        return self.errand(dice, lambda node, at: operators.restore(self.tool, node, pick, self.lock, self.recorder),
+                           "process", "disk")

@@ -18,7 +18,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
-from cluster import Cluster, Node  # noqa: E402
+from cluster import Cluster, Node, public_key  # noqa: E402
 
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 INSIDE = "SK_LAB_INSIDE"
@@ -107,6 +107,9 @@ class LabNode(Node):
         self.running = False   # whether it is meant to
         self.starting = False  # since its start it has not yet taken a connection
         self.was_full = False  # its disk, at some time since its start
+        self.backup_folder = os.path.join(self.folder, "backups")  # not on its disk
+        self.backups = []      # (when it was asked for, its number)
+        os.makedirs(self.backup_folder)
         os.makedirs(self.disk)
         run("mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", f"lab-{region}", self.disk)
         self.set_clock("+0")
@@ -136,7 +139,8 @@ class LabNode(Node):
         own = {
             "listen": {"address": self.host, "allow_public_without_password": "true"},
             "replication": {"address": self.link_host, "heartbeat_ms": 250},
-            "storage": {"write_buffer": "1mb"},  # room that the store has taken beforehand is room on a full disk
+            "storage": {"backup_dir": self.backup_folder,
+                        "write_buffer": "1mb"},  # room that the store has taken beforehand is room on a full disk
         }
         for name, fields in settings.items():
             own.setdefault(name, {}).update(fields)
@@ -164,6 +168,24 @@ class LabNode(Node):
     def spawn(self):
         self.starting, self.was_full = True, self.is_full
         super().spawn()
+
+    def begin(self):
+        self.spawn()
+        self.running = True
+
+    def end(self):
+        self.running = False
+        self.kill()
+
+    def wipe(self):
+        """An empty disk."""
+        for name in os.listdir(self.disk):
+            path = os.path.join(self.disk, name)
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+
+    @staticmethod
+    def public_of(secret):
+        return public_key(secret)
 
     def look_whether_begun(self):
         if self.starting and self.process.poll() is None:

@@ -7,6 +7,7 @@ bytes. A file that was cut short, or in which a byte was changed, is an error (`
     {"type": "op", "session": "r1.0/3", "region": "r1", "op": "add", "key": "n:1", "by": 4,
      "begin": 1.204, "end": 1.371, "outcome": "ok", "reply": 12}
     {"type": "fault", "begin": 2.0, "what": "kill r2"}
+    {"type": "loss", "region": "r3", "since": 1.1, "begin": 2.4}
     {"type": "final", "region": "r1", "digest": "...", "vector": "..."}
     {"type": "end", "lines": 3, "sha256": "..."}
 
@@ -16,6 +17,10 @@ Times are seconds on one monotonic clock, that of the machine on which all clien
     ok       the answer came, and is in `reply`
     failed   an error came: the request had no effect
     unknown  no answer came, or an error that leaves it open: it had an effect or not, at any time after `begin`
+
+A loss is a region that was set back: of what it had acknowledged before `begin`, when its old process was already dead,
+it keeps for sure what was answered before `since`: that is in the backup which it was restored from; 0 is an empty disk.
+The rest may be gone if no other region had it.
 
 A session is one client's run of requests in one region, one after another. It goes on over lost connections, for what a
 region has acknowledged it keeps. A client that moves to another region begins a new session there, which knows of the
@@ -64,6 +69,7 @@ class Recorder:
         self.lock = threading.Lock()
         self.lines, self.sum = 0, hashlib.sha256()
         self.zero, self.last_us = time.monotonic(), 0
+        self.lives = dict.fromkeys(regions, 0)  # how often each was set back
         self.put({"type": "run", "version": VERSION, "seed": seed, "regions": regions})
 
     def now(self):
@@ -78,6 +84,11 @@ class Recorder:
             self.file.write(line)
             self.sum.update(line)
             self.lines += 1
+
+    def loss(self, region, since):
+        """A region whose process has just ended is set back; from here on no session of it goes on."""
+        self.lives[region] += 1
+        self.put({"type": "loss", "region": region, "since": since, "begin": self.now()})
 
     def seal(self):
         self.put_seal({"type": "end", "lines": self.lines, "sha256": self.sum.hexdigest()})
@@ -177,7 +188,7 @@ def _parse(line, number):
 
 
 def read_history(path):
-    """(run, ops, finals) of a sealed file; every record gets its line `number`. Raises Damaged, OSError."""
+    """(run, ops, finals, losses) of a sealed file; every record gets its line `number`. Raises Damaged, OSError."""
     with open(path, "rb") as file:
         data = file.read()
     if not data.endswith(b"\n"):
@@ -188,7 +199,7 @@ def read_history(path):
         raise Damaged("there is no seal at the end, or lines are missing")
     if seal.get("sha256") != hashlib.sha256(b"".join(line + b"\n" for line in lines[:-1])).hexdigest():
         raise Damaged("the seal does not fit: the file was changed")
-    run, ops, finals, last = None, [], [], {}
+    run, ops, finals, losses, last = None, [], [], [], {}
     for number, line in enumerate(lines[:-1], 1):
         record = _parse(line, number)
         record["number"] = number
@@ -211,6 +222,11 @@ def read_history(path):
                     not _is_text(record.get("vector")):
                 raise Damaged(f"line {number}: no digest of a region")
             finals.append(record)
+        elif record["type"] == "loss":
+            if record.get("region") not in run["regions"] or not _is_time(record.get("begin")) or \
+                    not _is_time(record.get("since")) or record["since"] > record["begin"]:
+                raise Damaged(f"line {number}: no loss of a region")
+            losses.append(record)
         elif record["type"] != "fault":
             raise Damaged(f"line {number}: no type {record['type']!r}")
-    return run, ops, finals
+    return run, ops, finals, losses

@@ -318,7 +318,7 @@ class Client:
         self.begin_session(region)
 
     def begin_session(self, region):
-        self.region, self.sessions = region, self.sessions + 1
+        self.region, self.sessions, self.life = region, self.sessions + 1, self.recorder.lives[region]
         name = f"{self.name}/{self.sessions}"
         self.session = Session(self.recorder, Connection(self.addresses[region]), region, name)
         self.bases = {}  # key -> (context, values) of earlier reads
@@ -327,6 +327,9 @@ class Client:
         kinds, weights = zip(*self.CHOICES)
         try:
             while not self.stopping.wait(self.dice.random() * 2 * self.pause_s):
+                if self.life != self.recorder.lives[self.region]:  # the region was set back: it is not who it was
+                    self.session.connection.close()
+                    self.begin_session(self.region)
                 getattr(self, "do_" + self.dice.choices(kinds, weights)[0])()
                 if not self.session.connection.socket:
                     self.stopping.wait(AWAY_S)
