@@ -9,7 +9,6 @@ import resource
 import socket
 import statistics
 import subprocess
-import tempfile
 import time
 
 import servers
@@ -33,6 +32,7 @@ class Setting:
     commands: list
     peers: list             # (name, host:port)
     hot_key: bool
+    large: bool
     seconds: float          # of loads at a given rate
     probes: int
 
@@ -456,35 +456,4 @@ def amplification(setting, say):
     yield table
 
 
-# -- reconciles ---------------------------------------------------------------------------------------------------------
-
-
-def reconcile(setting, say):
-    """What reconciles cost as the store grows, and as the difference does. The helper holds both regions (reconcile_bench.c)."""
-    table = Table("Reconcile", "rows", "rows that differ", "what", "bytes", "seconds", "beside", "ratio", "target", "",
-                  note="Two regions in one process over RocksDB, values of 100 bytes, both ways counted. `one`: nothing differs "
-                       "but a number. `recent`: overwritten, and forgotten; beside the bytes of those rows. `random`: removed, "
-                       "and forgotten; beside a full copy.")
-    large, different = setting.keys, max(10, setting.keys // 1000)
-    for rows, differ in ((large // 10, different), (large, different), (large, different * 10)):
-        with tempfile.TemporaryDirectory(dir=setting.folder) as folder:
-            out = subprocess.run([os.path.join(setting.build, "reconcile_bench"), folder, str(rows), str(differ)],
-                                 capture_output=True, text=True, timeout=1800)
-        if out.returncode:
-            raise Failed(f"reconcile_bench: {out.stderr.strip() or out.returncode}")
-        found = {line.split()[0]: line.split()[1:] for line in out.stdout.splitlines()}
-        copied = float(found["copy"][0])
-        for what, (size, seconds, _, pushed) in found.items():
-            beside = {"recent": float(pushed), "random": copied}.get(what)
-            targets = {"recent": [first("<=", 1.5)], "random": [first("<=", 0.05)]}.get(what, []) if differ == rows // 1000 else []
-            goal, good = verdict(float(size) / beside, *targets) if beside else ("", "")
-            if what == "one":
-                goal, good = verdict(float(size), first("<=", 1024))
-            table.add(count(rows), count(differ) if what in ("recent", "random") else "", what, count(float(size)),
-                      f"{float(seconds):.2f}", count(beside) if beside else "",
-                      f"{float(size) / beside:.3f}" if beside else "", goal, good)
-            say(f"{rows} rows, {differ} differ: {what}: {size} bytes, {seconds} s")
-    yield table
-
-
-SECTIONS = {"reconcile": reconcile, "versus": versus, "sadd": sadd, "regions": two_regions, "disk": amplification}
+SECTIONS = {"versus": versus, "sadd": sadd, "regions": two_regions, "disk": amplification}

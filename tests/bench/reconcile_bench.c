@@ -1,11 +1,11 @@
 /* Reconciles between two regions in one process, over RocksDB: what they cost as the database grows.
  *
- *   reconcile_bench FOLDER ROWS DIFFERENT
+ *   reconcile_bench FOLDER ROWS DIFFERENT ...
  *
  * The first region writes ROWS strings, forgets their history, and the second one gets them: a full copy. Then, each time
- * after the first has forgotten what it did: nothing differs; DIFFERENT rows, drawn at random, were overwritten ("recent");
- * as many were removed ("random": they can only be found). A line for each: what, bytes both ways, seconds, bytes of the
- * rows that differ. */
+ * after the first has forgotten what it did: nothing differs; and for each DIFFERENT: so many rows, drawn at random, were
+ * overwritten ("recent"); the same were removed ("random": they can only be found). They are there again before the next.
+ * A line for each: what, rows that differ, bytes both ways, seconds, bytes of rows that went. */
 #include "node/command.h"
 #include "node/replica.h"
 #include "storage/rocksdb.h"
@@ -100,15 +100,18 @@ static void turn(region *self)
     if (drained) sk_replica_writable(self->to->replica, 0);
 }
 
-/* So many SETs or DELs of keys drawn from `rows`, or of all in order; then nothing tells of them. */
-static void work(region *self, const char *command, uint64_t count, uint64_t rows, bool drawn)
+/* So many SETs or DELs: of keys drawn from `rows` (by `draw`, the same ones each time), or of the first in order; then
+ * nothing tells of them. */
+static void work(region *self, const char *command, uint64_t count, uint64_t rows, uint64_t draw)
 {
     static char value[VALUE + 1];
+    bool in_order = draw == 0;
     sk_buf out = {0};
     sk_reply reply = {&out, 2};
     for (uint64_t i = 0; i < count; i++) {
         char key[32];
-        uint64_t n = drawn ? (i * rows / count + sk_replica_random(self->replica) % (rows / count)) : i;
+        draw = draw * 6364136223846793005u + 1442695040888963407u; /* Knuth's */
+        uint64_t n = in_order ? i : i * rows / count + (draw >> 32) % (rows / count);
         snprintf(key, sizeof key, "key:%012llu", (unsigned long long)n);
         memset(value, 'a' + (int)(sk_replica_random(self->replica) % 26), VALUE);
         sk_bytes words[] = {sk_bytes_str(command), sk_bytes_str(key), sk_bytes_str(value)};
@@ -158,8 +161,9 @@ static void meet(region *a, region *b, const char *what, uint64_t different)
     clock_gettime(CLOCK_MONOTONIC, &end);
     double seconds = (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) / 1e9;
     uint64_t rows = sk_engine_peer_status(b->replica->engine, 0).received_rows_bytes - rows_before;
-    printf("%s %llu %.3f %llu %llu\n", what, (unsigned long long)(a->sent + b->sent - before), seconds,
-           (unsigned long long)different, (unsigned long long)rows);
+    if (what)
+        printf("%s %llu %llu %.3f %llu\n", what, (unsigned long long)different,
+               (unsigned long long)(a->sent + b->sent - before), seconds, (unsigned long long)rows);
     fflush(stdout);
     sk_replica_link_down(a->replica, 0);
     sk_replica_link_down(b->replica, 0);
@@ -178,25 +182,31 @@ static void close_region(region *self)
 int main(int argc, char **argv)
 {
     static const char *const us[] = {"us"}, *const eu[] = {"eu"};
-    if (argc != 4) {
-        fprintf(stderr, "usage: reconcile_bench FOLDER ROWS DIFFERENT\n");
+    if (argc < 4) {
+        fprintf(stderr, "usage: reconcile_bench FOLDER ROWS DIFFERENT ...\n");
         return 2;
     }
-    uint64_t rows = strtoull(argv[2], NULL, 10), different = strtoull(argv[3], NULL, 10);
-    if (different == 0 || rows < different) return 2;
+    uint64_t rows = strtoull(argv[2], NULL, 10);
+    for (int i = 3; i < argc; i++)
+        if (strtoull(argv[i], NULL, 10) == 0 || rows < strtoull(argv[i], NULL, 10)) return 2;
     region a, b;
     open_region(&a, &b, argv[1], "eu", us);
     open_region(&b, &a, argv[1], "us", eu);
-    work(&b, "SET", 1, 1, false); /* both begin with something of their own */
-    work(&a, "SET", rows, rows, false);
+    work(&b, "SET", 1, 1, 0); /* both begin with something of their own */
+    work(&a, "SET", rows, rows, 0);
     meet(&a, &b, "copy", rows);
-    work(&a, "SET", 1, 1, false);
-    work(&a, "SET", 1, 1, false);
+    work(&a, "SET", 1, 1, 0);
+    work(&a, "SET", 1, 1, 0);
     meet(&a, &b, "one", 1);
-    work(&a, "SET", different, rows, true);
-    meet(&a, &b, "recent", different);
-    work(&a, "DEL", different, rows, true);
-    meet(&a, &b, "random", different);
+    for (int i = 3; i < argc; i++) {
+        uint64_t different = strtoull(argv[i], NULL, 10), draw = (uint64_t)i;
+        work(&a, "SET", different, rows, draw);
+        meet(&a, &b, "recent", different);
+        work(&a, "DEL", different, rows, draw);
+        meet(&a, &b, "random", different);
+        work(&a, "SET", different, rows, draw);
+        meet(&a, &b, NULL, different);
+    }
     close_region(&a);
     close_region(&b);
     return 0;
