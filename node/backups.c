@@ -198,6 +198,11 @@ int sk_backups_start(sk_backups *backups, sk_bytes directory, uint64_t wall_ms, 
     return SK_E_IO;
 }
 
+void sk_backups_set_rate(sk_backups *backups, uint64_t bytes_per_s)
+{
+    atomic_store(&backups->work.bytes_per_s, bytes_per_s);
+}
+
 void sk_backups_status(sk_backups *backups, sk_backup_status *status)
 {
     pthread_mutex_lock(&backups->lock);

@@ -43,6 +43,8 @@ void sk_backups_free(sk_backups *backups);
  * one. 0, or SK_E_BUSY, SK_E_CONFIG, SK_E_IO with a sentence. */
 int sk_backups_start(sk_backups *backups, sk_bytes directory, uint64_t wall_ms, sk_buf *error);
 void sk_backups_status(sk_backups *backups, sk_backup_status *status);
+/** Bytes that it copies in a second at most, also of one that runs; 0: as fast as it goes. */
+void sk_backups_set_rate(sk_backups *backups, uint64_t bytes_per_s);
 
 /** The path that `wanted` means below `allowed`. False: it leads elsewhere, or is too long. For sk_backups_start. */
 bool sk_backup_path(const char *allowed, sk_bytes wanted, char path[SK_BACKUP_PATH_MAX]);

@@ -88,6 +88,7 @@ typedef struct {
         uint64_t write_buffer; /* bytes */
         uint64_t min_free;     /* bytes */
         char *backup_dir;      /* NULL: no backups are made */
+        uint64_t backup_bytes_per_s; /* 0: no limit */
     } storage;
     struct {
         sk_log_level level;

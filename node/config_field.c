@@ -151,6 +151,8 @@ const sk_config_field sk_config_fields[] = {
      .about =
          "The folder, by its whole path, in which BACKUP CREATE (skerryctl backup) may make backups, itself or folders\n"
          "below it. No backups are made when it is not set."},
+    {"storage.backup_bytes_per_s", SK_CONFIG_SIZE, AT(storage.backup_bytes_per_s), .live = true, .initial = "0",
+     .max = 16 * GB, .about = "Bytes that a backup copies in a second, so that clients keep the disk; 0: as fast as it goes."},
 
     {"log.level", SK_CONFIG_CHOICE, AT(log.level), .live = true, .initial = "info", .choices = levels,
      .about = "The least important events that are logged."},

@@ -325,6 +325,7 @@ static int host_config_set(void *self, sk_bytes name, sk_bytes value, sk_buf *er
     sk_log_set_level(n->config->log.level);
     sk_engine_limits limits = engine_limits(n->config);
     sk_engine_set_limits(n->replica->engine, &limits);
+    sk_backups_set_rate(n->backups, n->config->storage.backup_bytes_per_s);
     return status;
 }
 
@@ -543,6 +544,7 @@ static int start(node *n)
     if (open_store(n) != 0 || open_replica(n) != 0) return SK_EXIT_DATA;
     n->backups = sk_backups_new(n->store, config->data_dir, config->storage.backup_dir, config->storage.min_free,
                                 backup_ended, n);
+    sk_backups_set_rate(n->backups, config->storage.backup_bytes_per_s);
     n->server = sk_server_new(&n->loop, n->replica, config, on_event, n);
     n->links = sk_links_new(&n->loop, n->replica, config, &n->key, on_event, n);
     if (!listen_on(sk_server_listen(n->server), "clients", config->listen.address, config->listen.port) ||

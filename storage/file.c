@@ -8,10 +8,12 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 enum { BLOCK_BYTES = 1 << 20 }; /* read, written and looked after the disk at a time */
+enum { PIECE_US = 10000 };      /* the shortest rest of a copy at a given rate */
 
 char *sk_file_join(const char *folder, const char *name)
 {
@@ -150,7 +152,21 @@ typedef struct {
     sk_file_work *work;
     XXH3_state_t *state;
     char *block;
+    uint64_t owed_us; /* to be waited for what was copied */
 } copying;
+
+/* Waits for a block that was copied, in pieces: a stop and another rate count at once. */
+static void keep_rate(copying *of, uint64_t bytes)
+{
+    const struct timespec piece = {.tv_nsec = PIECE_US * 1000L};
+    uint64_t rate = atomic_load(&of->work->bytes_per_s);
+    if (rate) of->owed_us += bytes * 1000000 / rate;
+    while (of->owed_us >= PIECE_US && !atomic_load(&of->work->stop) && atomic_load(&of->work->bytes_per_s) == rate) {
+        (void)nanosleep(&piece, NULL);
+        of->owed_us -= PIECE_US;
+    }
+    if (atomic_load(&of->work->bytes_per_s) != rate) of->owed_us = 0;
+}
 
 static int look_for_room(const copying *of, char *error)
 {
@@ -173,7 +189,9 @@ static int copy_blocks(copying *of, uint64_t *bytes, char *error)
         if (of->to && sk_file_write_all(of->out, of->block, (size_t)got) < 0)
             return sk_file_fail(error, of->to, "write it", errno);
         *bytes += (uint64_t)got;
-        if (of->work) atomic_fetch_add(&of->work->bytes, (uint64_t)got);
+        if (!of->work) continue;
+        atomic_fetch_add(&of->work->bytes, (uint64_t)got);
+        keep_rate(of, (uint64_t)got);
     }
     return got < 0 ? sk_file_fail(error, of->from, "read it", errno) : SK_OK;
 }

@@ -26,6 +26,7 @@ static inline bool sk_file_sum_equal(const sk_file_sum *a, const sk_file_sum *b)
 /* What somebody else may look at, and stop, while files are copied. */
 typedef struct {
     _Atomic uint64_t bytes; /* read or copied so far */
+    _Atomic uint64_t bytes_per_s; /* at most; 0: as fast as it goes. May be changed meanwhile, and counts at once */
     _Atomic bool stop;      /* set by another thread: the next block is the last; SK_E_SHUTDOWN */
 } sk_file_work;
 

@@ -194,6 +194,22 @@ def test_killed_while_backing_up(cluster):
     cluster.wait_links()
 
 
+def test_throttled(cluster):
+    """At 1 KB/s it would take hours: it runs, says how far it has come, and ends soon after the limit is lifted."""
+    eu = cluster["eu"]
+    eu.client().set("throttled", os.urandom(6 << 20))
+    eu.client().config_set("storage.backup_bytes_per_s", "1kb")
+    eu.client().execute_command("BACKUP", "CREATE")
+
+    def status():
+        return fields(eu.client().execute_command("BACKUP", "STATUS"))
+    cluster.wait(lambda: status()[b"copied_bytes"] > 0, "it copies")
+    assert status()[b"state"] == b"running" and eu.client().set("meanwhile", "1")
+    eu.client().config_set("storage.backup_bytes_per_s", "0")
+    cluster.wait(lambda: status()[b"state"] == b"done", "it ends")
+    ctl("verify", backups(eu), str(status()[b"number"]))
+
+
 def test_purge(cluster):
     eu = cluster["eu"]
     kept = [b["number"] for b in ask("backups", backups(eu))["backups"]][-2:]

@@ -2,6 +2,7 @@
 #include "storage/file.h"
 #include "tests/unit/store_harness.h"
 
+#include <pthread.h>
 #include <xxhash.h>
 
 typedef struct {
@@ -68,6 +69,53 @@ static void a_copy_has_the_sum_of_its_bytes(void **state)
     remove_tree(with.path);
 }
 
+typedef struct {
+    char *from, *to;
+    sk_file_work work;
+    _Atomic int result;
+} slow_copy;
+
+static void *copy_slowly(void *self)
+{
+    slow_copy *copy = self;
+    char error[SK_FILE_ERROR];
+    sk_file_sum sum;
+    atomic_store(&copy->result, sk_file_copy(copy->from, copy->to, 0, &sum, &copy->work, error));
+    return NULL;
+}
+
+/* At a byte a second it waits after its first block, until that is lifted, or it is stopped. */
+static void a_rate_is_kept_until_it_is_lifted(void **state)
+{
+    (void)state;
+    enum { BYTES = 3 << 20, BUSY = 1 };
+    bench with;
+    start(&with);
+    uint8_t *bytes = sk_alloc(BYTES);
+    assert_int_equal(sk_file_write(with.path, "large", sk_bytes_of(bytes, BYTES), with.error), 0);
+    for (int stops = 0; stops < 2; stops++) {
+        pthread_t thread;
+        slow_copy copy = {.from = sk_file_join(with.path, "large"), .to = sk_file_join(with.path, stops ? "b" : "a")};
+        atomic_store(&copy.result, BUSY);
+        atomic_store(&copy.work.bytes_per_s, 1);
+        assert_int_equal(pthread_create(&thread, NULL, copy_slowly, &copy), 0);
+        while (atomic_load(&copy.work.bytes) == 0) usleep(1000);
+        usleep(50000);
+        assert_int_equal(atomic_load(&copy.result), BUSY);
+        assert_in_range(atomic_load(&copy.work.bytes), 1, BYTES - 1);
+        if (stops)
+            atomic_store(&copy.work.stop, true);
+        else
+            atomic_store(&copy.work.bytes_per_s, 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(atomic_load(&copy.result), stops ? SK_E_SHUTDOWN : SK_OK);
+        free(copy.from);
+        free(copy.to);
+    }
+    free(bytes);
+    remove_tree(with.path);
+}
+
 static void folders_are_made_and_removed(void **state)
 {
     bench with;
@@ -99,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_written_whole),
         cmocka_unit_test(a_copy_has_the_sum_of_its_bytes),
+        cmocka_unit_test(a_rate_is_kept_until_it_is_lifted),
         cmocka_unit_test(folders_are_made_and_removed),
         cmocka_unit_test(more_space_cures_what_it_cures),
     };
