@@ -19,6 +19,7 @@ A node that ends without having been told to is a failure of the run; but for on
 which is started again until it does."""
 
 import heapq
+import itertools
 import random
 import signal
 import threading
@@ -257,12 +258,14 @@ class Faults:
 
     def errand(self, dice, body_of, *parts):
         """Some node, and another that is asked where it is about members; the node's parts are taken until all is done."""
-        node, at = dice.sample(self.nodes, 2)
-        taken = [self.take(node, part) for part in parts] + [self.take(at, "member") for part in parts if part == "member"]
-        if None in taken:
-            for give_back in filter(None, taken):
-                give_back()
+        pairs = list(itertools.permutations(self.nodes, 2))
+        for node, at in dice.sample(pairs, len(pairs)):
+            wanted = [(node, part) for part in parts] + [(at, part) for part in parts if part == "member"]
+            if not self.busy & set(wanted):
+                break
+        else:
             return None
+        taken = [self.take(*each) for each in wanted]
 
         def give_all_back():
             with self.lock:
