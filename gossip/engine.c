@@ -91,7 +91,7 @@ void sk_engine_free(sk_engine *engine)
     sk_buf *buffers[] = {&engine->out, &engine->names, &engine->gossip, &engine->ops, &engine->txns, &engine->raises};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) sk_buf_free(buffers[i]);
     sk_vv *vectors[] = {&engine->durable,     &engine->stable,    &engine->everywhere, &engine->everywhere_next,
-                        &engine->stable_need, &engine->view_from, &engine->seen};
+                        &engine->stable_need, &engine->view_from, &engine->seen,   &engine->free};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) sk_vv_free(vectors[i]);
     sk_arena_free(&engine->arena);
     free(engine);
@@ -136,6 +136,21 @@ void sk_engine_remove_peer(sk_engine *engine, uint32_t peer, int error, uint64_t
     for (uint32_t m = 0; m < engine->peer_count; m++) engine->peers[m].neighbours &= ~((uint64_t)1 << peer);
     sk_stability_lowered(engine);
     members_changed(engine);
+}
+
+void sk_engine_set_laggard(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms)
+{
+    set_time(engine, now_ms, wall_ms);
+    sk_assert(sk_engine_is_peer(engine, peer));
+    engine->peers[peer].laggard = true;
+    engine->peers[peer].has_staged = false;
+    sk_stability_release(engine);
+}
+
+void sk_engine_release(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
+{
+    set_time(engine, now_ms, wall_ms);
+    sk_stability_release(engine);
 }
 
 int sk_engine_reincarnate(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
@@ -465,6 +480,8 @@ sk_peer_status sk_engine_peer_status(const sk_engine *engine, uint32_t peer)
     status.region = p->region;
     status.up = p->state == LINK_UP;
     status.acked = &p->acked;
+    status.laggard = p->laggard;
+    status.staged = p->has_staged ? &p->staged : NULL;
     status.clock_known = p->clock.known;
     status.clock_offset_ms = p->clock.known ? p->clock.base_ms + (int64_t)engine->now_ms - (int64_t)engine->wall_ms : 0;
     status.clock_error_ms = p->clock.trip_ms / 2;

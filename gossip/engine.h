@@ -16,7 +16,8 @@
  *  3. History at or below `stable` may be forgotten, where stable[o] is the least vector[o] that any member has
  *     acknowledged, and only once this node has everything that any member had when it acknowledged that (else an
  *     increment made before a reset was seen could arrive after the reset's record was forgotten). Members come and go:
- *     `everywhere` is the same of those that there are now, and goes back where one is added.
+ *     `everywhere` is the same of those that there are now, and goes back where one is added. `stable` may go on without
+ *     members that the host names as laggards; `everywhere` waits for them.
  *  4. Memory is bounded: the ring by ring_bytes_max, held-back transactions by held_bytes_max for all peers together, a
  *     link's queue by send_queue_max (the engine stops filling it), a transfer by its window.
  *  5. One incoming transfer at a time; outgoing ones are one per peer.
@@ -72,6 +73,9 @@ typedef struct {
     /* A peer knows more of our own origin than we do: take a new incarnation. Until that has been done, also again after
      * a rollback, sk_engine_must_not_write. */
     int (*new_incarnation)(void *self);
+
+    /* History at or below is gone, and who has less needs a reconcile. Borrowed; may be NULL: it is what was forgotten. */
+    const sk_vv *(*floor)(void *self);
 
     /* Outgoing transfer: rows that changed above `known`, from a snapshot of committed state taken now. It is a reconcile if
      * known is below our floor. progress may be NULL; the source ignores it where it cannot resume from it. */
@@ -142,6 +146,13 @@ int sk_engine_add_peer(sk_engine *engine, const char *region, const sk_vv *acked
  *  and what it alone wrote goes on to those that lack it. Not within a call of the engine's to its host. */
 void sk_engine_remove_peer(sk_engine *engine, uint32_t peer, int error, uint64_t now_ms, uint64_t wall_ms);
 
+/** This member lacks more than history is kept for: `stable` goes on without it. It ends by itself once the member has
+ *  acknowledged all that is at or below the floor: by a reconcile, mostly. What a transfer that begins from now on stages
+ *  there is waited for again. */
+void sk_engine_set_laggard(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
+/** History that only laggards may lack goes soon, even if nobody else can agree on what is stable. */
+void sk_engine_release(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
+
 /** From here on this region writes under a new incarnation (sk_engine_host.new_incarnation). Not within a call of the
  *  engine's to its host. 0, or the host's error; then it is tried again, and sk_engine_must_not_write. */
 int sk_engine_reincarnate(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
@@ -186,6 +197,8 @@ typedef struct {
     const char *region;
     bool up;                  /* the link is up and both have said hello */
     const sk_vv *acked;       /* durable at the peer, as far as we know */
+    bool laggard;             /* no history is kept for what it lacks… */
+    const sk_vv *staged;      /* …but for what an unfinished transfer of ours has brought it: its vector. NULL: none */
     uint64_t last_heard_ms;   /* now_ms scale; 0: never */
     uint64_t round_trip_ms;   /* of the last heartbeat that was answered */
     bool clock_known;

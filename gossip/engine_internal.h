@@ -90,6 +90,7 @@ typedef struct {
     uint32_t current;      /* its own origin, or SK_ORIGIN_UNKNOWN */
     sk_vv staged;          /* owned; what it has staged of a transfer of ours is at least of this vector */
     bool has_staged;       /* … and the transfer has not come to its end, as far as we know */
+    bool laggard;          /* history is not kept for it, but for what it has staged */
     sk_peer_status counts; /* only the counters and times in it */
     sk_clock clock;
 
@@ -161,6 +162,7 @@ struct sk_engine {
     sk_incoming incoming;
     sk_vv stable, everywhere;                /* owned; last handed to forget */
     bool stable_waits;                       /* `everywhere_next` waits until `stable_need` is applied */
+    bool release;                            /* history goes, whether or not anything is agreed on */
     sk_vv everywhere_next;                   /* owned */
     sk_vv stable_need;                       /* owned */
     uint64_t stable_at_ms;                   /* when to look again; NEVER: nothing changed */
@@ -169,7 +171,7 @@ struct sk_engine {
     sk_buf out;                              /* the message being made */
     sk_buf names, gossip, ops, txns, raises; /* scratch */
     sk_arena arena;                          /* scratch: one transaction's operations */
-    sk_vv seen;                              /* scratch */
+    sk_vv seen, free;                        /* scratch */
 };
 
 /* -- engine.c ------------------------------------------------------------------------------------------------------ */
@@ -315,6 +317,8 @@ int sk_reconcile_answer(sk_engine *engine, uint32_t peer);
 void sk_stability_touch(sk_engine *engine);
 /** A member's acknowledgement was lowered, or there is one less: what rested on it is worked out anew. */
 void sk_stability_lowered(sk_engine *engine);
+/** History goes without waiting for an agreement, as soon as it is looked at again. */
+void sk_stability_release(sk_engine *engine);
 /** There is a member more, that may have seen nothing. */
 void sk_stability_joined(sk_engine *engine);
 void sk_stability_tick(sk_engine *engine);

@@ -1,4 +1,4 @@
-/* What may be forgotten (engine.h, invariant 3), in two phases.
+/* What may be forgotten (engine.h, invariant 3), in two phases; laggards: see below.
  *
  * First: when the meet of all members' acknowledgements has moved, it is kept as `everywhere_next`, and with it
  * `stable_need`: all that any member has acknowledged by now, the join. Second: once that is applied here, it is handed
@@ -48,6 +48,15 @@
  * when all that was applied before it is durable: what came from an earlier life is then in the acknowledgement that it
  * goes with. Members' views come with their words. A member never forgets a life that it knew of, so of two views that
  * it had, the one that is ours is good with whatever it acknowledged since. One of its earlier lives is never ours.
+ *
+ * Laggards. Only dead counts need all this. History names rows that have changed; whoever lacks some of it that is gone
+ * is below the floor and is reconciled, whatever its view, its life or its acknowledgements were. So history need not wait
+ * for a member that its host will not keep any more of it for: from then on `stable` is the meet of what all others have
+ * acknowledged, of whatever view, at once, beside the two phases. `everywhere` waits for every member as ever, and with it
+ * the dead counts that it has not acknowledged the resets of; what speaks of them stays in the history, below the floor
+ * (sk_db_forget), and reaches the laggard with its reconcile. Once a laggard has acknowledged all at or below the floor
+ * history is kept for it again. A transfer to it holds back what it has staged, as any does, so that what it has when it
+ * ends is not below the floor again; until the host calls it a laggard once more.
  *
  * Invariants:
  *  1. `stable` only grows, and is at most the durable vector; `everywhere` is at most `stable`.
@@ -125,16 +134,50 @@ static bool agreed(sk_engine *engine)
 
 /* -- forgetting ---------------------------------------------------------------------------------------------------- */
 
-static void work_out(sk_engine *engine)
+/* What all members have, or all but the laggards. */
+static void meet_members(sk_engine *engine, bool with_laggards, sk_vv *meet)
 {
-    sk_vv_copy(&engine->everywhere_next, &engine->durable);
+    sk_vv_copy(meet, &engine->durable);
     for (uint32_t m = 0; m < engine->peer_count; m++) {
         sk_peer *member = &engine->peers[m];
         if (!sk_is_member(member)) continue;
-        sk_vv_meet(&engine->everywhere_next, &member->acked);
+        if (with_laggards || !member->laggard) sk_vv_meet(meet, &member->acked);
         if (member->has_staged) member->has_staged = !sk_vv_at_most(&member->staged, &member->acked);
-        if (member->has_staged) sk_vv_meet(&engine->everywhere_next, &member->staged);
+        if (member->has_staged) sk_vv_meet(meet, &member->staged);
     }
+}
+
+void sk_stability_release(sk_engine *engine)
+{
+    engine->release = true;
+    sk_stability_touch(engine);
+}
+
+static bool is_below_floor(const sk_engine *engine, const sk_peer *member)
+{
+    const sk_vv *floor = engine->host.floor ? engine->host.floor(engine->host.self) : NULL;
+    return !sk_vv_at_most(&engine->stable, &member->acked) || (floor && !sk_vv_at_most(floor, &member->acked));
+}
+
+/* History goes that nobody needs but laggards. Those that are none any more count from the next time on. */
+static void go_on_without_laggards(sk_engine *engine)
+{
+    bool due = engine->release;
+    for (uint32_t m = 0; m < engine->peer_count; m++) due |= engine->peers[m].laggard;
+    engine->release = false;
+    if (!due) return;
+    meet_members(engine, false, &engine->free);
+    if (!sk_vv_at_most(&engine->free, &engine->stable)) {
+        sk_vv_join(&engine->stable, &engine->free);
+        engine->host.forget(engine->host.self, &engine->stable, &engine->everywhere);
+    }
+    for (uint32_t m = 0; m < engine->peer_count; m++)
+        if (engine->peers[m].laggard) engine->peers[m].laggard = is_below_floor(engine, &engine->peers[m]);
+}
+
+static void work_out(sk_engine *engine)
+{
+    meet_members(engine, true, &engine->everywhere_next);
     if (sk_vv_at_most(&engine->everywhere_next, &engine->everywhere)) return;
 
     sk_vv_copy(&engine->stable_need, &engine->everywhere_next);
@@ -146,6 +189,7 @@ void sk_stability_tick(sk_engine *engine)
 {
     if (engine->now_ms < engine->stable_at_ms) return;
     engine->stable_at_ms = NEVER;
+    go_on_without_laggards(engine);
     if (!agreed(engine)) return;
     if (!engine->stable_waits) work_out(engine);
     if (!engine->stable_waits || !sk_vv_at_most(&engine->stable_need, engine->applied)) return;

@@ -229,6 +229,11 @@ static inline void host_forget(void *self, const sk_vv *stable, const sk_vv *eve
             must(stable->seq[o] <= theirs(node, o, &node->world->nodes[n], &node->world->nodes[n].durable));
 }
 
+static inline const sk_vv *host_floor(void *self)
+{
+    return &((world_node *)self)->forgotten;
+}
+
 /* -- transfers ----------------------------------------------------------------------------------------------------- */
 
 static inline int compare_rows(const void *a, const void *b)
@@ -590,6 +595,7 @@ static inline void node_start(world_node *node)
                            host_apply,
                            host_forget,
                            host_new_incarnation,
+                           host_floor,
                            host_source_open,
                            host_source_chunk,
                            host_source_compare,
