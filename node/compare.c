@@ -27,8 +27,9 @@ bool sk_row_has_news(const sk_row *row, const sk_vv *known, const sk_vv *floor)
 {
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
-        if (!sk_entry_live(entry) || sk_vv_covers(known, entry->dot)) continue;
-        if (!floor || sk_vv_covers(floor, entry->dot)) return true;
+        sk_dot dot = sk_entry_live(entry) ? entry->dot : entry->count.reset_by;
+        if (sk_vv_covers(known, dot)) continue;
+        if (!floor || sk_vv_covers(floor, dot)) return true;
     }
     return false;
 }

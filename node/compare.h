@@ -10,7 +10,8 @@
  * staged, it is what the sender has. Where none is, S = R ∩ VV_S, and the merge (S∩R) ∪ (S∖K) ∪ (R∖VV_S), K being what
  * the receiver knows, comes to R: all of S is in R, and S∖K is empty. Nothing has to be done, and nothing is.
  * It holds for counts because an entry's digest has its base: what the sender knows of a reset shows in the entry; dead
- * counts, which are in no digest, come with the part that is pushed, as their resets are in the history above K.
+ * counts, which are in no digest, come with the part that is pushed: those that the receiver has not seen the resets of,
+ * whether the history still speaks of them or not.
  *
  * Why it still holds at the end. Between BEGIN and END the receiver applies no transaction that VV_S covers
  * (gossip/reconcile.c): they come with the transfer. So entries that VV_S covers can go from R meanwhile, and none can be
@@ -36,7 +37,7 @@
  *  for the transfer. to.len 0: the range has no end. SK_E_IO, SK_E_CORRUPT, SK_E_PROTOCOL for a range that is none. */
 int sk_compare_answer(sk_db *db, sk_store_snapshot *snapshot, const sk_outline *outline, const sk_vv *known,
                       uint64_t number, sk_bytes from, sk_bytes to, sk_buf *out);
-/** A live entry that `known` does not cover; with `floor` only if that does. */
+/** A live entry, or the reset that left a dead count, that `known` does not cover; with `floor` only if that does. */
 bool sk_row_has_news(const sk_row *row, const sk_vv *known, const sk_vv *floor);
 
 /* -- the receiver -------------------------------------------------------------------------------------------------- */

@@ -25,6 +25,7 @@ static void put_state(sk_db *db)
     pack_digest(&db->pack, db->digest);
     sk_pack_uint(&db->pack, db->keys);
     sk_pack_uint(&db->pack, db->conflicts);
+    sk_vv_pack(&db->pack, &db->kept);
     sk_store_put(db->store, SK_CF_META, KEY_STATE, sk_buf_view(&db->pack));
 }
 
@@ -42,6 +43,7 @@ static int read_state(sk_db *db)
     db->digest |= sk_read_uint(&reader);
     db->keys = sk_read_uint(&reader);
     db->conflicts = sk_read_uint(&reader);
+    sk_vv_read(&reader, NULL, &db->kept);
     return sk_reader_done(&reader) ? 0 : SK_E_CORRUPT;
 }
 
@@ -235,6 +237,7 @@ int sk_db_reload(sk_db *db)
     sk_origins_free(&old->origins);
     sk_vv_free(&old->vv);
     sk_vv_free(&old->floor);
+    sk_vv_free(&old->kept);
     sk_fold_free(old);
     if (status) return status;
     sk_vv_free(&db->txn.seen);
@@ -244,6 +247,7 @@ int sk_db_reload(sk_db *db)
     db->joining = disk.joining;
     db->vv = disk.vv;
     db->floor = disk.floor;
+    db->kept = disk.kept;
     db->clock = disk.clock;
     db->digest = disk.digest;
     db->keys = disk.keys;
@@ -306,6 +310,8 @@ void sk_db_close(sk_db *db)
     sk_origins_free(&db->origins);
     sk_vv_free(&db->vv);
     sk_vv_free(&db->floor);
+    sk_vv_free(&db->kept);
+    sk_vv_free(&db->revisit_by);
     sk_vv_free(&db->scan_until);
     sk_vv_free(&db->txn.seen);
     free(db->txn.touched);
@@ -491,7 +497,7 @@ bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw)
     return dot->origin < SK_ORIGINS_MAX;
 }
 
-void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
+void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept)
 {
     uint8_t dot_bytes[SK_HISTORY_DOT_BYTES], flag = (uint8_t)flags;
     sk_history_key(dot_bytes, dot.origin, dot.seq);
@@ -499,6 +505,7 @@ void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
     sk_buf_append(&db->pack, dot_bytes, sizeof dot_bytes);
     sk_buf_bytes(&db->pack, raw);
     sk_store_put(db->store, SK_CF_HISTORY, sk_buf_view(&db->pack), sk_bytes_of(&flag, 1));
+    sk_vv_set(kept, dot.origin, sk_vv_get(kept, dot.origin) + db->pack.len + sizeof flag);
     if (flags & SK_HISTORY_DEAD) db->dead_flags++;
     db->dirty = true;
 }
@@ -544,13 +551,18 @@ static int strip(sk_db *db, sk_dot dot, sk_bytes raw, const strip_rule *rule, bo
     return status;
 }
 
-/* Goes through the history from `from` to `end`: strips the dead counts that it speaks of, and appends (behind lengths)
- * the records that still speak of one. */
-static int strip_range(sk_db *db, sk_bytes from, sk_bytes end, const strip_rule *rule, sk_buf *kept)
+/* Goes through an origin's history from `from` up to seq *to, or less if that is more than *entries: whole transactions,
+ * one at least. Strips the dead counts that it speaks of, and appends (behind lengths) the records that still speak of
+ * one. */
+static int strip_range(sk_db *db, sk_bytes from, uint32_t origin, uint64_t *to, const strip_rule *rule, uint32_t *entries,
+                       sk_buf *kept)
 {
-    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, from, end);
+    uint8_t end[SK_HISTORY_DOT_BYTES];
+    sk_history_key(end, origin, *to + 1);
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, from, sk_bytes_of(end, sizeof end));
     sk_bytes key, value, raw;
     sk_dot dot;
+    uint64_t last = 0;
     int status;
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
         bool speaks;
@@ -558,6 +570,13 @@ static int strip_range(sk_db *db, sk_bytes from, sk_bytes end, const strip_rule 
             status = SK_E_CORRUPT;
             break;
         }
+        if (*entries == 0 && last && dot.seq != last) {
+            *to = last;
+            status = 0;
+            break;
+        }
+        if (*entries) --*entries;
+        last = dot.seq;
         if (!(value.data[0] & SK_HISTORY_DEAD)) continue;
         if (db->dead_flags && !sk_vv_covers(&db->scan_until, dot)) db->dead_flags--; /* others were never counted */
         status = strip(db, dot, raw, rule, &speaks);
@@ -576,17 +595,36 @@ static void put_kept(sk_db *db, sk_bytes kept)
         sk_store_put(db->store, SK_CF_HISTORY, sk_read_bytes(&reader), sk_bytes_of(&flags, 1));
 }
 
-static int forget_origin(sk_db *db, uint32_t origin, uint64_t to, const strip_rule *rule)
+/* About the bytes of an origin's history above seq `from`, which is at or above the floor: their even share. */
+static uint64_t kept_above(const sk_db *db, uint32_t origin, uint64_t from)
+{
+    uint64_t kept = sk_vv_get(&db->kept, origin), vv = sk_vv_get(&db->vv, origin);
+    uint64_t floor = sk_vv_get(&db->floor, origin);
+    return from < vv ? (uint64_t)((unsigned __int128)kept * (vv - from) / (vv - floor)) : 0;
+}
+
+uint64_t sk_db_kept(const sk_db *db, const sk_vv *has)
+{
+    uint64_t bytes = 0;
+    for (uint32_t o = 0; o < db->kept.count; o++) {
+        uint64_t from = has ? sk_vv_get(has, o) : 0, floor = sk_vv_get(&db->floor, o);
+        bytes += kept_above(db, o, from > floor ? from : floor);
+    }
+    return bytes;
+}
+
+static int forget_origin(sk_db *db, uint32_t origin, uint64_t to, const strip_rule *rule, uint32_t *entries)
 {
     uint8_t first[SK_HISTORY_DOT_BYTES], end[SK_HISTORY_DOT_BYTES];
     sk_history_key(first, origin, sk_vv_get(&db->floor, origin) + 1);
-    sk_history_key(end, origin, to + 1);
     sk_bytes first_key = {first, sizeof first}, end_key = {end, sizeof end};
     sk_buf kept = {0};
-    int status = rule ? strip_range(db, first_key, end_key, rule, &kept) : 0;
+    int status = rule ? strip_range(db, first_key, origin, &to, rule, entries, &kept) : 0;
     if (!status) {
+        sk_history_key(end, origin, to + 1);
         sk_store_remove_range(db->store, SK_CF_HISTORY, first_key, end_key);
         put_kept(db, sk_buf_view(&kept));
+        sk_vv_set(&db->kept, origin, kept_above(db, origin, to));
         sk_vv_set(&db->floor, origin, to);
         db->dirty = true;
     }
@@ -594,21 +632,29 @@ static int forget_origin(sk_db *db, uint32_t origin, uint64_t to, const strip_ru
     return status;
 }
 
-void sk_db_forget(sk_db *db, const sk_vv *stable, const sk_vv *everywhere)
+int sk_db_forget_some(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, uint32_t entries)
 {
     /* A staged transfer may be brought forward by history that only its sender has; ours can go. But rows not yet folded
      * could hold dead counts that no later visit would find: wait. */
-    if (db->failed || sk_fold_active(db)) return;
-    if (db->revisit_waits) db->revisit = true;
-    bool scan = db->dead_flags > 0 || !sk_vv_at_most(&db->scan_until, &db->floor);
+    if (db->failed || sk_fold_active(db)) return 0;
+    if (db->revisit_waits && !sk_vv_equal(everywhere, &db->revisit_by)) db->revisit = true;
+    bool scan = db->dead_flags > 0 || !sk_vv_at_most(&db->scan_until, &db->floor), more = false;
     strip_rule rule = {0};
     if (scan) rule = make_rule(db, everywhere);
     for (uint32_t o = 0; o < stable->count && !db->failed; o++) {
         uint64_t to = stable->seq[o];
         if (to > sk_vv_get(&db->vv, o)) to = sk_vv_get(&db->vv, o);
-        if (to > sk_vv_get(&db->floor, o)) db->failed = forget_origin(db, o, to, scan ? &rule : NULL);
+        if (to <= sk_vv_get(&db->floor, o)) continue;
+        if (entries) db->failed = forget_origin(db, o, to, scan ? &rule : NULL, &entries);
+        more |= to > sk_vv_get(&db->floor, o);
     }
     free(rule.held);
+    return more && !db->failed;
+}
+
+void sk_db_forget(sk_db *db, const sk_vv *stable, const sk_vv *everywhere)
+{
+    while (sk_db_forget_some(db, stable, everywhere, UINT32_MAX)) continue;
 }
 
 /* Looks at up to *entries of what stayed of one origin, from `revisit_from` on. 1: there is more of it. */
@@ -639,7 +685,10 @@ int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries)
 {
     if (db->failed) return db->failed;
     if (!db->revisit || sk_fold_active(db)) return 0;
-    if (db->revisit_from.len == 0) db->revisit_waits = false; /* it begins anew */
+    if (db->revisit_from.len == 0) { /* it begins anew */
+        db->revisit_waits = false;
+        sk_vv_copy(&db->revisit_by, everywhere);
+    }
     sk_dot dot = {0};
     sk_bytes raw;
     if (db->revisit_from.len) sk_history_parse(sk_buf_view(&db->revisit_from), &dot, &raw);
@@ -657,7 +706,7 @@ int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries)
     }
     free(rule.held);
     if (status == 0) {
-        db->revisit = false;
+        db->revisit = db->revisit_waits && !sk_vv_equal(everywhere, &db->revisit_by); /* it has moved meanwhile */
         sk_buf_reset(&db->revisit_from);
     }
     if (status < 0) db->failed = status;

@@ -10,6 +10,9 @@
  *     forgotten: they cost a look, never a wrong answer.)
  *  3. `digest` is the sum over all rows of sk_row_digest; `keys`, `conflicts` count what they say.
  *     `sums` has the same by ranges, as far as it has been worked out since the start.
+ *     `kept` is about what the history above the floor takes, in bytes of keys and values: exact where all of it was put
+ *     here and none is forgotten, and once all is. In between what goes is taken to be its even share, and what came
+ *     both with a transfer and live counts twice.
  *  4. What is derived (sizes in a key's own row, the deadline and conflict indexes) is a function of the rows.
  *  While a transfer is being folded in (node/fold.h) 2 to 4 hold for the rows already folded; whoever looks at a key
  *  calls sk_db_touch first, whoever looks at all of them sk_db_touch_all. */
@@ -68,6 +71,7 @@ struct sk_db {
     uint32_t own; /* our current origin */
     sk_vv vv;     /* applied: the node clock */
     sk_vv floor;  /* history at or below may be gone */
+    sk_vv kept;   /* bytes of history above the floor, by origin */
     sk_hlc clock;
     uint64_t wall_ms;  /* set by the owner before each event */
     uint64_t ahead_ms; /* how much of it is not to be believed: stamps are made without (gossip/clock.h) */
@@ -88,7 +92,8 @@ struct sk_db {
     bool rules_stale;
     bool members_stale;    /* a row of the members' table has changed; cleared by the owner */
     bool revisit;          /* history at or below the floor is to be gone through: sk_db_revisit */
-    bool revisit_waits;    /* some of it waits until a reset is everywhere */
+    bool revisit_waits;    /* some of it waits until a reset is everywhere… */
+    sk_vv revisit_by;      /* …which was so, when it was last begun to be gone through, of those up to here */
     sk_buf revisit_from;   /* where that goes on */
     bool joining;          /* it was made to join a cluster, and does not hold all of it yet */
     sk_buf pack;           /* scratch */
@@ -171,11 +176,16 @@ int sk_db_apply(sk_db *db, const sk_txn *txn);
  *  `everywhere`. What speaks of other dead counts, and of those of origins that may return, stays in the history, below
  *  the floor. */
 void sk_db_forget(sk_db *db, const sk_vv *stable, const sk_vv *everywhere);
+/** The same, but where history has to be read for it about so many entries. 1: there is more to forget, 0: that was all, or
+ *  it has to wait; errors in db->failed. */
+int sk_db_forget_some(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, uint32_t entries);
+/** About how many bytes of history there are above the floor that `has` (NULL: nothing) does not cover. */
+uint64_t sk_db_kept(const sk_db *db, const sk_vv *has);
 /** Looks again at about so many entries of what stayed. 1: at more later, 0: done for now; or an error (also in
  *  db->failed). Whoever knows of a change in what may return sets `revisit`. */
 int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries);
-/** Records that a row changed at a dot. Flags as below. */
-void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags);
+/** Records that a row changed at a dot. Flags as below. Its bytes are added to `kept`. */
+void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept);
 enum { SK_HISTORY_REMOVES = 1, SK_HISTORY_DEAD = 2, SK_HISTORY_DOT_BYTES = 12 };
 /** The first 12 bytes of a history key: origin and seq, big-endian. */
 void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq);

@@ -13,6 +13,7 @@ struct sk_fold {
     sk_vv floor;   /* the sender's */
     sk_vv low;     /* staging: rows at or below the cursor are at least at this vector of the sender's */
     sk_vv known;   /* folding: our vector just before the step */
+    sk_vv kept;    /* staging: bytes of the history that has come with it */
     sk_buf cursor; /* staging: the last row key staged; folding: the last one folded by the background fold */
     sk_belief *belief; /* owned; NULL: not yet comparing, or no more. Not on the disk */
 };
@@ -37,6 +38,7 @@ static void put_record(sk_db *db)
     sk_vv_pack(&db->pack, &fold->floor);
     sk_vv_pack(&db->pack, &fold->low);
     sk_vv_pack(&db->pack, &fold->known);
+    sk_vv_pack(&db->pack, &fold->kept);
     sk_pack_bytes(&db->pack, sk_buf_view(&fold->cursor));
     sk_store_put(db->store, SK_CF_META, KEY_FOLD, sk_buf_view(&db->pack));
     db->dirty = true;
@@ -58,6 +60,7 @@ void sk_fold_free(sk_db *db)
     sk_vv_free(&fold->floor);
     sk_vv_free(&fold->low);
     sk_vv_free(&fold->known);
+    sk_vv_free(&fold->kept);
     sk_buf_free(&fold->cursor);
     free(fold);
     db->fold = NULL;
@@ -79,6 +82,7 @@ int sk_fold_load(sk_db *db)
     sk_vv_read(&reader, NULL, &fold->floor);
     sk_vv_read(&reader, NULL, &fold->low);
     sk_vv_read(&reader, NULL, &fold->known);
+    sk_vv_read(&reader, NULL, &fold->kept);
     sk_buf_bytes(&fold->cursor, sk_read_bytes(&reader));
     return sk_reader_done(&reader) && stored <= FOLDING ? 0 : SK_E_CORRUPT;
 }
@@ -187,7 +191,9 @@ static void add_history(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
     sk_buf_free(&key);
     if (found < 0) db->failed = found;
     if (found > 0 && value.len == 1) flags |= value.data[0];
-    sk_db_history_put(db, dot, raw, flags);
+    sk_vv again = {0}; /* it was counted when it came first */
+    sk_db_history_put(db, dot, raw, flags, found > 0 ? &again : &db->fold->kept);
+    sk_vv_free(&again);
 }
 
 /* What a staged row says of the history above our vector. The record of a reset comes with the row that it left a dead
@@ -493,6 +499,8 @@ int sk_fold_end(sk_db *db)
     sk_vv_copy(&fold->known, &db->vv);
     sk_buf_reset(&fold->cursor);
     sk_vv_join(&db->vv, &fold->vv);
+    for (uint32_t o = 0; o < fold->kept.count; o++)
+        sk_vv_set(&db->kept, o, sk_vv_get(&db->kept, o) + fold->kept.seq[o]);
     sk_vv_join(&db->scan_until, &db->vv); /* history that came with it may carry flags not counted here */
     db->dead_flags = 0;                   /* all that were are at or below that */
     put_record(db);

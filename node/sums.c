@@ -44,7 +44,18 @@ static sk_leaf *insert_leaf(sk_sums *sums, uint32_t at, sk_bytes low)
 
 static void raise(sk_leaf *leaf, const sk_row *row)
 {
-    for (uint32_t i = 0; i < row->count; i++) sk_vv_raise(&leaf->vv, row->entries[i].dot.origin, row->entries[i].dot.seq);
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sk_entry *entry = &row->entries[i];
+        sk_dot dot = sk_entry_live(entry) ? entry->dot : entry->count.reset_by;
+        sk_vv_raise(&leaf->vv, dot.origin, dot.seq);
+    }
+}
+
+static bool has_dead(const sk_row *row)
+{
+    bool dead = false;
+    for (uint32_t i = 0; i < row->count; i++) dead |= !sk_entry_live(&row->entries[i]);
+    return dead;
 }
 
 /* The leaf takes in its right neighbour. */
@@ -152,7 +163,7 @@ static void adjust(sk_sums *sums, sk_leaf *leaf, sk_digest before, sk_digest aft
 
 void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest after, const sk_row *row, uint64_t batch)
 {
-    if (before == after || sums->state == SK_SUMS_UNREADABLE) return;
+    if ((before == after && !has_dead(row)) || sums->state == SK_SUMS_UNREADABLE) return;
     if (sums->state == SK_SUMS_SCANNING && sk_bytes_compare(raw, sk_buf_view(&sums->cursor)) > 0) return;
     if (sums->count == 0) insert_leaf(sums, 0, SK_BYTES_NONE); /* the scan found none */
     uint32_t at = sk_sums_find(sums, raw);

@@ -2,7 +2,7 @@
  *
  * The space of row keys (all tables, by memcmp) is divided into leaves of some hundreds of rows. A leaf knows how many
  * live rows it has, the sum of their digests (sk_row_digest: a sum over live entries, so that a change of a row is a
- * subtraction and an addition), and a vector that covers every live entry in it. All of it is derived and in memory alone.
+ * subtraction and an addition), and a vector that covers every live entry in it and the resets of its dead counts. All of it is derived and in memory alone.
  *
  * After a start the leaves are made by a scan in key order, a few rows at a time, while everything else goes on. `cursor`
  * says how far it has come: what is put at or below it changes its leaf at once, what is put above it is met by the scan.
@@ -20,7 +20,7 @@
  * Invariants (sk_db_check):
  *  1. leaves[0] begins with the empty key; the others' least keys ascend.
  *  2. Of each leaf `rows` and `sum` are exact for the rows in its range (of those at or below the cursor while scanning),
- *     uncommitted puts included; `vv` covers their live entries.
+ *     uncommitted puts included; `vv` covers their live entries, and of dead counts the resets.
  *  3. A leaf's rows last changed (as digests see it) in the batch of number `changed`, or before. */
 #ifndef SK_NODE_SUMS_H
 #define SK_NODE_SUMS_H
