@@ -17,6 +17,7 @@ enum {
     SUMS_UNORDERED = 1024,   /* above so many changes without an order leaves are not cut: that is a millisecond's work */
     SUMS_RETRY_MS = 1000,    /* … after an error */
     REVISIT_ENTRIES = 64,    /* entries of old history looked at again in a turn */
+    FORGET_ENTRIES = 4096,   /* entries of history read in a turn, where they have to be, to be forgotten */
 };
 
 /* -- random bits: splitmix64, seeded from outside -------------------------------------------------------------------------- */
@@ -73,7 +74,13 @@ static int host_apply(void *self, const sk_txn *txn)
 static void host_forget(void *self, const sk_vv *stable, const sk_vv *everywhere)
 {
     sk_replica *replica = self;
-    if (!replica->store_error) sk_db_forget(&replica->db, stable, everywhere);
+    if (replica->store_error) return;
+    replica->more_to_do |= sk_db_forget_some(&replica->db, stable, everywhere, FORGET_ENTRIES) > 0;
+}
+
+static const sk_vv *host_floor(void *self)
+{
+    return &((sk_replica *)self)->db.floor;
 }
 
 static int host_new_incarnation(void *self)
@@ -255,6 +262,7 @@ static void remove_peer(sk_replica *replica, uint32_t peer)
     sk_store_remove(replica->store, SK_CF_META, acked_key(&key, region));
     replica->db.dirty = true;
     replica->link_down[peer] = false;
+    sk_retention_removed(replica, peer);
     sk_engine_remove_peer(replica->engine, peer, SK_E_FORGOTTEN, replica->now_ms, replica->wall_ms);
     sk_buf_free(&key);
 }
@@ -272,9 +280,10 @@ static int add_peer(sk_replica *replica, const char *region)
         known = sk_reader_done(&reader);
     }
     int status = found < 0 ? found : sk_engine_add_peer(replica->engine, region, known ? &acked : NULL);
+    if (status >= 0) status = sk_retention_added(replica, (uint32_t)status);
     sk_buf_free(&key);
     sk_vv_free(&acked);
-    return status < 0 ? status : 0;
+    return status;
 }
 
 static const sk_bytes KEY_FORGETS = {(const uint8_t *)"forgets", 7};
@@ -383,6 +392,8 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     replica->db.on_change = on_change;
     replica->db.may_return = may_return;
     replica->db.self = replica;
+    replica->retention.cap = options->retention;
+    replica->retention.began_ms = now_ms;
     sk_engine_host asked = {
         .self = replica,
         .send = host_send,
@@ -393,6 +404,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
         .fetch = host_fetch,
         .forget = host_forget,
         .new_incarnation = host_new_incarnation,
+        .floor = host_floor,
         .source_open = host_source_open,
         .source_chunk = host_source_chunk,
         .source_compare = host_source_compare,
@@ -413,6 +425,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     replica->engine = sk_engine_new(replica->region, &asked, &options->limits, &replica->db.vv, &replica->db.origins,
                                     &replica->db.own);
     status = follow_members(replica);
+    if (!status) status = sk_retention_load(replica);
     if (status) {
         sk_buf_printf(error, "the members cannot be read: %s", sk_error_text(status));
         sk_replica_free(replica);
@@ -442,6 +455,7 @@ void sk_replica_free(sk_replica *replica)
     sk_vv_free(&replica->join_goal);
     sk_cursors_free(&replica->cursors);
     sk_members_free(&replica->members);
+    sk_retention_free(&replica->retention);
     sk_arena_free(&replica->arena);
     sk_db_close(&replica->db);
     free(replica);
@@ -478,9 +492,6 @@ typedef struct {
     uint32_t count;
 } due_keys;
 
-/* A clock that is ahead of all others shows keys as expired here, but takes nothing away from them. */
-static uint64_t believed_ms(const sk_replica *replica) { return replica->wall_ms - replica->db.ahead_ms; }
-
 static int collect_due(void *self, sk_bytes index_key, const sk_row *row)
 {
     (void)row;
@@ -488,7 +499,7 @@ static int collect_due(void *self, sk_bytes index_key, const sk_row *row)
     uint64_t deadline = 0;
     if (index_key.len < SK_INDEX_DEADLINE_BYTES) return 0;
     for (int i = 0; i < 8; i++) deadline = deadline << 8 | index_key.data[1 + i];
-    if (deadline > believed_ms(due->replica) || due->count == EXPIRE_MOST) return 1;
+    if (deadline > sk_replica_believed_ms(due->replica) || due->count == EXPIRE_MOST) return 1;
     due->keys[due->count++] =
         sk_arena_copy(&due->arena, sk_bytes_of(index_key.data + SK_INDEX_DEADLINE_BYTES,
                                                index_key.len - SK_INDEX_DEADLINE_BYTES));
@@ -507,8 +518,8 @@ static bool ours_to_expire(const sk_replica *replica, const sk_row *row)
     for (uint32_t i = 0; i < row->count; i++)
         if (row->entries[i].kind == SK_ENTRY_DEADLINE && sk_hlc_ms(row->entries[i].hlc) > set_ms)
             set_ms = sk_hlc_ms(row->entries[i].hlc);
-    if (deadline < set_ms && set_ms <= believed_ms(replica) + SK_HLC_LEAD_MS_MAX) deadline = set_ms;
-    return deadline + replica->options.foreign_expiry_ms <= believed_ms(replica);
+    if (deadline < set_ms && set_ms <= sk_replica_believed_ms(replica) + SK_HLC_LEAD_MS_MAX) deadline = set_ms;
+    return deadline + replica->options.foreign_expiry_ms <= sk_replica_believed_ms(replica);
 }
 
 static void expire_key(sk_replica *replica, sk_bytes key)
@@ -589,7 +600,8 @@ void sk_replica_join_progress(const sk_replica *replica, sk_buf *text)
 static void forget(sk_replica *replica)
 {
     const sk_vv *stable = sk_engine_stable(replica->engine), *everywhere = sk_engine_everywhere(replica->engine);
-    if (!sk_vv_at_most(stable, &replica->db.floor)) sk_db_forget(&replica->db, stable, everywhere);
+    if (!sk_vv_at_most(stable, &replica->db.floor))
+        replica->more_to_do |= sk_db_forget_some(&replica->db, stable, everywhere, FORGET_ENTRIES) > 0;
     replica->more_to_do |= sk_db_revisit(&replica->db, everywhere, REVISIT_ENTRIES) > 0;
 }
 
@@ -644,6 +656,7 @@ void sk_replica_turn(sk_replica *replica)
     expire(replica);
     fold(replica);
     join(replica);
+    sk_retention_look(replica);
     forget(replica);
     drop_staged(replica);
     add_up(replica);
@@ -677,6 +690,7 @@ static void roll_back(sk_replica *replica)
     int status = sk_store_reopen(replica->store), loaded = sk_db_reload(&replica->db);
     sk_replica_import_abort(replica);
     if (!status && !loaded) loaded = sk_import_drop_left(&replica->db);
+    if (!loaded) loaded = sk_retention_load(replica);
     replica->store_error = status ? status : loaded;
     replica->sealed_count = 0;
     if (loaded) {
@@ -724,6 +738,7 @@ uint64_t sk_replica_next_ms(const sk_replica *replica)
     if (replica->store_error && replica->retry_at_ms < next) next = replica->retry_at_ms;
     bool folds = !replica->store_error && !replica->db.failed && sk_fold_active(&replica->db);
     if (folds && replica->fold_at_ms < next) next = replica->fold_at_ms;
+    if (!replica->store_error && sk_retention_next_ms(replica) < next) next = sk_retention_next_ms(replica);
     bool adds_up = !replica->store_error && sk_sums_pending(&replica->db.sums);
     if (adds_up && replica->sums_at_ms < next) next = replica->sums_at_ms;
     for (sk_client *client = replica->blocked_count ? replica->clients : NULL; client; client = client->next)

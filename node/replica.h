@@ -22,6 +22,7 @@
 #include "node/db.h"
 #include "node/fold.h"
 #include "node/member.h"
+#include "node/retention.h"
 
 struct sk_backup_status; /* node/backups.h */
 
@@ -37,6 +38,7 @@ typedef struct {
     const char *password_hash;      /* argon2id string; NULL: no password. Borrowed */
     uint64_t foreign_expiry_ms;     /* how long after a deadline another region's key is left to that region */
     size_t transaction_bytes_max;   /* of one local transaction, and of the arguments that it is made of */
+    sk_retention_cap retention;
     uint32_t leaf_rows;             /* rows in a leaf of the database's sums, about; 0: SK_LEAF_ROWS */
     uint64_t seed;                  /* random bits: incarnations, SPOP, RANDOMKEY */
 } sk_replica_options;
@@ -102,6 +104,7 @@ struct sk_replica {
     int store_error;  /* not 0: writes are refused until the store works again */
     uint64_t retry_at_ms;
     sk_members members;             /* as the engine's peers follow them */
+    sk_retention retention;
     bool has_join_goal;             /* what the peer that we join through had when the link came up */
     sk_vv join_goal;                /* owned */
     bool link_down[SK_MEMBERS_MAX]; /* by an operator, by peer number */
@@ -139,6 +142,13 @@ uint64_t sk_replica_next_ms(const sk_replica *replica);
 static inline uint64_t sk_replica_newest_batch(const sk_replica *replica)
 {
     return replica->last_sealed + (replica->db.dirty || replica->db.failed);
+}
+
+/** The wall clock, as far as it is to be believed: one that is ahead of all others shows keys as expired here, but takes
+ *  nothing away from anybody. */
+static inline uint64_t sk_replica_believed_ms(const sk_replica *replica)
+{
+    return replica->wall_ms - replica->db.ahead_ms;
 }
 
 /* Links: the owner's events go straight to the engine, with the replica's time. */
