@@ -195,6 +195,8 @@ void sim_config_draw(sim_config *config, sim_random *random)
     bool relays = config->shape != SIM_SHAPE_MESH;
     if (sim_random_chance(random, is_many(config) ? 1000 : 350) || !config->faults)
         config->calm_rounds = relays ? 5 : 2;
+    config->retention.bytes = sim_random_of(random, 0, 100, 300, 1000);
+    config->retention.age_ms = sim_random_of(random, 0, 0, 1000, 5000);
 }
 
 /* -- taking away --------------------------------------------------------------------------------------------------- */
@@ -256,6 +258,7 @@ static void make_plain(sim_config *config, sim_knob knob)
     case SIM_KNOB_VALUES: config->large_permille = 0; break;
     case SIM_KNOB_CLOCKS: config->clocks = false; break;
     case SIM_KNOB_CALM: config->calm_rounds = 0; break;
+    case SIM_KNOB_RETENTION: config->retention = (sk_retention_cap){0}; break;
     case SIM_KNOB_MEMBERS: config->retired = config->late = SIM_NOWHERE; break;
     case SIM_KNOB_COUNT: break;
     }

@@ -164,6 +164,7 @@ void sim_region_start(sim_region *region)
         .join = sim_member_joins(region),
         .limits = world->config.limits,
         .foreign_expiry_ms = world->config.foreign_expiry_ms,
+        .retention = world->config.retention,
         .transaction_bytes_max = 1 << 20,
         .leaf_rows = 4,
         .seed = sim_random_next(&region->random),
@@ -347,10 +348,25 @@ void sim_region_after(sim_region *region)
     wake_timer(region);
 }
 
+static void note_laggards(sim_region *region, uint64_t crossings)
+{
+    const sk_replica *replica = region->replica;
+    if (replica->retention.crossings == crossings) return;
+    sim_mark(region->world, SIM_HAD_LAGGARD);
+    sim_trace(region->world, "%s goes on without a laggard", region->name);
+    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
+        if (!sk_engine_is_peer(replica->engine, i)) continue;
+        sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
+        if (peer.laggard && peer.sending_transfer) sim_mark(region->world, SIM_HAD_LAGGARD_MID);
+    }
+}
+
 static void turn_and_reap(sim_region *region)
 {
+    uint64_t crossings = region->replica->retention.crossings;
     sim_region_time(region);
     sk_replica_turn(region->replica);
+    note_laggards(region, crossings);
     sk_replica_reap(region->replica);
     sim_region_after(region);
 }

@@ -35,6 +35,8 @@ static const char *had_name(uint32_t had)
         [SIM_HAD_OLD_CONTEXT] = "old context",
         [SIM_HAD_POLICY] = "policy changed",
         [SIM_HAD_CALM] = "judged calm rounds",
+        [SIM_HAD_LAGGARD] = "history cap crossed",
+        [SIM_HAD_LAGGARD_MID] = "… in mid-transfer",
     };
     if (had < SIM_HAD_SHAPE) return sim_fault_name((sim_fault)had);
     if (had < SIM_HAD_MANY) return sim_shape_name((sim_shape)(had - SIM_HAD_SHAPE));

@@ -135,6 +135,7 @@ const char *sim_shape_name(sim_shape shape);
 /* What has a plainest value, and can be set to it when a run is made smaller. */
 typedef enum {
     SIM_KNOB_CALM,
+    SIM_KNOB_RETENTION,
     SIM_KNOB_VALUES,
     SIM_KNOB_CLOCKS,
     SIM_KNOB_MESH,
@@ -193,6 +194,7 @@ typedef struct {
     sk_durability durability;
     sk_engine_limits limits;
     uint64_t foreign_expiry_ms;
+    sk_retention_cap retention;
     uint32_t faults;  /* bit per sim_fault */
     uint32_t retired; /* this region, by id, is forgotten in the end; SIM_NOWHERE: none is */
     uint32_t late;    /* this one joins while the others run; SIM_NOWHERE: none does */
@@ -635,6 +637,8 @@ typedef enum {
     SIM_HAD_OLD_CONTEXT,
     SIM_HAD_POLICY,
     SIM_HAD_CALM,
+    SIM_HAD_LAGGARD,     /* history has gone on without a region… */
+    SIM_HAD_LAGGARD_MID, /* …to which a transfer was under way */
     SIM_HAD_COUNT
 } sim_had;
 
