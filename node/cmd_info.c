@@ -103,9 +103,12 @@ static void append_peer(const sk_replica *replica, uint32_t index, sk_buf *text)
                         ",transfer_bytes_out=%" PRIu64 ",transfer_bytes_in=%" PRIu64 ",transfer=%s",
                   peer.duplicate_txns, peer.transfers_out, peer.transfers_in, peer.sent_rows_bytes,
                   peer.received_rows_bytes, sk_peer_transfer(&peer));
+    sk_retained kept = sk_retention_of(replica, index);
     sk_buf_printf(text, ",transfer_rows=%" PRIu64 ",transfer_rows_done=%" PRIu64 ",transfer_rows_sent=%" PRIu64
-                        ",transfer_left_ms=%" PRId64 "\r\n",
+                        ",transfer_left_ms=%" PRId64,
                   peer.transfer.rows, peer.transfer.done, peer.transfer.sent, peer.transfer_left_ms);
+    sk_buf_printf(text, ",history_bytes=%" PRIu64 ",history_age_ms=%" PRIu64 ",laggard=%d\r\n", kept.bytes, kept.age_ms,
+                  peer.laggard);
 }
 
 static void append_vector(sk_replica *replica, const char *name, const sk_vv *vv, sk_buf *text)
@@ -113,6 +116,24 @@ static void append_vector(sk_replica *replica, const char *name, const sk_vv *vv
     sk_buf_printf(text, "%s:", name);
     sk_vv_text(&replica->db, vv, text);
     sk_buf_append(text, "\r\n", 2);
+}
+
+static void append_history(sk_replica *replica, sk_buf *text)
+{
+    const sk_retention *retention = &replica->retention;
+    sk_retained kept = sk_retention_all(replica);
+    uint32_t holder = sk_retention_holder(replica), laggards = 0;
+    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++)
+        laggards += sk_engine_is_peer(replica->engine, i) && sk_engine_peer_status(replica->engine, i).laggard;
+    line_uint(text, "history_bytes", kept.bytes);
+    line_uint(text, "history_bytes_max", retention->cap.bytes);
+    line_uint(text, "history_age_ms", kept.age_ms);
+    line_uint(text, "history_age_max_ms", retention->cap.age_ms);
+    line_uint(text, "history_percent", sk_retention_percent(retention, kept));
+    sk_buf_printf(text, "history_held_by:%s\r\n",
+                  holder < SK_RETENTION_PEERS ? sk_engine_peer_status(replica->engine, holder).region : "");
+    line_uint(text, "history_laggards", laggards);
+    line_uint(text, "history_crossings_total", retention->crossings);
 }
 
 static void append_replication(sk_replica *replica, sk_buf *text)
@@ -130,6 +151,7 @@ static void append_replication(sk_replica *replica, sk_buf *text)
     append_vector(replica, "durable_vector", &replica->durable_vv, text);
     append_vector(replica, "stable_vector", sk_engine_stable(replica->engine), text);
     line_uint(text, "conflicts", replica->db.conflicts);
+    append_history(replica, text);
 }
 
 static void append_keyspace(sk_replica *replica, sk_buf *text)

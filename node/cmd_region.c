@@ -61,6 +61,17 @@ static int64_t heard_ago(const sk_replica *replica, const sk_peer_status *peer)
     return peer->last_heard_ms ? (int64_t)(replica->now_ms - peer->last_heard_ms) : -1;
 }
 
+enum { HISTORY_FIELDS = 3 };
+
+/* What history is kept for a peer. */
+static void reply_history(sk_ctx *ctx, uint32_t index, const sk_peer_status *peer)
+{
+    sk_retained kept = sk_retention_of(ctx->replica, index);
+    reply_field_int(ctx, "history_bytes", (int64_t)kept.bytes);
+    reply_field_int(ctx, "history_age_ms", (int64_t)kept.age_ms);
+    reply_field_int(ctx, "laggard", peer->laggard);
+}
+
 static const char *link_state(const sk_replica *replica, uint32_t index, const sk_peer_status *peer)
 {
     if (replica->link_down[index]) return "out of service";
@@ -97,11 +108,15 @@ static void list_self(sk_ctx *ctx)
     sk_replica_join_progress(ctx->replica, &joins);
     if (joins.len) snprintf(note, sizeof note, "%.*s", (int)joins.len, (const char *)joins.data);
     sk_buf_free(&joins);
-    sk_reply_map(ctx->reply, 6);
+    sk_retained kept = sk_retention_all(ctx->replica);
+    sk_reply_map(ctx->reply, 9);
     reply_field(ctx, "region", ctx->replica->region);
     reply_field(ctx, "link", "self");
     reply_field_vector(ctx, "vector", &ctx->db->vv);
     reply_field_int(ctx, "conflicts", (int64_t)ctx->db->conflicts);
+    reply_field_int(ctx, "history_bytes", (int64_t)kept.bytes);
+    reply_field_int(ctx, "history_age_ms", (int64_t)kept.age_ms);
+    reply_field_int(ctx, "history_percent", (int64_t)sk_retention_percent(&ctx->replica->retention, kept));
     reply_field_key(ctx, ctx->replica->options.public_key);
     reply_field(ctx, "note", note);
 }
@@ -113,7 +128,9 @@ static void list_peer(sk_ctx *ctx, uint32_t index)
     const sk_member *member = sk_members_region(&replica->members, sk_bytes_str(peer.region));
     sk_buf note = {0};
     if (!peer.up && replica->host.link_note) replica->host.link_note(replica->host.self, index, &note);
-    sk_reply_map(ctx->reply, 9 + TRANSFER_FIELDS);
+    if (peer.laggard)
+        sk_buf_printf(&note, "%sit lacks more than history is kept for: it will be reconciled", note.len ? "; " : "");
+    sk_reply_map(ctx->reply, 9 + TRANSFER_FIELDS + HISTORY_FIELDS);
     reply_field(ctx, "region", peer.region);
     reply_field(ctx, "link", link_state(replica, index, &peer));
     reply_field_vector(ctx, "vector", peer.acked);
@@ -122,6 +139,7 @@ static void list_peer(sk_ctx *ctx, uint32_t index)
     reply_field_int(ctx, "round_trip_ms", (int64_t)peer.round_trip_ms);
     reply_field_int(ctx, "clock_offset_ms", peer.clock_offset_ms);
     reply_transfer(ctx, &peer);
+    reply_history(ctx, index, &peer);
     reply_field_key(ctx, member ? member->public_key : replica->options.public_key);
     sk_reply_bulk_str(ctx->reply, "note");
     sk_reply_bulk(ctx->reply, sk_buf_view(&note));
@@ -201,7 +219,7 @@ static void region_lag(sk_ctx *ctx)
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
         if (!sk_engine_is_peer(replica->engine, i)) continue;
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
-        sk_reply_map(ctx->reply, 6 + TRANSFER_FIELDS);
+        sk_reply_map(ctx->reply, 6 + TRANSFER_FIELDS + HISTORY_FIELDS);
         reply_field(ctx, "region", peer.region);
         reply_transfer(ctx, &peer);
         reply_field_int(ctx, "received_rows_bytes", (int64_t)peer.received_rows_bytes);
@@ -209,6 +227,7 @@ static void region_lag(sk_ctx *ctx)
         reply_field_int(ctx, "we_lack", (int64_t)distance(peer.acked, &ctx->db->vv));
         reply_field_int(ctx, "heard_ms_ago", heard_ago(replica, &peer));
         reply_field_int(ctx, "clock_offset_ms", peer.clock_offset_ms);
+        reply_history(ctx, i, &peer);
     }
 }
 

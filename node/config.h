@@ -73,6 +73,8 @@ typedef struct {
         uint64_t bytes_per_s;     /* of each link; 0: no limit */
         uint64_t rekey_after;     /* milliseconds; 0: by the count of messages alone */
         uint64_t clock_alarm;     /* milliseconds; 0: none */
+        uint64_t retention_bytes; /* 0: no cap */
+        uint64_t retention_time;  /* milliseconds; 0: no cap */
     } replication;
     sk_config_peer *peers;
     size_t peer_count;

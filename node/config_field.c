@@ -13,6 +13,8 @@
 #define MB (1024 * KB)
 #define GB (1024 * MB)
 #define MINUTE 60000ull /* milliseconds */
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
 
 #define AT(member) .at = offsetof(sk_config, member)
 
@@ -126,6 +128,14 @@ const sk_config_field sk_config_fields[] = {
     {"replication.clock_alarm", SK_CONFIG_DURATION, AT(replication.clock_alarm), .live = true, .initial = "5s",
      .max = 24 * 60 * MINUTE,
      .about = "Log a warning when another region's wall clock differs from ours by more than this; 0: never."},
+    {"replication.retention_bytes", SK_CONFIG_SIZE, AT(replication.retention_bytes), .live = true, .initial = "1gb",
+     .max = 1024 * GB,
+     .about =
+         "Bytes of history (which rows have changed, and what was removed) kept for regions that lack it, before\n"
+         "compression; 0: without limit. A region that lacks more is not waited for any more; when it returns it is\n"
+         "compared with (reconciled), which costs more than catching up and loses nothing."},
+    {"replication.retention_time", SK_CONFIG_DURATION, AT(replication.retention_time), .live = true, .initial = "7d",
+     .max = 3650 * DAY, .about = "How long history is kept for regions that lack it; 0: without limit."},
 
     {"storage.durability", SK_CONFIG_CHOICE, AT(storage.durability), .initial = "always", .choices = durabilities,
      .about =
@@ -273,7 +283,7 @@ typedef struct {
 } unit;
 
 static const unit size_units[] = {{"gb", GB}, {"mb", MB}, {"kb", KB}, {"b", 1}, {NULL, 0}};
-static const unit duration_units[] = {{"m", MINUTE}, {"s", 1000}, {"ms", 1}, {NULL, 0}};
+static const unit duration_units[] = {{"d", DAY}, {"h", HOUR}, {"m", MINUTE}, {"s", 1000}, {"ms", 1}, {NULL, 0}};
 
 static bool is_in_ms(const sk_config_field *field)
 {
@@ -305,7 +315,7 @@ static bool store_number(const sk_config_field *field, const char *text, void *p
         return wrong_value(why, text, "is not a size (such as 64mb; the units are b, kb, mb and gb)");
     }
     if (!good && field->kind == SK_CONFIG_DURATION) {
-        return wrong_value(why, text, "is not a duration (such as 500ms; the units are ms, s and m)");
+        return wrong_value(why, text, "is not a duration (such as 500ms; the units are ms, s, m, h and d)");
     }
     if (!good) return wrong_value(why, text, "is not a number");
     if (value < field->min || value > field->max) {

@@ -32,7 +32,7 @@ int ctl_keygen(ctl_tool *ctl, int argc, char **argv)
 
 /* -- tables -------------------------------------------------------------------------------------------------------- */
 
-enum { COLUMNS_MAX = 8, CELL_MAX = 512 };
+enum { COLUMNS_MAX = 9, CELL_MAX = 512 };
 
 /* Rows of cells, printed with every column but the last as wide as its widest cell. */
 typedef struct {
@@ -59,6 +59,32 @@ static void cell_clock(ctl_table *table, int column, const redisReply *offset)
 {
     char text[32] = "-";
     if (offset) snprintf(text, sizeof text, "%+" PRId64 " ms", ctl_int(offset));
+    cell(table, column, text);
+}
+
+static void cell_bytes(ctl_table *table, int column, const redisReply *value)
+{
+    char text[64] = "-";
+    double bytes = value ? (double)ctl_int(value) : -1;
+    if (bytes >= 1 << 20)
+        snprintf(text, sizeof text, "%.1f MB", bytes / (1 << 20));
+    else if (bytes >= 1 << 10)
+        snprintf(text, sizeof text, "%.1f KB", bytes / (1 << 10));
+    else if (bytes >= 0)
+        snprintf(text, sizeof text, "%.0f B", bytes);
+    cell(table, column, text);
+}
+
+static void cell_age(ctl_table *table, int column, const redisReply *value)
+{
+    char text[64] = "-";
+    int64_t seconds = value ? ctl_int(value) / 1000 : -1;
+    if (seconds >= 2 * 86400)
+        snprintf(text, sizeof text, "%" PRId64 " d", seconds / 86400);
+    else if (seconds >= 2 * 3600)
+        snprintf(text, sizeof text, "%" PRId64 " h", seconds / 3600);
+    else if (seconds >= 0)
+        snprintf(text, sizeof text, "%" PRId64 " s", seconds);
     cell(table, column, text);
 }
 
@@ -149,8 +175,8 @@ static void append_progress(const redisReply *region, sk_buf *text)
 
 static void append_regions(const redisReply *regions, sk_buf *text)
 {
-    static const char *const names[] = {"REGION", "LINK", "LAG", "HEARD", "ROUND TRIP", "CLOCK", "TRANSFER", "VECTOR"};
-    ctl_table table = {.columns = 8};
+    static const char *const names[] = {"REGION", "LINK", "LAG", "HEARD", "ROUND TRIP", "CLOCK", "TRANSFER", "HISTORY", "VECTOR"};
+    ctl_table table = {.columns = 9};
     headings(&table, names);
     for (size_t i = 0; i < ctl_count(regions); i++) {
         const redisReply *region = regions->element[i];
@@ -161,7 +187,8 @@ static void append_regions(const redisReply *regions, sk_buf *text)
         cell_int(&table, 4, ctl_field(region, "round_trip_ms"), " ms");
         cell_clock(&table, 5, ctl_field(region, "clock_offset_ms"));
         cell_text(&table, 6, ctl_field(region, "transfer"));
-        cell_text(&table, 7, ctl_field(region, "vector"));
+        cell_bytes(&table, 7, ctl_field(region, "history_bytes"));
+        cell_text(&table, 8, ctl_field(region, "vector"));
     }
     append_table(&table, text);
     for (size_t i = 0; i < ctl_count(regions); i++) append_progress(regions->element[i], text);
@@ -212,9 +239,9 @@ static int show_status(ctl_tool *ctl, ctl_node *node, const redisReply *answer, 
 
 static int show_lag(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
 {
-    static const char *const names[] = {"REGION", "IT LACKS", "WE LACK", "CLOCK", "HEARD"};
+    static const char *const names[] = {"REGION", "IT LACKS", "WE LACK", "CLOCK", "HEARD", "HISTORY", "FOR", "LAGGARD"};
     (void)ctl, (void)node;
-    ctl_table table = {.columns = 5};
+    ctl_table table = {.columns = 8};
     headings(&table, names);
     for (size_t i = 0; i < ctl_count(answer); i++) {
         cell_text(&table, 0, ctl_field(answer->element[i], "region"));
@@ -222,6 +249,9 @@ static int show_lag(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_
         cell_int(&table, 2, ctl_field(answer->element[i], "we_lack"), "");
         cell_clock(&table, 3, ctl_field(answer->element[i], "clock_offset_ms"));
         cell_int(&table, 4, ctl_field(answer->element[i], "heard_ms_ago"), " ms ago");
+        cell_bytes(&table, 5, ctl_field(answer->element[i], "history_bytes"));
+        cell_age(&table, 6, ctl_field(answer->element[i], "history_age_ms"));
+        cell(&table, 7, ctl_int(ctl_field(answer->element[i], "laggard")) > 0 ? "yes" : "no");
     }
     append_table(&table, text);
     json_regions(json, answer);

@@ -7,6 +7,7 @@
 #include "node/life.h"
 #include "node/link.h"
 #include "node/log.h"
+#include "node/retention_log.h"
 #include "node/server.h"
 #include "node/settings.h"
 #include "node/version.h"
@@ -61,6 +62,7 @@ typedef struct {
     bool busy;   /* something happened: the turn's end is wanted */
     bool paused; /* the links are, as the server is */
     sk_clocks clocks;
+    sk_retention_log retention;
 } node;
 
 /* -- turns --------------------------------------------------------------------------------------------------------- */
@@ -200,6 +202,7 @@ static void turn(node *n)
     note_sums(n);
     note_backup(n);
     sk_clocks_look(&n->clocks, n->replica, n->config->replication.clock_alarm);
+    sk_retention_log_look(&n->retention, n->replica);
     note_joining(n);
     set_timer(n);
 }
@@ -318,6 +321,11 @@ static int host_config_get(void *self, sk_bytes pattern, const sk_reply *reply)
     return sk_settings_get(((node *)self)->config, pattern, reply);
 }
 
+static sk_retention_cap retention_cap(const sk_config *config)
+{
+    return (sk_retention_cap){config->replication.retention_bytes, config->replication.retention_time};
+}
+
 static int host_config_set(void *self, sk_bytes name, sk_bytes value, sk_buf *error)
 {
     node *n = self;
@@ -326,6 +334,7 @@ static int host_config_set(void *self, sk_bytes name, sk_bytes value, sk_buf *er
     sk_engine_limits limits = engine_limits(n->config);
     sk_engine_set_limits(n->replica->engine, &limits);
     sk_backups_set_rate(n->backups, n->config->storage.backup_bytes_per_s);
+    n->replica->retention.cap = retention_cap(n->config);
     return status;
 }
 
@@ -449,6 +458,7 @@ static int open_replica(node *n)
         .limits = engine_limits(config),
         .password_hash = config->listen.password_hash,
         .foreign_expiry_ms = FOREIGN_EXPIRY_MS,
+        .retention = retention_cap(config),
         .transaction_bytes_max = config->limits.transaction_max,
         .seed = seed,
     };

@@ -246,9 +246,9 @@ static void sizes_and_durations_that_are_wrong(void **state)
     bad("storage: {cache: 1023kb}\n", "skerry.yaml:1: storage.cache: 1023kb is out of range (1mb to 1024gb)");
     bad("storage: {cache: 1025gb}\n", "skerry.yaml:1: storage.cache: 1025gb is out of range (1mb to 1024gb)");
     bad("listen: {idle_timeout: 300}\n",
-        "skerry.yaml:1: listen.idle_timeout: 300 is not a duration (such as 500ms; the units are ms, s and m)");
+        "skerry.yaml:1: listen.idle_timeout: 300 is not a duration (such as 500ms; the units are ms, s, m, h and d)");
     bad("replication: {flush_ms: 2mb}\n",
-        "skerry.yaml:1: replication.flush_ms: 2mb is not a duration (such as 500ms; the units are ms, s and m)");
+        "skerry.yaml:1: replication.flush_ms: 2mb is not a duration (such as 500ms; the units are ms, s, m, h and d)");
     bad("replication: {flush_ms: 2s}\n", "skerry.yaml:1: replication.flush_ms: 2s is out of range (0 to 1000)");
 }
 

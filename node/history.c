@@ -1,0 +1,241 @@
+/* The history of a database (node/db.h, invariant 2): what is written to it, and what is forgotten. Declared in
+ * node/db.h. */
+#include "node/db.h"
+
+#include "node/fold.h"
+
+#include <stdlib.h>
+
+/* -- history ------------------------------------------------------------------------------------------------------------------ */
+
+void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq)
+{
+    for (int i = 0; i < 4; i++) key[i] = (uint8_t)(origin >> (24 - 8 * i));
+    for (int i = 0; i < 8; i++) key[4 + i] = (uint8_t)(seq >> (56 - 8 * i));
+}
+
+bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw)
+{
+    if (key.len <= SK_HISTORY_DOT_BYTES) return false;
+    *dot = (sk_dot){0};
+    for (int i = 0; i < 4; i++) dot->origin = dot->origin << 8 | key.data[i];
+    for (int i = 0; i < 8; i++) dot->seq = dot->seq << 8 | key.data[4 + i];
+    *raw = sk_bytes_of(key.data + SK_HISTORY_DOT_BYTES, key.len - SK_HISTORY_DOT_BYTES);
+    return dot->origin < SK_ORIGINS_MAX;
+}
+
+void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept)
+{
+    uint8_t dot_bytes[SK_HISTORY_DOT_BYTES], flag = (uint8_t)flags;
+    sk_history_key(dot_bytes, dot.origin, dot.seq);
+    sk_buf_reset(&db->pack);
+    sk_buf_append(&db->pack, dot_bytes, sizeof dot_bytes);
+    sk_buf_bytes(&db->pack, raw);
+    sk_store_put(db->store, SK_CF_HISTORY, sk_buf_view(&db->pack), sk_bytes_of(&flag, 1));
+    sk_vv_set(kept, dot.origin, sk_vv_get(kept, dot.origin) + db->pack.len + sizeof flag);
+    if (flags & SK_HISTORY_DEAD) db->dead_flags++;
+    db->dirty = true;
+}
+
+/* -- forgetting -------------------------------------------------------------------------------------------------------------- */
+
+/* Which dead counts may go, and what is left to do. */
+typedef struct {
+    const sk_vv *everywhere;
+    bool *held; /* by origin: it may return */
+} strip_rule;
+
+static strip_rule make_rule(sk_db *db, const sk_vv *everywhere)
+{
+    strip_rule rule = {everywhere, sk_alloc(db->origins.count * sizeof(bool) + 1)};
+    for (uint32_t o = 0; o < db->origins.count; o++) rule.held[o] = db->may_return && db->may_return(db->self, o);
+    return rule;
+}
+
+/* Strips a row. *speaks: the record at `dot` still speaks of a dead count in it. */
+static int strip(sk_db *db, sk_dot dot, sk_bytes raw, const strip_rule *rule, bool *speaks)
+{
+    sk_row_name name = {.raw = raw};
+    sk_row row, stripped;
+    sk_arena_reset(&db->scratch);
+    *speaks = false;
+    int status = sk_rowkey_parse(raw, &db->scratch, &name.key);
+    if (!status) status = sk_db_row(db, raw, &db->scratch, &row);
+    if (status || row.count == 0) return status;
+    stripped = row;
+    stripped.entries = sk_arena_take(&db->scratch, row.count * sizeof *row.entries);
+    if (!stripped.entries) return SK_E_MEMORY;
+    memcpy(stripped.entries, row.entries, row.count * sizeof *row.entries);
+    if (sk_row_strip(&stripped, rule->everywhere, &db->origins, rule->held)) status = sk_db_row_put(db, &name, &row, &stripped);
+    for (uint32_t i = 0; i < stripped.count; i++) {
+        const sk_entry *entry = &stripped.entries[i];
+        if (sk_entry_live(entry) || entry->count.reset_by.origin != dot.origin || entry->count.reset_by.seq != dot.seq)
+            continue;
+        if (sk_origins_open_ended(&db->origins, entry->dot.origin)) continue; /* it stays for good */
+        *speaks = true;
+        db->revisit_waits |= !rule->held[entry->dot.origin];
+    }
+    return status;
+}
+
+/* Goes through an origin's history from `from` up to seq *to, or less if that is more than *entries: whole transactions,
+ * one at least. Strips the dead counts that it speaks of, and appends (behind lengths) the records that still speak of
+ * one. */
+static int strip_range(sk_db *db, sk_bytes from, uint32_t origin, uint64_t *to, const strip_rule *rule, uint32_t *entries,
+                       sk_buf *kept)
+{
+    uint8_t end[SK_HISTORY_DOT_BYTES];
+    sk_history_key(end, origin, *to + 1);
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, from, sk_bytes_of(end, sizeof end));
+    sk_bytes key, value, raw;
+    sk_dot dot;
+    uint64_t last = 0;
+    int status;
+    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        bool speaks;
+        if (value.len != 1 || !sk_history_parse(key, &dot, &raw)) {
+            status = SK_E_CORRUPT;
+            break;
+        }
+        if (*entries == 0 && last && dot.seq != last) {
+            *to = last;
+            status = 0;
+            break;
+        }
+        if (*entries) --*entries;
+        last = dot.seq;
+        if (!(value.data[0] & SK_HISTORY_DEAD)) continue;
+        if (db->dead_flags && !sk_vv_covers(&db->scan_until, dot)) db->dead_flags--; /* others were never counted */
+        status = strip(db, dot, raw, rule, &speaks);
+        if (status) break;
+        if (speaks) sk_pack_bytes(kept, key);
+    }
+    sk_store_iter_free(db->store, iter);
+    return status;
+}
+
+static void put_kept(sk_db *db, sk_bytes kept)
+{
+    static const uint8_t flags = SK_HISTORY_REMOVES | SK_HISTORY_DEAD;
+    sk_reader reader = sk_reader_of(kept);
+    while (sk_reader_left(&reader))
+        sk_store_put(db->store, SK_CF_HISTORY, sk_read_bytes(&reader), sk_bytes_of(&flags, 1));
+}
+
+/* About the bytes of an origin's history above seq `from`, which is at or above the floor: their even share. */
+static uint64_t kept_above(const sk_db *db, uint32_t origin, uint64_t from)
+{
+    uint64_t kept = sk_vv_get(&db->kept, origin), vv = sk_vv_get(&db->vv, origin);
+    uint64_t floor = sk_vv_get(&db->floor, origin);
+    return from < vv ? (uint64_t)((unsigned __int128)kept * (vv - from) / (vv - floor)) : 0;
+}
+
+uint64_t sk_db_kept(const sk_db *db, const sk_vv *has)
+{
+    uint64_t bytes = 0;
+    for (uint32_t o = 0; o < db->kept.count; o++) {
+        uint64_t from = has ? sk_vv_get(has, o) : 0, floor = sk_vv_get(&db->floor, o);
+        bytes += kept_above(db, o, from > floor ? from : floor);
+    }
+    return bytes;
+}
+
+static int forget_origin(sk_db *db, uint32_t origin, uint64_t to, const strip_rule *rule, uint32_t *entries)
+{
+    uint8_t first[SK_HISTORY_DOT_BYTES], end[SK_HISTORY_DOT_BYTES];
+    sk_history_key(first, origin, sk_vv_get(&db->floor, origin) + 1);
+    sk_bytes first_key = {first, sizeof first}, end_key = {end, sizeof end};
+    sk_buf kept = {0};
+    int status = rule ? strip_range(db, first_key, origin, &to, rule, entries, &kept) : 0;
+    if (!status) {
+        sk_history_key(end, origin, to + 1);
+        sk_store_remove_range(db->store, SK_CF_HISTORY, first_key, end_key);
+        put_kept(db, sk_buf_view(&kept));
+        sk_vv_set(&db->kept, origin, kept_above(db, origin, to));
+        sk_vv_set(&db->floor, origin, to);
+        db->dirty = true;
+    }
+    sk_buf_free(&kept);
+    return status;
+}
+
+int sk_db_forget_some(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, uint32_t entries)
+{
+    /* A staged transfer may be brought forward by history that only its sender has; ours can go. But rows not yet folded
+     * could hold dead counts that no later visit would find: wait. */
+    if (db->failed || sk_fold_active(db)) return 0;
+    if (db->revisit_waits && !sk_vv_equal(everywhere, &db->revisit_by)) db->revisit = true;
+    bool scan = db->dead_flags > 0 || !sk_vv_at_most(&db->scan_until, &db->floor), more = false;
+    strip_rule rule = {0};
+    if (scan) rule = make_rule(db, everywhere);
+    for (uint32_t o = 0; o < stable->count && !db->failed; o++) {
+        uint64_t to = stable->seq[o];
+        if (to > sk_vv_get(&db->vv, o)) to = sk_vv_get(&db->vv, o);
+        if (to <= sk_vv_get(&db->floor, o)) continue;
+        if (entries) db->failed = forget_origin(db, o, to, scan ? &rule : NULL, &entries);
+        more |= to > sk_vv_get(&db->floor, o);
+    }
+    free(rule.held);
+    return more && !db->failed;
+}
+
+void sk_db_forget(sk_db *db, const sk_vv *stable, const sk_vv *everywhere)
+{
+    while (sk_db_forget_some(db, stable, everywhere, UINT32_MAX)) continue;
+}
+
+/* Looks at up to *entries of what stayed of one origin, from `revisit_from` on. 1: there is more of it. */
+static int revisit_origin(sk_db *db, sk_bytes from, sk_bytes end, const strip_rule *rule, uint32_t *entries)
+{
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, from, end);
+    sk_bytes key, value, raw;
+    sk_dot dot;
+    int status = 0;
+    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        bool speaks;
+        if (*entries == 0) {
+            sk_buf_reset(&db->revisit_from);
+            sk_buf_bytes(&db->revisit_from, key);
+            break;
+        }
+        --*entries;
+        status = sk_history_parse(key, &dot, &raw) ? strip(db, dot, raw, rule, &speaks) : SK_E_CORRUPT;
+        if (status) break;
+        if (!speaks) sk_store_remove(db->store, SK_CF_HISTORY, key);
+        db->dirty |= !speaks;
+    }
+    sk_store_iter_free(db->store, iter);
+    return status;
+}
+
+int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries)
+{
+    if (db->failed) return db->failed;
+    if (!db->revisit || sk_fold_active(db)) return 0;
+    if (db->revisit_from.len == 0) { /* it begins anew */
+        db->revisit_waits = false;
+        sk_vv_copy(&db->revisit_by, everywhere);
+    }
+    sk_dot dot = {0};
+    sk_bytes raw;
+    if (db->revisit_from.len) sk_history_parse(sk_buf_view(&db->revisit_from), &dot, &raw);
+    strip_rule rule = make_rule(db, everywhere);
+    int status = 0;
+    for (uint32_t o = dot.origin; o < db->floor.count && status == 0; o++) {
+        uint8_t first[SK_HISTORY_DOT_BYTES], end[SK_HISTORY_DOT_BYTES];
+        sk_history_key(first, o, 0);
+        sk_history_key(end, o, db->floor.seq[o] + 1);
+        sk_buf from = {0};
+        bool goes_on = o == dot.origin && db->revisit_from.len;
+        sk_buf_bytes(&from, goes_on ? sk_buf_view(&db->revisit_from) : sk_bytes_of(first, sizeof first));
+        status = revisit_origin(db, sk_buf_view(&from), sk_bytes_of(end, sizeof end), &rule, &entries);
+        sk_buf_free(&from);
+    }
+    free(rule.held);
+    if (status == 0) {
+        db->revisit = db->revisit_waits && !sk_vv_equal(everywhere, &db->revisit_by); /* it has moved meanwhile */
+        sk_buf_reset(&db->revisit_from);
+    }
+    if (status < 0) db->failed = status;
+    return status;
+}
