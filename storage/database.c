@@ -16,6 +16,7 @@ enum {
     BACKGROUND_JOBS = 2, /* a flush and a compaction */
     RUNS_TO_COMPACT = 8, /* twice RocksDB's own: each compaction rewrites the level below, and takes half as often. Reads of
                           * keys that are not there do not go through them (storage/presence.h) */
+    TOMBSTONES_OF = 1024, TOMBSTONES_MANY = 512, /* so many of so many keys are worth a compaction of their own */
     BLOOM_BITS = 10,     /* a key: one in a hundred misses goes to the block */
 };
 
@@ -52,6 +53,7 @@ static rocksdb_options_t *family_options(const sk_rocksdb_options *options, rock
     rocksdb_options_set_level_compaction_dynamic_level_bytes(made, 1);
     rocksdb_options_set_level0_file_num_compaction_trigger(made, RUNS_TO_COMPACT);
     set_table(made, cache, points);
+    rocksdb_options_add_compact_on_deletion_collector_factory(made, TOMBSTONES_OF, TOMBSTONES_MANY);
     if (points) {
         /* a small filter before the memtable: most first writes of a key ask for a row that is not there */
         rocksdb_options_set_memtable_whole_key_filtering(made, 1);
@@ -158,6 +160,8 @@ void sk_database_free(sk_database *database)
     rocksdb_writeoptions_destroy(database->write_plain);
     rocksdb_flushoptions_destroy(database->flush);
     rocksdb_ingestexternalfileoptions_destroy(database->ingest);
+    sk_buf_free(&database->table_first);
+    sk_buf_free(&database->table_last);
     rocksdb_envoptions_destroy(database->env);
     free(database->table_path);
     rocksdb_cache_destroy(database->cache);
@@ -180,6 +184,12 @@ int sk_database_flush(sk_database *database, sk_cf cf, char *error)
     return sk_database_error(message, error);
 }
 
+bool sk_database_may_have(const sk_database *database, sk_cf cf, sk_bytes key)
+{
+    return rocksdb_key_may_exist_cf(database->db, database->read, database->family[cf], (const char *)key.data, key.len,
+                                    NULL, NULL, NULL, 0, NULL);
+}
+
 int sk_database_table_begin(sk_database *database, sk_cf cf, char *error)
 {
     sk_assert(database->table == NULL);
@@ -189,6 +199,7 @@ int sk_database_table_begin(sk_database *database, sk_cf cf, char *error)
     rocksdb_sstfilewriter_open(table, database->table_path, &message);
     if (!message) {
         database->table = table;
+        database->table_points = database->table_removals = 0;
         return 0;
     }
     rocksdb_sstfilewriter_destroy(table);
@@ -199,23 +210,45 @@ void sk_database_table_add(sk_database *database, sk_bytes key, const sk_bytes *
 {
     if (database->table_error) return;
     const char *data = (const char *)key.data;
-    if (value)
+    database->table_points++;
+    if (value) {
         rocksdb_sstfilewriter_put(database->table, data, key.len, (const char *)value->data, value->len,
                                   &database->table_error);
-    else
-        rocksdb_sstfilewriter_delete(database->table, data, key.len, &database->table_error);
+        return;
+    }
+    rocksdb_sstfilewriter_delete(database->table, data, key.len, &database->table_error);
+    if (database->table_removals++ == 0) {
+        sk_buf_reset(&database->table_first);
+        sk_buf_bytes(&database->table_first, key);
+    }
+    sk_buf_reset(&database->table_last);
+    sk_buf_bytes(&database->table_last, key);
+}
+
+/* What was taken in has many tombstones: they are to be carried down, though there is not much above them yet. */
+static void compact_removals(sk_database *database, sk_cf cf)
+{
+    if (database->table_removals < TOMBSTONES_MANY) return;
+    if (database->table_removals * TOMBSTONES_OF < database->table_points * TOMBSTONES_MANY) return;
+    char *ignored = NULL; /* it is a suggestion */
+    rocksdb_suggest_compact_range_cf(database->db, database->family[cf], (const char *)database->table_first.data,
+                                     database->table_first.len, (const char *)database->table_last.data,
+                                     database->table_last.len, &ignored);
+    rocksdb_free(ignored);
 }
 
 int sk_database_table_take_in(sk_database *database, sk_cf cf, char *error)
 {
     char *message = database->table_error;
     database->table_error = NULL;
-    if (!message) rocksdb_sstfilewriter_finish(database->table, &message);
+    bool any = database->table_points > 0; /* an empty table is an error */
+    if (!message && any) rocksdb_sstfilewriter_finish(database->table, &message);
     rocksdb_sstfilewriter_destroy(database->table);
     database->table = NULL;
     const char *path = database->table_path;
-    if (!message)
+    if (!message && any)
         rocksdb_ingest_external_file_cf(database->db, database->family[cf], &path, 1, database->ingest, &message);
+    if (!message) compact_removals(database, cf);
     unlink(path); /* RocksDB has its own link to it, or there was an error */
     return sk_database_error(message, error);
 }

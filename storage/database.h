@@ -4,7 +4,12 @@
  *  1. `db` is NULL or open with every column family.
  *  2. `read_only` databases are never written: RocksDB holds their logs' contents in memory.
  *  3. Reads are for any thread, writes for the placing thread while that runs.
- *  4. `table` is open between sk_database_table_begin and take_in only. */
+ *  4. `table` is open between sk_database_table_begin and take_in only.
+ *
+ * Tombstones. A removed key stays as one until compaction has carried it through all levels, and whoever iterates steps over
+ * each: a start over ten million of them would take seconds to find its first row. So none is written for a key that RocksDB
+ * does not have: most of those that live briefly never come there. And tables of which a good part are tombstones are
+ * compacted early: RocksDB does it by itself with those that it writes, and is told of those that it takes in. */
 #ifndef SK_STORAGE_DATABASE_H
 #define SK_STORAGE_DATABASE_H
 
@@ -29,6 +34,8 @@ typedef struct {
     rocksdb_sstfilewriter_t *table; /* NULL: none is being made */
     char *table_path;               /* owned: where one is made, beside db/ */
     char *table_error;              /* owned: the first that adding to it met */
+    size_t table_points, table_removals;
+    sk_buf table_first, table_last; /* removals */
 } sk_database;
 
 /** Prepares the options; nothing is open yet. Zero sizes must have been replaced by defaults. */
@@ -49,6 +56,8 @@ int sk_database_error(char *message, char *error);
 int sk_database_sync_log(sk_database *database, char *error);
 /** Writes a family's memtable as a table, and waits for it. */
 int sk_database_flush(sk_database *database, sk_cf cf, char *error);
+/** False: RocksDB does not have the key. Looks at nothing but memory. */
+bool sk_database_may_have(const sk_database *database, sk_cf cf, sk_bytes key);
 /** Begins a table of a family: keys are added in ascending order, each once (value NULL: a removal), and the whole is then
  *  taken in: newer than everything the family has, on the disk, visible at once. After an error nothing of it is. */
 int sk_database_table_begin(sk_database *database, sk_cf cf, char *error);

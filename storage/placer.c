@@ -80,8 +80,16 @@ static void write_range(sk_placer *placer, const sk_change *range)
     sk_buf_free(&above);
 }
 
+/* A removal of what RocksDB does not have leaves nothing to be written: only a tombstone, which would stay for long. */
+static bool is_idle(const sk_placer *placer, const sk_change *change)
+{
+    return change->kind != SK_CHANGE_PUT &&
+           !sk_database_may_have(placer->database, (sk_cf)change->cf, sk_change_key(change));
+}
+
 static void write_point(sk_placer *placer, const sk_change *change)
 {
+    if (is_idle(placer, change)) return;
     rocksdb_column_family_handle_t *family = placer->database->family[change->cf];
     const char *key = (const char *)change->data;
     if (change->kind == SK_CHANGE_PUT)
@@ -131,6 +139,7 @@ static int step_table(sk_placer *placer, sk_cf cf, char *error)
     for (size_t i = run->begin[cf]; i < run->begin[cf + 1]; i++) {
         fetch_ahead(run, i);
         const sk_change *change = run->points[i];
+        if (is_idle(placer, change)) continue;
         const sk_bytes value = sk_change_value(change);
         sk_database_table_add(database, sk_change_key(change), change->kind == SK_CHANGE_PUT ? &value : NULL);
     }

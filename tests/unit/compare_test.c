@@ -397,6 +397,61 @@ static void random_histories_reconcile(void **state)
     }
 }
 
+/* c's increment is reset at a, which has forgotten all but the dead count; b, below the floor, gets it, so that an increment
+ * which has not seen the reset counts there as it does at a. What speaks of it in a's history has stayed until the reset is
+ * everywhere; of a life that has been cut off nothing speaks any more. */
+static void dead_counts_come_with_it(bool spoken_of, bool increment_is_known)
+{
+    database c;
+    sk_vv nothing = {0};
+    uint32_t later_life;
+    database_start(&c, "c", 3);
+    txn(&c, add(&c, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&c, &a);
+    if (increment_is_known) apply_last(&c, &b);
+    if (!spoken_of) assert_int_equal(sk_db_intern(&a.db, sk_bytes_str("c"), 5, &later_life), 0);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
+    sk_db_forget(&a.db, &a.db.vv, spoken_of ? &nothing : &a.db.vv);
+    settle_all(&a);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), spoken_of);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
+    (void)reconcile();
+    assert_int_equal(row_of(&b, SK_TABLE_KEY, "n", NULL).count, 1);
+    txn(&c, add(&c, SK_TABLE_KEY, "n", NULL, 2));
+    apply_last(&c, &a);
+    apply_last(&c, &b);
+    assert_true(a.db.digest == b.db.digest);
+    assert_true(a.db.digest != 0);
+    sk_row row = row_of(&b, SK_TABLE_KEY, "n", NULL);
+    assert_int_equal(row.entries[0].count.total.whole, 7);
+    assert_int_equal(row.entries[0].count.base.whole, 5);
+    database_end(&c);
+}
+
+static void kept_dead_counts_come_with_it(void **state)
+{
+    (void)state;
+    dead_counts_come_with_it(true, true);
+}
+
+static void kept_dead_counts_come_to_who_knew_nothing(void **state)
+{
+    (void)state;
+    dead_counts_come_with_it(true, false);
+}
+
+static void dead_counts_that_nothing_speaks_of_come_with_it(void **state)
+{
+    (void)state;
+    dead_counts_come_with_it(false, true);
+}
+
+static void dead_counts_that_nothing_speaks_of_come_to_who_knew_nothing(void **state)
+{
+    (void)state;
+    dead_counts_come_with_it(false, false);
+}
+
 static void a_range_that_is_none_is_refused(void **state)
 {
     (void)state;
@@ -447,6 +502,10 @@ int main(void)
         test(sums_that_are_not_ready_are_made_on_the_way),
         test(an_interrupted_one_goes_on),
         test(random_histories_reconcile),
+        test(kept_dead_counts_come_with_it),
+        test(kept_dead_counts_come_to_who_knew_nothing),
+        test(dead_counts_that_nothing_speaks_of_come_with_it),
+        test(dead_counts_that_nothing_speaks_of_come_to_who_knew_nothing),
         test(a_range_that_is_none_is_refused),
         test(comparing_is_for_reconciles),
     };

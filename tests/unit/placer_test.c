@@ -225,6 +225,70 @@ static void a_key_is_placed_once_however_often_it_was_written(void **state)
     end(with);
 }
 
+/* Tombstones that RocksDB holds in a family, in tables or memory. */
+static uint64_t tombstones(bench *with, sk_cf cf)
+{
+    uint64_t count = 0;
+    rocksdb_column_family_handle_t *family = with->database.family[cf];
+    assert_int_equal(rocksdb_property_int_cf(with->database.db, family, "rocksdb.num-deletes-active-mem-table", &count), 0);
+    const rocksdb_livefiles_t *files = rocksdb_livefiles(with->database.db);
+    for (int i = 0; i < rocksdb_livefiles_count(files); i++)
+        if (strcmp(rocksdb_livefiles_column_family_name(files, i), cf == SK_CF_ROW ? "default" : "staged") == 0)
+            count += rocksdb_livefiles_deletions(files, i);
+    rocksdb_livefiles_destroy(files);
+    return count;
+}
+
+/* It would have to be stepped over by whoever goes through the rows, until a compaction comes by. */
+static void a_removal_of_what_was_never_there_leaves_nothing(void **state)
+{
+    (void)state;
+    bench *with = start();
+    for (size_t at = 0; at < KEYS; at++) change_point(with, SK_CF_ROW, at, false);
+    commit(with);
+    for (size_t at = 0; at < KEYS; at++) change_point(with, SK_CF_ROW, at, true);
+    for (size_t at = 0; at < KEYS; at++) change_point(with, SK_CF_STAGED, at, at % 2);
+    commit(with);
+    place(with);
+    assert_int_equal(tombstones(with, SK_CF_ROW) + tombstones(with, SK_CF_STAGED), 0);
+    for (size_t at = 0; at < KEYS; at++) change_point(with, SK_CF_STAGED, at, true);
+    commit(with);
+    place(with);
+    assert_int_equal(tombstones(with, SK_CF_STAGED), KEYS / 2); /* those are needed */
+    check_families(with);
+    end(with);
+}
+
+enum { MANY = 30000 };
+
+/* A run that becomes a table: many rows, or their removal. */
+static void place_many(bench *with, bool remove)
+{
+    static const char value[100];
+    for (uint32_t i = 0; i < MANY; i++) {
+        char key[64];
+        int len = snprintf(key, sizeof key, "%060u", i);
+        sk_overlay_change(&with->overlay, remove ? SK_CHANGE_REMOVE : SK_CHANGE_PUT, SK_CF_ROW,
+                          sk_bytes_of(key, (size_t)len), sk_bytes_of(value, sizeof value));
+    }
+    commit(with);
+    place(with);
+}
+
+static void many_tombstones_are_compacted_soon(void **state)
+{
+    (void)state;
+    bench *with = start();
+    place_many(with, false);
+    assert_int_equal(count_family(with, with->database.family[SK_CF_ROW]), MANY);
+    place_many(with, true);
+    assert_int_equal(with->placer.tables, 2);
+    assert_int_equal(count_family(with, with->database.family[SK_CF_ROW]), 0);
+    for (int i = 0; i < 6000 && tombstones(with, SK_CF_ROW); i++) usleep(10000); /* RocksDB's own thread does it */
+    assert_int_equal(tombstones(with, SK_CF_ROW), 0);
+    end(with);
+}
+
 static void what_a_range_removed_is_never_written(void **state)
 {
     (void)state;
@@ -554,6 +618,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_is_placed_once_however_often_it_was_written),
+        cmocka_unit_test(a_removal_of_what_was_never_there_leaves_nothing),
+        cmocka_unit_test(many_tombstones_are_compacted_soon),
         cmocka_unit_test(what_a_range_removed_is_never_written),
         cmocka_unit_test(open_ends_reach_what_is_on_disk),
         cmocka_unit_test(the_log_stays_until_the_last_slice),
