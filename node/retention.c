@@ -101,6 +101,7 @@ void sk_retention_removed(sk_replica *replica, uint32_t peer)
     if (replica->retention.noted[peer])
         note(replica, sk_engine_peer_status(replica->engine, peer).region, false);
     replica->retention.noted[peer] = false;
+    replica->retention.lost[peer] = (sk_retained){0};
 }
 
 /* The engine says who is one no more. */

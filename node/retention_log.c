@@ -12,15 +12,10 @@ unsigned sk_retention_level(unsigned level, uint64_t percent)
     return level;
 }
 
-static void warn(const sk_replica *replica, sk_retained kept, uint64_t percent)
+static void warn(const sk_replica *replica, sk_retained kept, uint64_t percent, uint32_t holder)
 {
-    uint32_t holder = sk_retention_holder(replica);
-    sk_retained held = {0};
-    const char *name = "none";
-    if (holder < SK_RETENTION_PEERS) {
-        held = sk_retention_of(replica, holder);
-        name = sk_engine_peer_status(replica->engine, holder).region;
-    }
+    sk_retained held = sk_retention_of(replica, holder);
+    const char *name = sk_engine_peer_status(replica->engine, holder).region;
     const sk_retention_cap *cap = &replica->retention.cap;
     sk_log(SK_LOG_WARN, "history.grows", sk_log_uint("percent", percent), sk_log_uint("bytes", kept.bytes),
            sk_log_uint("bytes_max", cap->bytes), sk_log_uint("age_s", kept.age_ms / 1000),
@@ -38,7 +33,10 @@ static void look_at(sk_retention_log *log, const sk_replica *replica, uint32_t i
     log->laggard[index] = peer.laggard;
     if (!is_peer) return;
     sk_retained lost = replica->retention.lost[index];
-    if (peer.laggard)
+    if (peer.laggard && lost.bytes == 0 && lost.age_ms == 0)
+        sk_log(SK_LOG_WARN, "history.not_kept", sk_log_text("region", peer.region),
+               sk_log_text("why", "it lacked more than the cap before this start; when it returns it is reconciled"));
+    else if (peer.laggard)
         sk_log(SK_LOG_WARN, "history.crossed", sk_log_text("region", peer.region), sk_log_uint("bytes", lost.bytes),
                sk_log_uint("bytes_max", replica->retention.cap.bytes), sk_log_uint("since_s", lost.age_ms / 1000),
                sk_log_uint("age_max_s", replica->retention.cap.age_ms / 1000),
@@ -56,6 +54,8 @@ void sk_retention_log_look(sk_retention_log *log, const sk_replica *replica)
     sk_retained kept = sk_retention_all(replica);
     uint64_t percent = sk_retention_percent(&replica->retention, kept);
     unsigned level = sk_retention_level(log->level, percent);
-    if (level > log->level) warn(replica, kept, percent);
+    uint32_t holder = sk_retention_holder(replica);
+    if (level > log->level && holder == SK_RETENTION_PEERS) return; /* it is on its way out */
+    if (level > log->level) warn(replica, kept, percent, holder);
     log->level = level;
 }
