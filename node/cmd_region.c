@@ -496,7 +496,8 @@ const sk_command sk_region_commands[] = {
         "Nothing waits for a region any more, and it is refused until it is added again"),
     OWN("help", region_help, 2, SK_CMD_READONLY | SK_CMD_FAST | SK_CMD_LOADING, "", "The subcommands"),
     OWN("lag", region_lag, 2, SK_CMD_READONLY | SK_CMD_FAST | SK_CMD_LOADING, "",
-        "For each other region how many transactions it lacks of ours, and we of it, and how its clock differs"),
+        "For each other region how many transactions it lacks of ours, and we of it, how its clock differs, and what "
+        "history is kept for it"),
     OWN("link", region_link, 4, SK_CMD_ADMIN | SK_CMD_NO_MULTI | SK_CMD_LOADING, "region up|down",
         "Take the link to a region out of service, or into it again"),
     OWN("list", region_list, 2, SK_CMD_READONLY | SK_CMD_FAST | SK_CMD_LOADING, "",
