@@ -228,11 +228,7 @@ static inline void host_forget(void *self, const sk_vv *stable, const sk_vv *eve
         for (uint32_t o = 0; o < stable->count && (n == node->index || node->member[n]); o++)
             must(stable->seq[o] <= theirs(node, o, &node->world->nodes[n], &node->world->nodes[n].durable));
 }
-
-static inline const sk_vv *host_floor(void *self)
-{
-    return &((world_node *)self)->forgotten;
-}
+static inline const sk_vv *host_floor(void *self) { return &((world_node *)self)->forgotten; }
 
 /* -- transfers ----------------------------------------------------------------------------------------------------- */
 
@@ -594,8 +590,7 @@ static inline void node_start(world_node *node)
                            host_fetch,
                            host_apply,
                            host_forget,
-                           host_new_incarnation,
-                           host_floor,
+                           host_new_incarnation, host_floor,
                            host_source_open,
                            host_source_chunk,
                            host_source_compare,

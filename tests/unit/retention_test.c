@@ -99,7 +99,7 @@ static void too_many_bytes_make_a_laggard(void **state)
     assert_int_equal(of(&eu)->crossings, 1);
     assert_true(of(&eu)->lost[peer_of(&eu)].bytes > 1000);
     assert_int_equal(sk_retention_holder(eu.replica), SK_RETENTION_PEERS);
-    expect_begins(&eu, "REGION LAG", "*1 *24 $6 region $2 us ");
+    expect_begins(&eu, "REGION LAG", "*1 *28 $6 region $2 us ");
     assert_non_null(strstr(ask(&eu, "REGION LAG"), "$7 laggard :1"));
     assert_non_null(strstr(ask(&eu, "REGION LIST"), "it lacks more than history is kept for"));
     write_keys(&eu, 60, 200); /* from now on nothing is kept for it */
