@@ -5,6 +5,8 @@ the other region. (tests/fault/calls.h says which calls are counted.)"""
 import errno
 import mmap
 import os
+import re
+import signal
 import struct
 import subprocess
 import sys
@@ -33,6 +35,7 @@ class FaultyNode(Node):
 
     def spawn(self):
         with open(self.log_path, "ab") as log:
+            self.log_begin = log.tell()
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=self.environment)
 
     def arm(self, kind, error, first, length=1):
@@ -45,12 +48,20 @@ class FaultyNode(Node):
         return counted, failed
 
     def alive(self):
-        """As its supervisor would: started again if it has ended, which only RocksDB may do to it."""
+        """As its supervisor would: started again if it has ended, which only an assertion of RocksDB may do to it."""
         if self.process.poll() is not None:
-            assert "Assertion" in self.log_tail() or "rocksdb" in self.log_tail(), \
+            with open(self.log_path, encoding="utf-8", errors="replace") as log:
+                log.seek(self.log_begin)
+                last = log.read().rstrip().rpartition("\n")[2]
+            assert self.process.returncode == -signal.SIGABRT and is_rocksdbs(last), \
                 f"{self.region} ended with {self.process.returncode}\n{self.log_tail()}"
             self.ended += 1
             self.start()
+
+
+def is_rocksdbs(line):
+    """As an assertion in RocksDB says it; ours say otherwise, and so do exceptions, malloc and the sanitizers."""
+    return re.search(r": .*\brocksdb::.*: Assertion `", line) is not None
 
 
 class History:
@@ -150,6 +161,12 @@ def test_the_disk_is_full_for_a_while(cluster):
 
 def test_a_write_to_the_disk_is_short(cluster):
     sweep(cluster, DISK, 0)
+
+
+def test_only_rocksdb_may_abort(cluster):
+    assert is_rocksdbs("skerryd: ./file/some.h:3: rocksdb::Status rocksdb::A::B(): Assertion `x' failed.")
+    assert not is_rocksdbs("/skerry/storage/rocksdb.c:3: this must hold and does not: x")
+    assert not is_rocksdbs("terminate called after throwing an instance of 'std::system_error'")
 
 
 def main():
