@@ -10,17 +10,23 @@ void sk_assert_failed(const char *condition, const char *file, int line)
     abort();
 }
 
+_Noreturn static void out_of_memory(size_t bytes)
+{
+    fprintf(stderr, "out of memory: the system has refused %zu bytes, and nothing can go on without them\n", bytes);
+    abort();
+}
+
 void *sk_alloc(size_t bytes)
 {
     void *memory = calloc(1, bytes ? bytes : 1);
-    sk_assert(memory != NULL);
+    if (!memory) out_of_memory(bytes);
     return memory;
 }
 
 void *sk_realloc(void *old, size_t bytes)
 {
     void *memory = realloc(old, bytes ? bytes : 1);
-    sk_assert(memory != NULL);
+    if (!memory) out_of_memory(bytes);
     return memory;
 }
 

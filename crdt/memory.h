@@ -2,7 +2,8 @@
  *
  * Two kinds of allocation:
  * - Small bookkeeping of our own (a vector's slots, a peer's record): sk_alloc and sk_realloc, which stop the process
- *   with a message when the machine is out of memory. No number that an outsider sent ever reaches them unbounded.
+ *   with one line when the machine is out of memory: whoever started it starts it again, and it has lost nothing that was
+ *   acknowledged. No number that an outsider sent ever reaches them unbounded. (So do RocksDB, libuv and libsodium.)
  * - What a client's or a peer's bytes ask for: arenas and buffers with a limit, which fail with SK_E_MEMORY. */
 #ifndef SK_CRDT_MEMORY_H
 #define SK_CRDT_MEMORY_H

@@ -355,7 +355,7 @@ static void command_list(sk_ctx *ctx)
 static void command_getkeys(sk_ctx *ctx)
 {
     const sk_bytes *argv = ctx->argv + 2;
-    size_t argc = ctx->argc - 2, count, least;
+    size_t argc = ctx->argc - 2, count = 0, least;
     sk_bytes *keys;
     const sk_command *command = sk_command_find(argv[0]);
     for (size_t i = 0; command && argc > 1 && i < subcommand_count(command); i++)
@@ -369,8 +369,11 @@ static void command_getkeys(sk_ctx *ctx)
     }
     least = (size_t)(command->arity < 0 ? -command->arity : command->arity);
     bool fits = command->arity < 0 ? argc >= least : argc == least;
-    bool found = fits && sk_command_keys(command, argv, argc, ctx->arena, &keys, &count);
-    if (!found && command->first_key == 0 && !(command->flags & SK_CMD_NUMKEYS))
+    int status = fits ? sk_command_keys(command, argv, argc, ctx->arena, &keys, &count) : 0;
+    bool found = !status && count > 0;
+    if (status)
+        sk_reply_failure(ctx, status);
+    else if (!found && command->first_key == 0 && !(command->flags & SK_CMD_NUMKEYS))
         sk_reply_error(ctx->reply, "ERR The command has no key arguments");
     else if (!fits)
         sk_reply_error(ctx->reply, "ERR Invalid number of arguments specified for command");

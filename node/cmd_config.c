@@ -103,17 +103,20 @@ static bool named_twice(sk_ctx *ctx)
     return false;
 }
 
-/* What a parameter is now: data NULL if there is none of that very name. */
-static sk_bytes value_now(sk_ctx *ctx, sk_bytes name)
+/* What a parameter is now: data NULL if there is none of that very name. SK_E_MEMORY. */
+static int value_now(sk_ctx *ctx, sk_bytes name, sk_bytes *value)
 {
     settings found = {0};
-    sk_bytes value = SK_BYTES_NONE, view, same;
+    sk_bytes view, same, now;
+    *value = SK_BYTES_NONE;
     int status = add_matching(ctx, name, &found);
     view = sk_buf_view(&found.out);
-    if (!status && found.count == 1 && next_bulk(&view, &same) && next_bulk(&view, &value))
-        value = sk_arena_copy(ctx->arena, value);
+    if (!status && found.count == 1 && next_bulk(&view, &same) && next_bulk(&view, &now)) {
+        *value = sk_arena_copy(ctx->arena, now);
+        if (!value->data) status = SK_E_MEMORY;
+    }
     free_settings(&found);
-    return value;
+    return status;
 }
 
 static void config_set(sk_ctx *ctx)
@@ -130,16 +133,18 @@ static void config_set(sk_ctx *ctx)
         return;
     }
     sk_buf error = {0};
-    int status = host->config_set ? 0 : SK_E_CONFIG;
+    int status = host->config_set ? 0 : SK_E_CONFIG, memory = 0;
     if (status) sk_buf_printf(&error, "nothing can be changed while this node runs");
     size_t at = 2;
     for (; at < ctx->argc && !status; at += 2) {
-        before[at] = value_now(ctx, ctx->argv[at]);
-        if (!before[at].data) break;
+        memory = value_now(ctx, ctx->argv[at], &before[at]);
+        if (memory || !before[at].data) break;
         status = host->config_set(host->self, ctx->argv[at], ctx->argv[at + 1], &error);
     }
     size_t failed = status && at > 2 ? at - 2 : at; /* the first that was not set */
-    if (status)
+    if (memory)
+        sk_reply_failure(ctx, memory);
+    else if (status)
         reply_refused(ctx, ctx->argv[failed], sk_buf_view(&error));
     else if (failed < ctx->argc)
         reply_unknown(ctx, ctx->argv[failed]);

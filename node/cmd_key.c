@@ -155,7 +155,7 @@ static void reply_deadline(sk_ctx *ctx, uint64_t base_ms, uint64_t unit_ms)
 {
     sk_row row;
     sk_row_name name = sk_row_name_of(ctx->arena, SK_TABLE_KEY, ctx->argv[1], SK_BYTES_NONE);
-    int status = name.raw.data ? sk_db_row(ctx->db, name.raw, ctx->arena, &row) : SK_E_MEMORY;
+    int status = sk_db_row(ctx->db, name.raw, ctx->arena, &row);
     if (status) {
         sk_reply_failure(ctx, status);
         return;

@@ -309,7 +309,7 @@ static bool put_row(sk_ctx *ctx, sk_bytes region, const uint8_t key[SK_MEMBER_KE
     sk_buf value = {0};
     sk_row row;
     sk_row_name name = sk_row_name_of(ctx->arena, SK_TABLE_MEMBER, region, sk_bytes_of(key, SK_MEMBER_KEY));
-    int status = name.raw.data ? sk_db_row(ctx->db, name.raw, ctx->arena, &row) : SK_E_MEMORY;
+    int status = sk_db_row(ctx->db, name.raw, ctx->arena, &row);
     if (status) {
         sk_reply_failure(ctx, status);
         return false;

@@ -96,7 +96,11 @@ static void wait_regions(sk_ctx *ctx)
 static void session_token(sk_ctx *ctx)
 {
     ctx->db->read_batch = UINT64_MAX;
-    sk_reply_bulk(ctx->reply, sk_context_text(ctx->db, &ctx->db->vv, SK_BYTES_NONE, NULL, ctx->arena));
+    sk_bytes token = sk_context_text(ctx->db, &ctx->db->vv, SK_BYTES_NONE, NULL, ctx->arena);
+    if (token.data)
+        sk_reply_bulk(ctx->reply, token);
+    else
+        sk_reply_failure(ctx, SK_E_MEMORY);
 }
 
 static void session_after(sk_ctx *ctx)
@@ -111,7 +115,9 @@ static void session_after(sk_ctx *ctx)
         return;
     }
     int status = sk_context_parse(ctx->db, ctx->argv[2], ctx->arena, &context);
-    if (status)
+    if (status == SK_E_MEMORY)
+        sk_reply_failure(ctx, status);
+    else if (status)
         sk_reply_error(ctx->reply, "ERR this is not a token that SESSION TOKEN gave");
     else if (context.unknown)
         /* An origin that this region has never heard of cannot be waited for by number: the client asks again. */

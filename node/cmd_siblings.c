@@ -80,10 +80,15 @@ static void siblings_get(sk_ctx *ctx)
     if (!field.data && row.members &&
         !sk_members_each(ctx, SK_TABLE_SET, key.key, SK_BYTES_NONE, take_newest, &set))
         return;
+    sk_bytes context = sk_context_text(ctx->db, &ctx->db->vv, name.raw, &row, ctx->arena);
+    if (!context.data) {
+        sk_reply_failure(ctx, SK_E_MEMORY);
+        return;
+    }
     ctx->db->read_batch = UINT64_MAX; /* the context tells of everything that we have */
     sk_reply_map(ctx->reply, 2);
     sk_reply_bulk_str(ctx->reply, "context");
-    sk_reply_bulk(ctx->reply, sk_context_text(ctx->db, &ctx->db->vv, name.raw, &row, ctx->arena));
+    sk_reply_bulk(ctx->reply, context);
     sk_reply_bulk_str(ctx->reply, "siblings");
     sk_reply_array(ctx->reply, read.count + (hash.dot.seq != 0) + (set.dot.seq != 0));
     for (uint32_t i = 0; i < read.count; i++) reply_sibling(ctx, "string", &read.siblings[i], 0);
@@ -147,13 +152,14 @@ static bool is_full(const sk_row *row, const sk_op *op)
     return op->has_content && op->removed_count == 0 && values >= SK_SIBLINGS_MAX;
 }
 
-static uint32_t siblings_left(sk_ctx *ctx, const sk_row_name *name)
+static int siblings_left(sk_ctx *ctx, const sk_row_name *name, uint32_t *left)
 {
     sk_row row;
     sk_register read;
-    if (sk_db_row(ctx->db, name->raw, ctx->arena, &row)) return 0;
-    if (sk_register_read(&row, &ctx->db->origins, ctx->arena, &read)) return 0;
-    return read.count + (row.fields != 0) + (row.members != 0);
+    int status = sk_db_row(ctx->db, name->raw, ctx->arena, &row);
+    if (!status) status = sk_register_read(&row, &ctx->db->origins, ctx->arena, &read);
+    *left = status ? 0 : read.count + (row.fields != 0) + (row.members != 0);
+    return status;
 }
 
 /* Puts `value` (data NULL: nothing) in the place of what the context's reader saw; keeps the type `keep`, if any. */
@@ -192,7 +198,12 @@ static void resolve(sk_ctx *ctx, sk_bytes field, sk_bytes value, sk_type keep, c
             return;
         }
     }
-    sk_reply_int(ctx->reply, siblings_left(ctx, &name));
+    uint32_t left;
+    int status = siblings_left(ctx, &name, &left);
+    if (status)
+        sk_reply_failure(ctx, status);
+    else
+        sk_reply_int(ctx->reply, left);
 }
 
 static void siblings_resolve(sk_ctx *ctx)
@@ -211,7 +222,10 @@ static void siblings_resolve(sk_ctx *ctx)
         if (!field_arg(ctx, 5, &field)) return;
         value = ctx->argv[4].data ? ctx->argv[4] : sk_bytes_of("", 0);
     }
-    if (sk_context_parse(ctx->db, ctx->argv[3], ctx->arena, &context))
+    int status = sk_context_parse(ctx->db, ctx->argv[3], ctx->arena, &context);
+    if (status == SK_E_MEMORY)
+        sk_reply_failure(ctx, status);
+    else if (status)
         sk_reply_error(ctx->reply, "ERR this is not a context that SIBLINGS GET gave");
     else
         resolve(ctx, field, value, keep, &context);
@@ -227,6 +241,7 @@ typedef struct {
     sk_bytes *raws;
     size_t count, most;
     sk_bytes next; /* the first one not shown */
+    bool failed;
 } conflict_list;
 
 static int add_conflict(void *self, sk_bytes index_key, const sk_row *row)
@@ -234,35 +249,40 @@ static int add_conflict(void *self, sk_bytes index_key, const sk_row *row)
     (void)row;
     conflict_list *list = self;
     sk_bytes raw = sk_arena_copy(list->ctx->arena, sk_bytes_of(index_key.data + 1, index_key.len - 1));
-    if (list->count == list->most) {
-        list->next = raw;
-        return 1;
-    }
+    list->failed = !raw.data;
+    if (list->count == list->most) list->next = raw;
+    if (list->failed || list->count == list->most) return 1;
     list->raws[list->count++] = raw;
     return 0;
 }
 
-static void reply_conflicted(sk_ctx *ctx, sk_bytes raw)
+static int reply_conflicted(sk_ctx *ctx, const sk_reply *reply, sk_bytes raw)
 {
     sk_rowkey key = {0};
     sk_row_name name = {.raw = raw};
-    (void)sk_rowkey_parse(raw, ctx->arena, &key);
-    sk_reply_map(ctx->reply, key.table == SK_TABLE_HASH ? 3 : 2);
-    sk_reply_bulk_str(ctx->reply, "key");
-    sk_reply_bulk(ctx->reply, key.key);
+    uint32_t left;
+    int status = sk_rowkey_parse(raw, ctx->arena, &key);
+    if (!status) status = siblings_left(ctx, &name, &left);
+    if (status) return status;
+    sk_reply_map(reply, key.table == SK_TABLE_HASH ? 3 : 2);
+    sk_reply_bulk_str(reply, "key");
+    sk_reply_bulk(reply, key.key);
     if (key.table == SK_TABLE_HASH) {
-        sk_reply_bulk_str(ctx->reply, "field");
-        sk_reply_bulk(ctx->reply, key.member);
+        sk_reply_bulk_str(reply, "field");
+        sk_reply_bulk(reply, key.member);
     }
-    sk_reply_bulk_str(ctx->reply, "siblings");
-    sk_reply_int(ctx->reply, siblings_left(ctx, &name));
+    sk_reply_bulk_str(reply, "siblings");
+    sk_reply_int(reply, left);
+    return 0;
 }
 
+/* data NULL: no memory. */
 static sk_bytes cursor_text(sk_ctx *ctx, sk_bytes next)
 {
     if (!next.data) return sk_bytes_str("0");
     size_t room = sodium_base64_encoded_len(next.len, CURSOR_VARIANT);
     char *text = sk_arena_take(ctx->arena, room + 1);
+    if (!text) return SK_BYTES_NONE;
     text[0] = '-'; /* a cursor that goes on never looks like 0 */
     sodium_bin2base64(text + 1, room, next.data, next.len, CURSOR_VARIANT);
     return sk_bytes_of(text, room);
@@ -275,6 +295,10 @@ static bool cursor_start(sk_ctx *ctx, sk_bytes cursor, sk_bytes *from)
     if (sk_arg_is(cursor, "0")) return true;
     uint8_t *raw = sk_arena_take(ctx->arena, cursor.len + 1);
     size_t len = 0;
+    if (!raw) {
+        sk_reply_failure(ctx, SK_E_MEMORY);
+        return false;
+    }
     if (cursor.len < 2 || cursor.data[0] != '-' ||
         sodium_base642bin(raw + 1, cursor.len, (const char *)cursor.data + 1, cursor.len - 1, NULL, &len, NULL,
                           CURSOR_VARIANT)) {
@@ -300,17 +324,23 @@ static void siblings_list(sk_ctx *ctx)
         sk_reply_syntax(ctx);
         return;
     }
-    conflict_list list = {ctx, sk_arena_take(ctx->arena, (size_t)most * sizeof(sk_bytes)), 0, (size_t)most, {0}};
+    conflict_list list = {.ctx = ctx, .raws = sk_arena_take(ctx->arena, (size_t)most * sizeof(sk_bytes)), .most = (size_t)most};
     uint8_t index = SK_INDEX_CONFLICT;
-    int status = sk_db_each_derived(ctx->db, sk_bytes_of(&index, 1), from, add_conflict, &list);
-    if (status < 0) {
-        sk_reply_failure(ctx, status);
-        return;
+    int status = list.raws ? sk_db_each_derived(ctx->db, sk_bytes_of(&index, 1), from, add_conflict, &list) : SK_E_MEMORY;
+    if (list.failed) status = SK_E_MEMORY;
+    sk_buf shown = {.max = ctx->reply->out->max};
+    sk_reply reply = {&shown, ctx->reply->proto};
+    for (size_t i = 0; i < list.count && status >= 0; i++) status = reply_conflicted(ctx, &reply, list.raws[i]);
+    sk_bytes next = status >= 0 ? cursor_text(ctx, list.next) : SK_BYTES_NONE;
+    if (status < 0 || !next.data) {
+        sk_reply_failure(ctx, status < 0 ? status : SK_E_MEMORY);
+    } else {
+        sk_reply_array(ctx->reply, 2);
+        sk_reply_bulk(ctx->reply, next);
+        sk_reply_array(ctx->reply, list.count);
+        sk_buf_bytes(ctx->reply->out, sk_buf_view(&shown));
     }
-    sk_reply_array(ctx->reply, 2);
-    sk_reply_bulk(ctx->reply, cursor_text(ctx, list.next));
-    sk_reply_array(ctx->reply, list.count);
-    for (size_t i = 0; i < list.count; i++) reply_conflicted(ctx, list.raws[i]);
+    sk_buf_free(&shown);
 }
 
 static void siblings_count(sk_ctx *ctx)

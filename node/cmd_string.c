@@ -109,6 +109,10 @@ static void mget(sk_ctx *ctx)
     size_t count = ctx->argc - 1;
     sk_bytes *values = sk_arena_take(ctx->arena, count * sizeof *values);
     bool *found = sk_arena_take(ctx->arena, count * sizeof *found);
+    if (!values || !found) {
+        sk_reply_failure(ctx, SK_E_MEMORY);
+        return;
+    }
     sk_buf scratch = {0};
     sk_reply quiet = {&scratch, ctx->reply->proto};
     const sk_reply *reply = ctx->reply;

@@ -84,7 +84,12 @@ static int scan_member(void *self, sk_bytes member, const sk_row *row)
         return 1;
     }
     at->visited++;
-    if (!at->whole && at->visited == at->count) at->last = sk_arena_copy(at->ctx->arena, member);
+    if (!at->whole && at->visited == at->count) {
+        at->last = sk_arena_copy(at->ctx->arena, member);
+        at->failed = !at->last.data;
+        if (at->failed) sk_reply_failure(at->ctx, SK_E_MEMORY);
+        if (at->failed) return 1;
+    }
     if (at->matches && !sk_glob_match(at->pattern, member)) return 0;
     sk_bytes value;
     bool found = true;

@@ -68,26 +68,26 @@ static const sk_command *find_subcommand(const sk_command *container, sk_bytes n
     return NULL;
 }
 
-bool sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t argc, sk_arena *arena, sk_bytes **keys,
-                     size_t *count)
+int sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t argc, sk_arena *arena, sk_bytes **keys,
+                    size_t *count)
 {
     *count = 0;
     if (command->first_key == 0) {
         int64_t numkeys;
-        if (!(command->flags & SK_CMD_NUMKEYS) || argc < 3) return false;
-        if (!sk_parse_int64(argv[1], &numkeys) || numkeys < 1 || (uint64_t)numkeys > argc - 2) return false;
+        if (!(command->flags & SK_CMD_NUMKEYS) || argc < 3) return 0;
+        if (!sk_parse_int64(argv[1], &numkeys) || numkeys < 1 || (uint64_t)numkeys > argc - 2) return 0;
         *keys = sk_arena_take(arena, (size_t)numkeys * sizeof **keys);
-        if (!*keys) return false;
+        if (!*keys) return SK_E_MEMORY;
         for (; *count < (size_t)numkeys; ++*count) (*keys)[*count] = argv[2 + *count];
-        return true;
+        return 0;
     }
     size_t first = (size_t)command->first_key, step = (size_t)command->key_step;
     int64_t last = command->last_key < 0 ? (int64_t)argc + command->last_key : command->last_key;
-    if (last >= (int64_t)argc || last < (int64_t)first) return false;
+    if (last >= (int64_t)argc || last < (int64_t)first) return 0;
     *keys = sk_arena_take(arena, ((size_t)last - first + 1) * sizeof **keys);
-    if (!*keys) return false;
+    if (!*keys) return SK_E_MEMORY;
     for (size_t i = first; i <= (size_t)last; i += step) (*keys)[(*count)++] = argv[i];
-    return true;
+    return 0;
 }
 
 void sk_command_foresee(sk_db *db, const sk_bytes *argv, size_t argc)
@@ -273,9 +273,8 @@ static int touch_keys(sk_ctx *ctx)
     if (ctx->command->flags & SK_CMD_ALL_KEYS) return sk_db_touch_all(ctx->db);
     sk_bytes *keys;
     size_t count;
-    int status = 0;
-    if (sk_command_keys(ctx->command, ctx->argv, ctx->argc, ctx->arena, &keys, &count))
-        for (size_t i = 0; i < count && !status; i++) status = sk_db_touch(ctx->db, keys[i]);
+    int status = sk_command_keys(ctx->command, ctx->argv, ctx->argc, ctx->arena, &keys, &count);
+    for (size_t i = 0; i < count && !status; i++) status = sk_db_touch(ctx->db, keys[i]);
     return status;
 }
 
@@ -308,6 +307,8 @@ static void run(sk_replica *replica, sk_client *client, const sk_command *comman
 {
     sk_db *db = &replica->db;
     sk_ctx ctx = {replica, db, client, command, argv, argc, reply, &replica->arena};
+    if (reply->out->max) /* what it reads to reply, and what it makes to write */
+        replica->arena.max = reply->out->max + SK_TRANSACTION_MEMORY(replica->options.transaction_bytes_max);
     db->read_batch = 0;
     uint64_t seq = 0;
     uint32_t own = db->own;
@@ -329,6 +330,7 @@ static void run(sk_replica *replica, sk_client *client, const sk_command *comman
         replica->stat_writes++;
     }
     sk_arena_reset(&replica->arena);
+    replica->arena.max = 0;
 }
 
 void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *argv, size_t argc,

@@ -85,10 +85,10 @@ void sk_command_each(void (*visit)(void *self, const sk_command *command), void 
 /** True if it may change data, as COMMAND shows it. (EXEC is flagged as a write since it opens a transaction for whatever
  *  was queued; to clients it is none.) */
 bool sk_command_writes(const sk_command *command);
-/** Every key of the request, by the command's key positions (command-specific rules included). False if it has none or
- *  they do not fit. `keys` is in the arena. */
-bool sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t argc, sk_arena *arena, sk_bytes **keys,
-                     size_t *count);
+/** Every key of the request, by the command's key positions (command-specific rules included); `count` is 0 if it has none
+ *  or they do not fit. `keys` is in the arena. SK_E_MEMORY. */
+int sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t argc, sk_arena *arena, sk_bytes **keys,
+                    size_t *count);
 /** Runs one request of a client; appends the reply. */
 void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *argv, size_t argc,
                         const sk_reply *reply);

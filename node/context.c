@@ -82,7 +82,7 @@ static uint32_t read_origin(sk_reader *reader, const sk_db *db)
     return !reader->bad && sk_origins_find(&db->origins, region, incarnation, &origin) ? origin : SK_ORIGIN_UNKNOWN;
 }
 
-static void read_packed(sk_reader *reader, const sk_db *db, sk_arena *arena, sk_context *context)
+static int read_packed(sk_reader *reader, const sk_db *db, sk_arena *arena, sk_context *context)
 {
     if (sk_read_uint(reader) != CONTEXT_VERSION) reader->bad = true;
     context->row_hash = sk_read_uint(reader);
@@ -97,7 +97,7 @@ static void read_packed(sk_reader *reader, const sk_db *db, sk_arena *arena, sk_
     }
     uint32_t counts = sk_read_array(reader);
     context->resets = sk_arena_take(arena, counts * sizeof *context->resets + 1);
-    if (!context->resets) reader->bad = true;
+    if (!context->resets) return SK_E_MEMORY;
     for (uint32_t i = 0; i < counts && !reader->bad; i++) {
         sk_reset reset = {.dot.origin = read_origin(reader, db)};
         reset.dot.seq = sk_read_uint(reader);
@@ -106,6 +106,7 @@ static void read_packed(sk_reader *reader, const sk_db *db, sk_arena *arena, sk_
         if (reset.epoch == 0 || reset.epoch > reset.dot.seq) reader->bad = true;
         if (reset.dot.origin != SK_ORIGIN_UNKNOWN) context->resets[context->reset_count++] = reset;
     }
+    return sk_reader_done(reader) ? 0 : SK_E_MALFORMED;
 }
 
 int sk_context_parse(const sk_db *db, sk_bytes text, sk_arena *arena, sk_context *context)
@@ -119,8 +120,7 @@ int sk_context_parse(const sk_db *db, sk_bytes text, sk_arena *arena, sk_context
     sk_bytes bytes = {packed, len};
     if (!sum_fits(bytes)) return SK_E_MALFORMED;
     sk_reader reader = sk_reader_of(sk_bytes_of(packed, len - SUM_BYTES));
-    read_packed(&reader, db, arena, context);
-    return sk_reader_done(&reader) ? 0 : SK_E_MALFORMED;
+    return read_packed(&reader, db, arena, context);
 }
 
 /* -- for people ---------------------------------------------------------------------------------------------------------------- */

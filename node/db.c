@@ -349,6 +349,7 @@ int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row)
     sk_bytes value;
     uint64_t batch = 0;
     *row = (sk_row){0};
+    if (!raw.data) return SK_E_MEMORY;
     int found = sk_store_get(db->store, SK_CF_ROW, raw, &value, &batch);
     if (batch > db->read_batch) db->read_batch = batch;
     if (found <= 0) return found;

@@ -125,7 +125,8 @@ uint64_t sk_db_seal(sk_db *db);
 
 /* -- rows -------------------------------------------------------------------------------------------------------------- */
 
-/** The row as it stands, empty if there is none. Everything in the arena. SK_E_IO, SK_E_CORRUPT, SK_E_MEMORY. */
+/** The row as it stands, empty if there is none. Everything in the arena. SK_E_IO, SK_E_CORRUPT, SK_E_MEMORY (also of a name
+ *  that did not fit: data NULL). */
 int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row);
 /** A stored row; values point into `value`. SK_E_CORRUPT also for an origin that was never interned. */
 int sk_db_row_read(const sk_db *db, sk_bytes value, sk_arena *arena, sk_row *row);
@@ -161,6 +162,8 @@ static inline sk_dot sk_db_next_dot(const sk_db *db)
 {
     return (sk_dot){db->own, sk_vv_get(&db->vv, db->own) + 1};
 }
+/** What a transaction of at most so many packed bytes may take in memory while it is made. */
+#define SK_TRANSACTION_MEMORY(bytes) (16 * (size_t)(bytes) + 1024 * 1024)
 /** Could the open transaction take operations of so many packed bytes more? */
 bool sk_db_has_room(const sk_db *db, size_t bytes);
 /** Closes it: every row is again as it was before sk_db_begin. */

@@ -75,7 +75,7 @@ static bool newest_type(sk_ctx *ctx, sk_key *key)
 static bool load(sk_ctx *ctx, sk_bytes name, sk_key *key)
 {
     *key = (sk_key){.key = name, .name = sk_row_name_of(ctx->arena, SK_TABLE_KEY, name, SK_BYTES_NONE)};
-    int status = key->name.raw.data ? sk_db_row(ctx->db, key->name.raw, ctx->arena, &key->row) : SK_E_MEMORY;
+    int status = sk_db_row(ctx->db, key->name.raw, ctx->arena, &key->row);
     if (status) {
         sk_reply_failure(ctx, status);
         return false;
@@ -159,7 +159,7 @@ int sk_key_exists(sk_ctx *ctx, sk_bytes name)
 {
     sk_row_name row_name = sk_row_name_of(ctx->arena, SK_TABLE_KEY, name, SK_BYTES_NONE);
     sk_key key = {.key = name};
-    int status = row_name.raw.data ? sk_db_row(ctx->db, row_name.raw, ctx->arena, &key.row) : SK_E_MEMORY;
+    int status = sk_db_row(ctx->db, row_name.raw, ctx->arena, &key.row);
     if (status) return status;
     key.deadline_ms = sk_row_deadline(&key.row);
     return types_of(&key) != 0 && !expired(ctx, &key);
@@ -395,7 +395,7 @@ bool sk_value_add(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row_name *
 bool sk_member_row(sk_ctx *ctx, sk_table table, sk_bytes key, sk_bytes member, sk_row_name *name, sk_row *row)
 {
     *name = sk_row_name_of(ctx->arena, table, key, member);
-    int status = name->raw.data ? sk_db_row(ctx->db, name->raw, ctx->arena, row) : SK_E_MEMORY;
+    int status = sk_db_row(ctx->db, name->raw, ctx->arena, row);
     if (status) sk_reply_failure(ctx, status);
     return status == 0;
 }
@@ -468,8 +468,10 @@ static int add_member(void *self, sk_bytes member, const sk_row *row)
         list->list = grown;
         list->room = room;
     }
-    list->list[list->count++] = sk_arena_copy(list->arena, member);
-    return 0;
+    sk_bytes copy = sk_arena_copy(list->arena, member);
+    list->list[list->count++] = copy;
+    list->failed = !copy.data;
+    return list->failed;
 }
 
 bool sk_members_list(sk_ctx *ctx, sk_table table, sk_bytes key, sk_bytes **members, size_t *count)

@@ -36,6 +36,7 @@ typedef struct {
     sk_bytes *members;
     size_t picked, wanted;
     uint64_t left; /* members not yet passed */
+    bool failed;   /* no memory */
 } selection;
 
 /* Selection sampling (Knuth, The Art of Computer Programming 2, 3.4.2 S). */
@@ -44,15 +45,18 @@ static int select_member(void *self, sk_bytes member, const sk_row *row)
     (void)row;
     selection *chosen = self;
     if (chosen->left == 0 || chosen->picked == chosen->wanted) return 1;
-    if (below(chosen->of, chosen->left--) < chosen->wanted - chosen->picked)
-        chosen->members[chosen->picked++] = sk_arena_copy(chosen->of->ctx->arena, member);
-    return chosen->picked == chosen->wanted;
+    if (below(chosen->of, chosen->left--) < chosen->wanted - chosen->picked) {
+        chosen->members[chosen->picked] = sk_arena_copy(chosen->of->ctx->arena, member);
+        chosen->failed = !chosen->members[chosen->picked++].data;
+    }
+    return chosen->failed || chosen->picked == chosen->wanted;
 }
 
 static bool select_distinct(const population *of, sk_bytes *members, size_t wanted, size_t *picked)
 {
-    selection chosen = {of, members, 0, wanted, of->size};
+    selection chosen = {of, members, 0, wanted, of->size, false};
     if (!each(of, SK_BYTES_NONE, select_member, &chosen)) return false;
+    if (chosen.failed) return out_of_memory(of);
     *picked = chosen.picked;
     return true;
 }
@@ -68,6 +72,7 @@ typedef struct {
     size_t next, count;
     uint64_t at;
     sk_bytes *members;
+    bool failed; /* no memory */
 } drawing;
 
 static int compare_draws(const void *a, const void *b)
@@ -83,6 +88,8 @@ static int draw_member(void *self, sk_bytes member, const sk_row *row)
     sk_bytes copy = SK_BYTES_NONE;
     for (; drawn->next < drawn->count && drawn->draws[drawn->next].at == drawn->at; drawn->next++) {
         if (!copy.data) copy = sk_arena_copy(drawn->of->ctx->arena, member);
+        drawn->failed = !copy.data;
+        if (drawn->failed) return 1;
         drawn->members[drawn->draws[drawn->next].slot] = copy;
     }
     drawn->at++;
@@ -97,6 +104,7 @@ static bool draw_repeats(const population *of, sk_bytes *members, size_t wanted,
     qsort(draws, wanted, sizeof *draws, compare_draws);
     drawing drawn = {.of = of, .draws = draws, .count = wanted, .members = members};
     if (!each(of, SK_BYTES_NONE, draw_member, &drawn)) return false;
+    if (drawn.failed) return out_of_memory(of);
     *picked = drawn.next == wanted ? wanted : 0;
     return true;
 }
@@ -288,7 +296,7 @@ static bool choose(population *of, sk_bytes *member)
         if (fair >= 1 || (double)below(of, 1u << 30) < fair * (1u << 30)) break;
     }
     *member = found.data ? sk_arena_copy(of->ctx->arena, found) : found;
-    return true;
+    return !found.data || member->data || out_of_memory(of);
 }
 
 /* Puts a member into the sorted list, unless it is there. */

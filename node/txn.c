@@ -18,7 +18,6 @@ struct sk_touched {
 
 /* Memory of a transaction over its largest packed size: the rows that it touches are held as they were and as they
  * become, and a value that it changes again and again in each of its states. */
-enum { MEMORY_FACTOR = 16, MEMORY_LEAST = 1024 * 1024 };
 
 enum { OPS_KEEP = 64 * 1024 }; /* a buffer that grew beyond this is given back */
 
@@ -146,7 +145,7 @@ bool sk_db_has_room(const sk_db *db, size_t bytes)
     size_t most = db->transaction_max;
     if (most == 0) return true;
     size_t memory = txn->arena.used + txn->count * sizeof *txn->touched;
-    return bytes <= most && txn->bytes <= most - bytes && memory <= MEMORY_FACTOR * most + MEMORY_LEAST;
+    return bytes <= most && txn->bytes <= most - bytes && memory <= SK_TRANSACTION_MEMORY(most);
 }
 
 /* Adds an operation to what the transaction did to a row. SK_E_LIMIT: it must be aborted. */
