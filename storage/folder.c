@@ -160,7 +160,13 @@ int sk_folder_open_empty(sk_folder *folder, const char *path, char *error)
 
 int sk_folder_declare(sk_folder *folder, char *error)
 {
-    return write_identity(folder, error);
+    int result = write_identity(folder, error);
+    if (result != SK_OK) { /* it may be there, and not be known to stay */
+        char *path = sk_file_join(folder->path, "SKERRY");
+        unlink(path);
+        free(path);
+    }
+    return result;
 }
 
 void sk_folder_close(sk_folder *folder)
