@@ -436,3 +436,29 @@ sk_digest sk_row_digest(const sk_origins *origins, sk_bytes row_key, const sk_ro
     }
     return sum;
 }
+
+/* A row's sizes, or one dead count: words that are hashed with the row's key. */
+enum { REST_WORDS = 10 };
+
+static uint64_t rest_of(sk_bytes row_key, const uint64_t words[REST_WORDS])
+{
+    uint64_t bytes[REST_WORDS];
+    for (int w = 0; w < REST_WORDS; w++) bytes[w] = htole64(words[w]);
+    return XXH3_64bits_withSeed(bytes, sizeof bytes, hash_bytes(row_key));
+}
+
+uint64_t sk_row_rest(sk_bytes row_key, const sk_row *row)
+{
+    uint64_t sum = 0;
+    if (row->fields || row->members) sum += rest_of(row_key, (uint64_t[REST_WORDS]){0, row->fields, row->members});
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sk_entry *entry = &row->entries[i];
+        if (sk_entry_live(entry)) continue;
+        const sk_count *count = &entry->count;
+        sum += rest_of(row_key, (uint64_t[REST_WORDS]){entry->kind, entry->dot.origin, entry->dot.seq, entry->hlc,
+                                                       count->epoch, hash_number(count->total), count->base_seq,
+                                                       hash_number(count->base), count->reset_by.origin,
+                                                       count->reset_by.seq});
+    }
+    return sum;
+}

@@ -102,5 +102,16 @@ typedef unsigned __int128 sk_digest;
 
 /** What the live entries of one row add to the digest of a database. Sizes and dead counts do not enter. */
 sk_digest sk_row_digest(const sk_origins *origins, sk_bytes row_key, const sk_row *row);
+/** What a row has that digests leave out, likewise to be added up: sizes and dead counts. They differ from node to node, and
+ *  go by this one's numbers of the origins. 0 for nearly every row. */
+uint64_t sk_row_rest(sk_bytes row_key, const sk_row *row);
+/** May it be other than 0? */
+static inline bool sk_row_has_rest(const sk_row *row)
+{
+    if (row->fields || row->members) return true;
+    for (uint32_t i = 0; i < row->count; i++)
+        if (row->entries[i].kind == SK_ENTRY_COUNT) return true;
+    return false;
+}
 
 #endif

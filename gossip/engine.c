@@ -337,6 +337,12 @@ void sk_engine_joined(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
     sk_transfer_request(engine);
 }
 
+bool sk_engine_repair(sk_engine *engine, const sk_vv *least, uint64_t now_ms, uint64_t wall_ms)
+{
+    set_time(engine, now_ms, wall_ms);
+    return sk_transfer_repair(engine, least);
+}
+
 int sk_engine_known_elsewhere(sk_engine *engine, uint64_t seq, uint64_t now_ms, uint64_t wall_ms)
 {
     set_time(engine, now_ms, wall_ms);

@@ -28,7 +28,7 @@
 #include "gossip/message.h"
 
 enum {
-    SK_PROTOCOL_VERSION = 2,
+    SK_PROTOCOL_VERSION = 3,
     SK_MEMBERS_MAX = 64,               /* regions in a cluster, this one included */
     SK_MESSAGE_MAX = 1024 * 1024,      /* bytes of one message, but for one transaction that is larger by itself */
     SK_TRANSACTION_MAX = 64 * 1024 * 1024,
@@ -44,6 +44,8 @@ typedef struct {
     bool reconcile;  /* tier 3: what the sender removed and forgot is found by comparing */
     bool everything; /* not between regions: what it does not bring was not there either (node/export.h) */
     bool resumed;    /* it goes on where the interrupted one (same or earlier vv) stood */
+    bool repair;     /* the receiver asked for it because its own rows are damaged: a reconcile in any case, and whatever
+                      * differs is to be as the sender has it. Known before the rest */
 } sk_transfer_head;
 
 /* How far an interrupted incoming transfer had come. */
@@ -177,6 +179,9 @@ void sk_engine_durable(sk_engine *engine, const sk_vv *durable, uint64_t now_ms,
 /** Closes every outgoing transfer's source (the peers are told to ask again): the store is about to be reopened, and no
  *  snapshot may outlive that. */
 void sk_engine_close_sources(sk_engine *engine);
+/** Our rows are damaged: asks one of the peers that have at least `least` on disk, another one each time, for a repair. False
+ *  if there is none to be asked, or a transfer comes in already. */
+bool sk_engine_repair(sk_engine *engine, const sk_vv *least, uint64_t now_ms, uint64_t wall_ms);
 /** The applied vector was joined with what came another way than over a link: what waited for that goes on. */
 void sk_engine_joined(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 /** Somebody, over whatever way, knows our own origin up to `seq`: if that is more than we do, we have come back with less,

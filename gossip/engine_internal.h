@@ -131,6 +131,7 @@ typedef struct {
 typedef struct {
     uint32_t peer; /* NO_PEER: none */
     bool begun;    /* BEGIN has come */
+    bool repair;
     uint64_t number, chunks, progress_ms;
     uint64_t retry_at_ms; /* the sink was busy */
     struct sk_comparing *comparing; /* owned by reconcile.c; NULL: this is none */
@@ -160,6 +161,7 @@ struct sk_engine {
     size_t held_bytes;
     uint64_t held_retry_at_ms; /* applying one failed for a while */
     sk_incoming incoming;
+    uint32_t repair_from; /* member that the next repair is asked of, if it can be */
     sk_vv stable, everywhere;                /* owned; last handed to forget */
     bool stable_waits;                       /* `everywhere_next` waits until `stable_need` is applied */
     bool release;                            /* history goes, whether or not anything is agreed on */
@@ -265,6 +267,8 @@ int sk_transfer_message(sk_engine *engine, uint32_t peer, int type, sk_reader *r
 void sk_transfer_pump(sk_engine *engine, uint32_t peer);
 /** Asks for a transfer that was offered, if one is wanted and none is under way. */
 void sk_transfer_request(sk_engine *engine);
+/** Asks a peer for a repair: sk_engine_repair. */
+bool sk_transfer_repair(sk_engine *engine, const sk_vv *least);
 /** Gives up what made no progress. */
 void sk_transfer_tick(sk_engine *engine);
 /** The link is gone. */

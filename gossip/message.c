@@ -329,6 +329,7 @@ void sk_request_pack(sk_buf *buf, const sk_request *request)
 {
     sk_pack_uint(buf, request->number);
     sk_vv_pack(buf, &request->known);
+    sk_pack_bool(buf, request->repair);
     sk_pack_bool(buf, request->resumable);
     if (!request->resumable) return;
     sk_vv_pack(buf, &request->vv);
@@ -340,6 +341,7 @@ int sk_request_read(sk_reader *reader, const sk_origin_map *map, sk_request *req
 {
     *request = (sk_request){.number = read_number(reader)};
     read_vv(reader, map, &request->known);
+    request->repair = sk_read_bool(reader);
     request->resumable = sk_read_bool(reader);
     if (request->resumable && !reader->bad) {
         read_vv(reader, map, &request->vv);

@@ -9,7 +9,7 @@
  *   STATUS     flags, vv (what changed), and in a heartbeat: news, ping                 what is durable here
  *   RESEND     vv                                                    send again what is above it: something was dropped
  *   OFFER      vv                                                    you lack what only a transfer can bring
- *   REQUEST    number, vv, resumable?, [vv, reconcile, cursor]       start it
+ *   REQUEST    number, vv, repair?, resumable?, [vv, reconcile, cursor]   start it
  *   BEGIN      number, vv, floor, reconcile, resumed
  *   CHUNK      number, how many rows the sender has, has gone through, has sent; rows
  *   CHUNK_ACK  number, how many so far
@@ -183,6 +183,7 @@ int sk_vector_read(sk_reader *reader, const sk_origin_map *map, sk_vv *vv);
 typedef struct {
     uint64_t number; /* of the transfer: the receiver counts them, per link */
     sk_vv known;     /* owned */
+    bool repair;     /* our rows are damaged */
     bool resumable;
     sk_vv vv; /* owned; what was staged so far */
     bool reconcile;

@@ -12,6 +12,9 @@
  * Numbers tell transfers of one link apart: what still arrives of a cancelled one is recognized and ignored.
  * Live batches go on meanwhile. After END the sender's cursors stand behind the snapshot's vector.
  *
+ * A REQUEST without an offer asks for a repair: the receiver's rows are damaged (node/audit.h). It is a reconcile in any
+ * case, and never resumed.
+ *
  * An interrupted transfer can go on only while the sender has the history since then: what is staged is brought forward
  * by it. So the sender forgets nothing above the vector of what the peer has staged (stability.c), until the peer
  * acknowledges that vector. This costs history only of origins that others bring the peer meanwhile, or it writes under
@@ -185,6 +188,7 @@ static int open_source(sk_engine *engine, uint32_t peer, const sk_request *reque
     sk_peer *to = &engine->peers[peer];
     sk_transfer_progress progress = {.vv = request->vv, .reconcile = request->reconcile};
     sk_buf_bytes(&progress.cursor, request->cursor);
+    head->repair = request->repair;
     int status = engine->host.source_open(engine->host.self, &request->known, request->resumable ? &progress : NULL,
                                           &to->out.source, head);
     sk_buf_free(&progress.cursor);
@@ -205,6 +209,11 @@ static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *re
     if (status) {
         to->out.source = NULL;
         give_up_sending(engine, peer, status);
+        if (status == SK_E_BUSY) to->out.offer_at_ms = engine->now_ms + BUSY_MS;
+        if (status == SK_E_BUSY && request->resumable) { /* it is to go on with that soon */
+            sk_vv_copy(&to->staged, &request->vv);
+            to->has_staged = true;
+        }
     } else {
         sk_begin begin = {request->number, head.vv, head.floor, head.reconcile, head.resumed};
         sk_message_begin(&engine->out, SK_MESSAGE_BEGIN);
@@ -264,15 +273,18 @@ static void give_up_receiving(sk_engine *engine, int code)
     send_cancel(engine, peer, number, false, code);
 }
 
-static void send_request(sk_engine *engine, uint32_t peer)
+static void send_request(sk_engine *engine, uint32_t peer, bool repair)
 {
     sk_peer *from = &engine->peers[peer];
-    from->has_offer = false;
-    engine->incoming =
-        (sk_incoming){.peer = peer, .number = ++from->requested, .progress_ms = engine->now_ms, .retry_at_ms = NEVER};
+    from->has_offer &= repair;
+    engine->incoming = (sk_incoming){.peer = peer,
+                                     .number = ++from->requested,
+                                     .progress_ms = engine->now_ms,
+                                     .retry_at_ms = NEVER,
+                                     .repair = repair};
     sk_transfer_progress progress = {0};
-    sk_request request = {.number = from->requested, .known = *engine->applied};
-    request.resumable = engine->host.sink_progress(engine->host.self, &progress) == 1;
+    sk_request request = {.number = from->requested, .known = *engine->applied, .repair = repair};
+    request.resumable = !repair && engine->host.sink_progress(engine->host.self, &progress) == 1;
     request.vv = progress.vv;
     request.reconcile = progress.reconcile;
     request.cursor = sk_buf_view(&progress.cursor);
@@ -298,9 +310,22 @@ void sk_transfer_request(sk_engine *engine)
             engine->incoming.retry_at_ms = engine->now_ms + BUSY_MS;
             return;
         }
-        send_request(engine, m);
+        send_request(engine, m, false);
         return;
     }
+}
+
+bool sk_transfer_repair(sk_engine *engine, const sk_vv *least)
+{
+    if (engine->incoming.peer != NO_PEER || engine->host.sink_busy(engine->host.self)) return false;
+    for (uint32_t i = 0; i < engine->peer_count; i++) {
+        uint32_t m = (engine->repair_from + i) % engine->peer_count;
+        if (engine->peers[m].state != LINK_UP || !sk_vv_at_most(least, &engine->peers[m].vv)) continue;
+        engine->repair_from = m + 1;
+        send_request(engine, m, true);
+        return true;
+    }
+    return false;
 }
 
 static int take_offer(sk_engine *engine, uint32_t peer, sk_reader *reader)
@@ -337,10 +362,11 @@ static int take_begin(sk_engine *engine, uint32_t peer, sk_reader *reader)
     sk_begin begin;
     int status = sk_begin_read(reader, &engine->peers[peer].map, &begin);
     int ours = status ? status : is_incoming(engine, peer, begin.number);
-    if (ours > 0 && engine->incoming.begun) ours = SK_E_PROTOCOL;
+    if (ours > 0 && (engine->incoming.begun || (engine->incoming.repair && !begin.reconcile))) ours = SK_E_PROTOCOL;
     if (ours > 0) status = sk_status_amnesia(engine, sk_vv_get(&begin.vv, *engine->own));
     if (ours > 0 && !status) {
         sk_transfer_head head = {.vv = begin.vv, .floor = begin.floor, .reconcile = begin.reconcile, .resumed = begin.resumed};
+        head.repair = engine->incoming.repair;
         engine->incoming.begun = true;
         engine->incoming.progress_ms = engine->now_ms;
         if (begin.reconcile) sk_reconcile_begin(engine, &begin.vv);

@@ -45,6 +45,18 @@ static void append_memory(sk_replica *replica, sk_buf *text)
     line_uint(text, "memory_sums", replica->db.sums.bytes);
 }
 
+static void append_audit(const sk_db *db, sk_buf *text)
+{
+    const sk_audit *audit = &db->audit;
+    sk_buf_printf(text, "audit:%s\r\n", sk_audit_text(db));
+    line_uint(text, "audit_history_entries", audit->entries);
+    line_uint(text, "audit_damaged_history", audit->damaged_history);
+    line_uint(text, "audit_damaged_staged", audit->damaged_staged);
+    line_uint(text, "audit_damaged_rows", db->sums.senseless);
+    line_uint(text, "audit_repairs", audit->repairs);
+    line_uint(text, "audit_mended", audit->mended_derived + audit->mended_sizes);
+}
+
 static void append_persistence(sk_replica *replica, sk_buf *text)
 {
     sk_buf_printf(text, "loading:%d\r\nstore_status:%s\r\n", replica->db.joining,
@@ -55,10 +67,8 @@ static void append_persistence(sk_replica *replica, sk_buf *text)
     line_uint(text, "pending_batch_bytes", sk_store_pending_bytes(replica->store));
     line_uint(text, "folding_transfer", sk_fold_active(&replica->db));
     const sk_sums *sums = &replica->db.sums;
-    sk_buf_printf(text, "digest_verified:%s\r\n", sk_sums_damaged(sums)               ? "damaged"
-                                                  : sums->state == SK_SUMS_SCANNING ? "no"
-                                                                                    : "yes");
     line_uint(text, "digest_rows", sums->rows);
+    append_audit(&replica->db, text);
     sk_store_stats(replica->store, text);
 }
 

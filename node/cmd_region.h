@@ -9,4 +9,7 @@ extern const sk_command sk_region_commands[];
 /** Replies with a vector as text. */
 void sk_reply_vector(sk_ctx *ctx, const sk_vv *vv);
 
+/** REGION AUDIT: cmd_audit.c. */
+void sk_cmd_region_audit(sk_ctx *ctx);
+
 #endif

@@ -1,6 +1,7 @@
 #include "node/compare.h"
 
 #include "node/fold.h"
+#include "node/record.h"
 
 #include <stdlib.h>
 
@@ -192,6 +193,7 @@ int sk_compare_answer(sk_db *db, sk_store_snapshot *snapshot, const sk_outline *
 typedef struct {
     sk_db *db;
     const sk_vv *vv;
+    bool repair;
     sk_store_iter *iters[2]; /* its own, staged */
     sk_bytes keys[2], values[2];
     int more[2]; /* what the last step of each said: 1, 0 or an error */
@@ -201,6 +203,7 @@ typedef struct {
     sk_digest digest;
     bool staged;
     bool counts; /* its own row has counts, live or dead */
+    bool senseless; /* … cannot be read: `digest` is one of its own */
 } walk;
 
 static void step(walk *at, int side)
@@ -209,9 +212,9 @@ static void step(walk *at, int side)
     if (side == 1 && at->more[1] > 0) at->keys[1] = sk_bytes_of(at->keys[1].data + 1, at->keys[1].len - 1);
 }
 
-static walk walk_begin(sk_db *db, const sk_vv *vv, sk_bytes from, sk_bytes to)
+static walk walk_begin(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_bytes from, sk_bytes to)
 {
-    walk at = {.db = db, .vv = vv};
+    walk at = {.db = db, .vv = vv, .repair = belief->repair};
     sk_buf staged_from = {0}, staged_to = {0};
     sk_buf_byte(&staged_from, SK_STAGED_ROW);
     sk_buf_bytes(&staged_from, from);
@@ -248,6 +251,25 @@ static bool has_counts(const sk_row *row)
     return false;
 }
 
+static int read_own(walk *at, sk_row *row)
+{
+    bool sense;
+    int status = at->repair ? sk_sums_digest(at->db, at->raw, at->values[0], &at->arena, row, &at->digest, &sense)
+                            : sk_db_row_read(at->db, at->values[0], &at->arena, row);
+    at->senseless = at->repair && sk_row_empty(row);
+    if (status) return status;
+    at->counts = has_counts(row);
+    keep_covered(row, at->vv);
+    return 0;
+}
+
+static int read_staged(walk *at, sk_row *row)
+{
+    sk_bytes raw = at->keys[1], key = {raw.data - 1, raw.len + 1}, packed;
+    int status = sk_record_open(SK_CF_STAGED, key, at->values[1], &packed);
+    return status ? status : sk_db_row_read(at->db, packed, &at->arena, row);
+}
+
 /* To the next row. 1, 0 at the end, or an error. What it stands at is good until the next call. */
 static int walk_next(walk *at)
 {
@@ -261,15 +283,11 @@ static int walk_next(walk *at)
     sk_arena_reset(&at->arena);
     at->raw = sk_arena_copy(&at->arena, at->keys[order > 0]);
     sk_row row = {0};
-    at->counts = false;
+    at->counts = at->senseless = false;
     int status = 0;
-    if (order <= 0) {
-        status = sk_db_row_read(at->db, at->values[0], &at->arena, &row);
-        if (!status) at->counts = has_counts(&row);
-        if (!status) keep_covered(&row, at->vv);
-    }
-    if (!status && at->staged) status = sk_db_row_read(at->db, at->values[1], &at->arena, &row);
-    if (!status) at->digest = sk_row_digest(&at->db->origins, at->raw, &row);
+    if (order <= 0) status = read_own(at, &row);
+    if (!status && at->staged) status = read_staged(at, &row);
+    if (!status && (at->staged || !at->senseless)) at->digest = sk_row_digest(&at->db->origins, at->raw, &row);
     return status ? status : 1;
 }
 
@@ -312,7 +330,7 @@ static bool leaf_is_believed(const sk_sums *sums, uint32_t at, sk_bytes from, co
 /* Rows one by one from belief->from up to `to`. 1: the rows that may be read came to an end before. */
 static int believe_rows(sk_db *db, sk_belief *belief, const sk_vv *vv, sk_bytes to, uint64_t *rows)
 {
-    walk at = walk_begin(db, vv, sk_buf_view(&belief->from), to);
+    walk at = walk_begin(db, belief, vv, sk_buf_view(&belief->from), to);
     int status;
     while ((status = walk_next(&at)) > 0) {
         sk_outline_row(&belief->outline, at.raw, at.digest, db->sums.leaf_rows);
@@ -355,9 +373,9 @@ int sk_belief_step(sk_db *db, sk_belief *belief, const sk_vv *vv, uint64_t rows)
     return status < 0 ? status : !belief->complete;
 }
 
-static int believed_sum(sk_db *db, const sk_vv *vv, sk_bytes from, sk_bytes to, sk_digest *sum)
+static int believed_sum(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_bytes from, sk_bytes to, sk_digest *sum)
 {
-    walk at = walk_begin(db, vv, from, to);
+    walk at = walk_begin(db, belief, vv, from, to);
     int status;
     while ((status = walk_next(&at)) > 0) *sum += at.digest;
     walk_end(&at);
@@ -371,12 +389,12 @@ int sk_belief_sum(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_bytes 
     uint32_t first = sk_outline_at(outline, from), end = to.len ? sk_outline_at(outline, to) : outline->count;
     bool to_is_mark = to.len == 0 || (end < outline->count && sk_bytes_equal(outline->marks[end].key, to));
     uint32_t last = to_is_mark ? end : end - 1; /* the first mark, the empty key, is below every other */
-    if (first >= outline->count || first > last) return believed_sum(db, vv, from, to, sum);
+    if (first >= outline->count || first > last) return believed_sum(db, belief, vv, from, to, sum);
     uint64_t rows;
     sk_outline_between(outline, first, last, &rows, sum);
     bool from_is_mark = sk_bytes_equal(outline->marks[first].key, from);
-    int status = from_is_mark ? 0 : believed_sum(db, vv, from, outline->marks[first].key, sum);
-    if (!status && !to_is_mark) status = believed_sum(db, vv, outline->marks[last].key, to, sum);
+    int status = from_is_mark ? 0 : believed_sum(db, belief, vv, from, outline->marks[first].key, sum);
+    if (!status && !to_is_mark) status = believed_sum(db, belief, vv, outline->marks[last].key, to, sum);
     return status;
 }
 
@@ -392,11 +410,11 @@ typedef enum { ALIKE, WANTED, ABSENT } finding;
 static finding look(const walk *at, const sk_listed *row)
 {
     if (!row) return at->digest ? ABSENT : ALIKE;
-    bool believed = at->staged || at->digest || at->counts;
+    bool believed = at->staged || at->digest || at->counts || at->repair;
     return (row->news || believed) && (uint64_t)at->digest != row->digest ? WANTED : ALIKE;
 }
 
-int sk_belief_settle(sk_db *db, const sk_vv *vv, sk_buf *from, sk_bytes to, sk_elements listed, uint64_t rows,
+int sk_belief_settle(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_buf *from, sk_bytes to, sk_elements listed, uint64_t rows,
                      sk_buf *wanted, uint32_t *count)
 {
     sk_listed row = {0};
@@ -405,11 +423,11 @@ int sk_belief_settle(sk_db *db, const sk_vv *vv, sk_buf *from, sk_bytes to, sk_e
     uint64_t absents = 0;
     bool more = sk_listed_next(&listed, &row);
     while (more && sk_bytes_compare(row.key, sk_buf_view(from)) < 0) more = sk_listed_next(&listed, &row);
-    walk at = walk_begin(db, vv, sk_buf_view(from), to);
+    walk at = walk_begin(db, belief, vv, sk_buf_view(from), to);
     int status;
     while ((status = walk_next(&at)) > 0) {
         for (; more && sk_bytes_compare(row.key, at.raw) < 0; more = sk_listed_next(&listed, &row))
-            if (row.news) want(row.key, wanted, count);
+            if (row.news || belief->repair) want(row.key, wanted, count);
         bool in_both = more && sk_bytes_equal(row.key, at.raw);
         finding found = look(&at, in_both ? &row : NULL);
         if (found == WANTED) want(at.raw, wanted, count);
@@ -423,7 +441,7 @@ int sk_belief_settle(sk_db *db, const sk_vv *vv, sk_buf *from, sk_bytes to, sk_e
     }
     walk_end(&at);
     for (; status == 0 && more; more = sk_listed_next(&listed, &row))
-        if (row.news) want(row.key, wanted, count);
+        if (row.news || belief->repair) want(row.key, wanted, count);
     for (uint64_t i = 0; i < absents; i++) sk_fold_stage_absent(db, absent[i]);
     free(absent);
     sk_arena_free(&arena);

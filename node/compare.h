@@ -22,6 +22,9 @@
  * its entries when it asked: it has removed them, and S∖K brings nothing. The sender tells of each row whether it has `news`.
  * Rows with counts are asked for all the same: the sender's may hold a later base for a count that has gone on here.
  *
+ * A repair (sk_transfer_head.repair) is for a receiver whose own rows are damaged. Of its row's entries it then believes what
+ * is there, whatever they are worth, and every row that differs is asked for. node/fold.h says what becomes of them.
+ *
  * Resuming needs no memory of what was compared: staged rows are part of the belief, and what the sender has changed since
  * is one more difference. */
 #ifndef SK_NODE_COMPARE_H
@@ -46,6 +49,7 @@ typedef struct {
     sk_outline outline;
     sk_buf from; /* what is below it is in the outline */
     bool inside; /* `from` stands within a leaf */
+    bool repair;
     bool complete;
 } sk_belief;
 
@@ -58,7 +62,7 @@ int sk_belief_sum(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_bytes 
 /** Goes through about `rows` rows of a range beside the sender's list of them: stages as absent what the sender has not,
  *  and appends to `wanted` the keys (sk_pack_bytes) of what must come from there. 1: there is more, from `from` on; 0:
  *  that was all; or an error. */
-int sk_belief_settle(sk_db *db, const sk_vv *vv, sk_buf *from, sk_bytes to, sk_elements listed, uint64_t rows,
+int sk_belief_settle(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_buf *from, sk_bytes to, sk_elements listed, uint64_t rows,
                      sk_buf *wanted, uint32_t *count);
 
 #endif

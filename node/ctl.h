@@ -82,7 +82,8 @@ void ctl_print(sk_buf *out);
 
 typedef int ctl_run(ctl_tool *ctl, int argc, char **argv);
 
-ctl_run ctl_keygen, ctl_status, ctl_region_list, ctl_region_lag, ctl_region_link, ctl_digest; /* ctl_region.c */
+ctl_run ctl_keygen, ctl_status, ctl_region_list, ctl_region_lag, ctl_region_link, ctl_region_audit,
+    ctl_digest; /* ctl_region.c */
 ctl_run ctl_region_add, ctl_region_forget, ctl_region_rekey;                                  /* ctl_member.c */
 ctl_run ctl_siblings_list, ctl_siblings_get, ctl_siblings_resolve;                            /* ctl_siblings.c */
 ctl_run ctl_policy_list, ctl_policy_get, ctl_policy_set;                                      /* ctl_siblings.c */

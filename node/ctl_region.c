@@ -311,3 +311,39 @@ int ctl_region_link(ctl_tool *ctl, int argc, char **argv)
     const char *question[] = {"REGION", "LINK", argv[0], argv[1]};
     return each_node(ctl, question, 4, show_ok);
 }
+
+static int show_audit(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
+{
+    static const char *const counts[] = {"rows", "history", "damaged_history", "damaged_staged", "mended", "repairs"};
+    static const char *const names[] = {"STATE", "TABLE", "KEY", "MEMBER"};
+    (void)ctl, (void)node;
+    sk_bytes state = ctl_text(ctl_field(answer, "state"));
+    const redisReply *rows = ctl_field(answer, "named");
+    sk_buf_printf(text, "state            %.*s\n", (int)state.len, (const char *)state.data);
+    ctl_json_text(json, "state", state);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        int64_t count = ctl_int(ctl_field(answer, counts[i]));
+        sk_buf_printf(text, "%-15s  %" PRId64 "\n", counts[i], count);
+        ctl_json_int(json, counts[i], count);
+    }
+    ctl_json_int(json, "not_named", ctl_int(ctl_field(answer, "not_named")));
+    ctl_json_open(json, "named", '[');
+    for (size_t i = 0; i < ctl_count(rows); i++) ctl_json_map(json, NULL, rows->element[i]);
+    ctl_json_close(json, ']');
+    ctl_table table = {.columns = 4};
+    if (ctl_count(rows)) headings(&table, names);
+    for (size_t i = 0; i < ctl_count(rows); i++) {
+        cell_text(&table, 0, ctl_field(rows->element[i], "state"));
+        cell_text(&table, 1, ctl_field(rows->element[i], "table"));
+        cell_text(&table, 2, ctl_field(rows->element[i], "key"));
+        cell_text(&table, 3, ctl_field(rows->element[i], "member"));
+    }
+    append_table(&table, text);
+    return sk_bytes_equal(state, sk_bytes_str("verified")) ? CTL_OK : CTL_NO;
+}
+
+int ctl_region_audit(ctl_tool *ctl, int argc, char **argv)
+{
+    const char *question[] = {"REGION", "AUDIT", argc ? argv[0] : NULL};
+    return argc ? each_node(ctl, question, 3, show_ok) : each_node(ctl, question, 2, show_audit);
+}

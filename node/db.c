@@ -1,6 +1,9 @@
 #include "node/db.h"
 
+#include "node/audit.h"
+#include "node/derived.h"
 #include "node/fold.h"
+#include "node/record.h"
 
 #include <stdlib.h>
 
@@ -25,14 +28,15 @@ static void put_state(sk_db *db)
     pack_digest(&db->pack, db->digest);
     sk_pack_uint(&db->pack, db->keys);
     sk_pack_uint(&db->pack, db->conflicts);
+    sk_pack_uint(&db->pack, db->rest);
     sk_vv_pack(&db->pack, &db->kept);
-    sk_store_put(db->store, SK_CF_META, KEY_STATE, sk_buf_view(&db->pack));
+    sk_record_put(db->store, SK_CF_META, KEY_STATE, &db->pack);
 }
 
 static int read_state(sk_db *db)
 {
     sk_bytes value;
-    int found = sk_store_get(db->store, SK_CF_META, KEY_STATE, &value, NULL);
+    int found = sk_record_get(db->store, SK_CF_META, KEY_STATE, &value, NULL);
     if (found < 0) return found;
     if (!found) return SK_E_CORRUPT;
     sk_reader reader = sk_reader_of(value);
@@ -43,6 +47,7 @@ static int read_state(sk_db *db)
     db->digest |= sk_read_uint(&reader);
     db->keys = sk_read_uint(&reader);
     db->conflicts = sk_read_uint(&reader);
+    db->rest = sk_read_uint(&reader);
     sk_vv_read(&reader, NULL, &db->kept);
     return sk_reader_done(&reader) ? 0 : SK_E_CORRUPT;
 }
@@ -50,7 +55,7 @@ static int read_state(sk_db *db)
 int sk_db_snapshot_state(sk_db *db, sk_store_snapshot *snapshot, sk_vv *vv, sk_vv *floor)
 {
     sk_buf value = {0};
-    int found = sk_store_snapshot_get(db->store, snapshot, SK_CF_META, KEY_STATE, &value);
+    int found = sk_record_snapshot_get(db->store, snapshot, SK_CF_META, KEY_STATE, &value);
     sk_reader reader = sk_reader_of(sk_buf_view(&value));
     if (found > 0) {
         sk_vv_read(&reader, NULL, vv);
@@ -65,7 +70,7 @@ int sk_db_snapshot_digest(sk_db *db, sk_store_snapshot *snapshot, sk_digest *dig
 {
     sk_buf value = {0};
     sk_vv ignored = {0};
-    int found = sk_store_snapshot_get(db->store, snapshot, SK_CF_META, KEY_STATE, &value);
+    int found = sk_record_snapshot_get(db->store, snapshot, SK_CF_META, KEY_STATE, &value);
     sk_reader reader = sk_reader_of(sk_buf_view(&value));
     for (int i = 0; i < 2; i++) sk_vv_read(&reader, NULL, &ignored);
     (void)sk_read_uint(&reader);
@@ -90,7 +95,7 @@ static int read_origins(sk_db *db)
     for (uint32_t i = 0;; i++) {
         uint8_t key[sizeof PREFIX_ORIGIN + 3];
         sk_bytes value;
-        int found = sk_store_get(db->store, SK_CF_META, origin_key(key, i), &value, NULL);
+        int found = sk_record_get(db->store, SK_CF_META, origin_key(key, i), &value, NULL);
         if (found < 0) return found;
         if (!found) return 0;
         sk_reader reader = sk_reader_of(value);
@@ -111,7 +116,7 @@ int sk_db_intern(sk_db *db, sk_bytes region, uint64_t incarnation, uint32_t *ori
     sk_buf_reset(&db->pack);
     sk_pack_bytes(&db->pack, region);
     sk_pack_uint(&db->pack, incarnation);
-    sk_store_put(db->store, SK_CF_META, origin_key(key, *origin), sk_buf_view(&db->pack));
+    sk_record_put(db->store, SK_CF_META, origin_key(key, *origin), &db->pack);
     db->dirty = true;
     return 0;
 }
@@ -122,7 +127,7 @@ static void put_identity(sk_db *db, const sk_db_identity *identity)
     sk_pack_bytes(&db->pack, sk_bytes_str(identity->region));
     sk_pack_bytes(&db->pack, sk_bytes_str(identity->cluster));
     sk_pack_bytes(&db->pack, identity->life);
-    sk_store_put(db->store, SK_CF_META, KEY_IDENTITY, sk_buf_view(&db->pack));
+    sk_record_put(db->store, SK_CF_META, KEY_IDENTITY, &db->pack);
     db->dirty = true;
 }
 
@@ -131,7 +136,7 @@ static const sk_bytes KEY_JOINING = {(const uint8_t *)"joining", 7};
 static int read_joining(sk_db *db)
 {
     sk_bytes value;
-    int found = sk_store_get(db->store, SK_CF_META, KEY_JOINING, &value, NULL);
+    int found = sk_record_get(db->store, SK_CF_META, KEY_JOINING, &value, NULL);
     db->joining = found > 0;
     return found < 0 ? found : 0;
 }
@@ -167,7 +172,7 @@ int sk_db_new_incarnation(sk_db *db, uint64_t incarnation)
     db->own = origin;
     sk_buf_reset(&db->pack);
     sk_pack_uint(&db->pack, origin);
-    sk_store_put(db->store, SK_CF_META, KEY_OWN, sk_buf_view(&db->pack));
+    sk_record_put(db->store, SK_CF_META, KEY_OWN, &db->pack);
     db->dirty = true;
     return 0;
 }
@@ -175,7 +180,7 @@ int sk_db_new_incarnation(sk_db *db, uint64_t incarnation)
 static int read_own(sk_db *db)
 {
     sk_bytes value;
-    int found = sk_store_get(db->store, SK_CF_META, KEY_OWN, &value, NULL);
+    int found = sk_record_get(db->store, SK_CF_META, KEY_OWN, &value, NULL);
     if (found < 0) return found;
     if (!found) return SK_E_CORRUPT;
     sk_reader reader = sk_reader_of(value);
@@ -191,7 +196,8 @@ static int create(sk_db *db, const sk_db_identity *identity)
 {
     put_identity(db, identity);
     db->joining = identity->joins;
-    if (identity->joins) sk_store_put(db->store, SK_CF_META, KEY_JOINING, SK_BYTES_NONE);
+    sk_buf_reset(&db->pack);
+    if (identity->joins) sk_record_put(db->store, SK_CF_META, KEY_JOINING, &db->pack);
     return sk_db_new_incarnation(db, identity->incarnation);
 }
 
@@ -241,7 +247,6 @@ int sk_db_reload(sk_db *db)
     sk_fold_free(old);
     if (status) return status;
     sk_vv_free(&db->txn.seen);
-    sk_sums_reset(&db->sums);
     db->origins = disk.origins;
     db->own = disk.own;
     db->joining = disk.joining;
@@ -252,6 +257,7 @@ int sk_db_reload(sk_db *db)
     db->digest = disk.digest;
     db->keys = disk.keys;
     db->conflicts = disk.conflicts;
+    db->rest = disk.rest;
     db->fold = disk.fold;
     db->txn.active = false;
     db->failed = 0;
@@ -260,7 +266,17 @@ int sk_db_reload(sk_db *db)
     sk_buf_reset(&db->revisit_from);
     sk_vv_copy(&db->scan_until, &db->vv);
     db->dead_flags = 0;
-    return 0;
+    return sk_audit_begin(db);
+}
+
+/* What could not be mended when it was last open is gone through before it answers anything. */
+static int look_again(sk_db *db, sk_buf *error)
+{
+    int noted = sk_audit_noted(db), status = noted > 0 ? sk_audit_finish(db) : noted;
+    if (status || !(db->audit.beyond || db->audit.unreadable)) return status;
+    sk_buf_printf(error, db->audit.unreadable ? "files of the database cannot be read: " SK_RECORD_ADVICE
+                                              : "counters of the database are damaged: " SK_RECORD_ADVICE);
+    return SK_E_CORRUPT;
 }
 
 int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_buf *error)
@@ -276,18 +292,26 @@ int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_bu
     db->rules_stale = db->members_stale = true;
     sk_bytes stored;
     bool same_life = true, is_break = true;
-    int found = sk_store_get(store, SK_CF_META, KEY_IDENTITY, &stored, NULL);
-    int status = found < 0 ? found : 0;
-    if (found == 0) status = create(db, identity);
+    int status = sk_record_check_meta(store, error);
+    int found = status ? status : sk_record_get(store, SK_CF_META, KEY_IDENTITY, &stored, NULL);
+    if (found < 0) status = found;
+    if (found == 0) {
+        status = create(db, identity);
+        db->audit.stage = SK_AUDIT_ROWS; /* it has no history */
+    }
     if (found > 0) status = check_identity(db, stored, identity, error, &same_life, &is_break);
     if (found > 0 && !status) status = sk_db_reload(db);
+    if (found > 0 && !status) status = look_again(db, error);
     if (!status && !same_life) {
         /* A copy, a restored image, or another boot of the machine: some of our dots may be elsewhere already. */
         put_identity(db, identity);
         status = sk_db_new_incarnation(db, is_break ? identity->incarnation : identity->incarnation & ~(uint64_t)1);
     }
     if (status) {
-        if (error->len == 0) sk_buf_printf(error, "the database cannot be read: %s", sk_error_text(status));
+        if (error->len == 0 && status == SK_E_CORRUPT)
+            sk_buf_printf(error, "the database is damaged: " SK_RECORD_ADVICE);
+        else if (error->len == 0)
+            sk_buf_printf(error, "the database cannot be read: %s", sk_error_text(status));
         sk_db_close(db);
         return status;
     }
@@ -306,7 +330,8 @@ static void free_rules(sk_db *db)
 void sk_db_close(sk_db *db)
 {
     sk_fold_free(db);
-    sk_sums_free(&db->sums);
+    sk_sums_reset(&db->sums);
+    sk_audit_free(&db->audit);
     sk_origins_free(&db->origins);
     sk_vv_free(&db->vv);
     sk_vv_free(&db->floor);
@@ -316,6 +341,8 @@ void sk_db_close(sk_db *db)
     sk_vv_free(&db->txn.seen);
     free(db->txn.touched);
     free(db->txn.index);
+    db->txn.touched = NULL;
+    db->txn.index = NULL;
     sk_arena_free(&db->txn.arena);
     sk_buf_free(&db->txn.ops);
     sk_arena_free(&db->scratch);
@@ -357,6 +384,12 @@ int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row)
     return value.data ? sk_db_row_read(db, value, arena, row) : SK_E_MEMORY;
 }
 
+bool sk_db_row_is_there(sk_db *db, sk_bytes raw)
+{
+    sk_bytes value;
+    return sk_store_get(db->store, SK_CF_ROW, raw, &value, NULL) > 0;
+}
+
 void sk_db_fetch(sk_db *db, sk_table table, sk_bytes key, sk_bytes member)
 {
     uint8_t room[256]; /* longer keys come without the hint */
@@ -378,55 +411,7 @@ sk_row_name sk_row_name_of(sk_arena *arena, sk_table table, sk_bytes key, sk_byt
     return name;
 }
 
-static sk_bytes deadline_key(sk_buf *buf, uint64_t deadline_ms, sk_bytes key)
-{
-    sk_buf_reset(buf);
-    sk_buf_byte(buf, SK_INDEX_DEADLINE);
-    for (int i = 0; i < 8; i++) sk_buf_byte(buf, (uint8_t)(deadline_ms >> (56 - 8 * i)));
-    sk_buf_bytes(buf, key);
-    return sk_buf_view(buf);
-}
-
-/* When the expiry cycle must look at a key: at its deadline; at once if deadlines are all that is left of it. */
-static uint64_t due(const sk_row *row)
-{
-    if (sk_row_live(row, SK_CLASS_DEADLINE) == 0) return SK_DEADLINE_NEVER;
-    return sk_key_row_exists(row) ? sk_row_deadline(row) : 0;
-}
-
-static void index_deadline(sk_db *db, sk_bytes key, const sk_row *old, const sk_row *new)
-{
-    uint64_t before = due(old), after = due(new);
-    if (before == after) return;
-    if (before != SK_DEADLINE_NEVER)
-        sk_store_remove(db->store, SK_CF_DERIVED, deadline_key(&db->pack, before, key));
-    if (after != SK_DEADLINE_NEVER)
-        sk_store_put(db->store, SK_CF_DERIVED, deadline_key(&db->pack, after, key), SK_BYTES_NONE);
-}
-
-static bool conflicted(sk_table table, const sk_row *row)
-{
-    if (table == SK_TABLE_KEY && (row->fields || row->members)) {
-        unsigned types = (row->fields != 0) + (row->members != 0) + (sk_row_live(row, SK_CLASS_CONTENT) != 0);
-        return types > 1;
-    }
-    return (table == SK_TABLE_KEY || table == SK_TABLE_HASH) && sk_register_conflicted(row);
-}
-
-static void index_conflict(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new)
-{
-    bool before = conflicted(name->key.table, old), after = conflicted(name->key.table, new);
-    if (before == after) return;
-    sk_buf_reset(&db->pack);
-    sk_buf_byte(&db->pack, SK_INDEX_CONFLICT);
-    sk_buf_bytes(&db->pack, name->raw);
-    if (after)
-        sk_store_put(db->store, SK_CF_DERIVED, sk_buf_view(&db->pack), SK_BYTES_NONE);
-    else
-        sk_store_remove(db->store, SK_CF_DERIVED, sk_buf_view(&db->pack));
-    db->conflicts += after ? 1 : UINT64_MAX;
-}
-
+/* A row that is damaged is left to the audit, as is a size that cannot be. */
 static int resize_key(sk_db *db, const sk_row_name *member, int by)
 {
     db->txn.resized = true;
@@ -438,13 +423,10 @@ static int resize_key(sk_db *db, const sk_row_name *member, int by)
     if (!status) {
         sk_row new = old;
         uint64_t *size = member->key.table == SK_TABLE_HASH ? &new.fields : &new.members;
-        if (by < 0 && *size == 0)
-            status = SK_E_CORRUPT;
-        else
-            *size += (uint64_t)(int64_t)by;
-        if (!status) status = sk_db_row_put(db, &name, &old, &new);
+        if (by > 0 || *size > 0) *size += (uint64_t)(int64_t)by;
+        status = sk_db_row_put(db, &name, &old, &new);
     }
-    return status;
+    return status == SK_E_CORRUPT && sk_db_row_is_there(db, name.raw) ? 0 : status;
 }
 
 int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new)
@@ -452,27 +434,30 @@ int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const s
     db->dirty = true;
     sk_digest before_put = sk_row_digest(&db->origins, name->raw, old);
     sk_digest after_put = sk_row_digest(&db->origins, name->raw, new);
+    sk_row_counts change = {.conflicts = (uint64_t)sk_derived_conflicted(name->key.table, new) -
+                                         sk_derived_conflicted(name->key.table, old)};
+    if (name->key.table == SK_TABLE_KEY) change.keys = (uint64_t)sk_key_row_exists(new) - sk_key_row_exists(old);
+    if (sk_row_has_rest(old) || sk_row_has_rest(new))
+        change.rest = sk_row_rest(name->raw, new) - sk_row_rest(name->raw, old);
     db->digest += after_put - before_put;
+    db->rest += change.rest;
+    db->keys += change.keys;
+    db->conflicts += change.conflicts;
     sk_buf_reset(&db->pack);
     sk_row_pack(&db->pack, new, true);
     if (sk_row_empty(new))
         sk_store_remove(db->store, SK_CF_ROW, name->raw);
     else
         sk_store_put(db->store, SK_CF_ROW, name->raw, sk_buf_view(&db->pack));
-    sk_sums_change(&db->sums, name->raw, before_put, after_put, new, db->sealed + 1);
+    sk_sums_change(&db->sums, name->raw, before_put, after_put, &change, new, db->sealed + 1);
     if (db->on_change) db->on_change(db->self, name->key.key);
-    index_conflict(db, name, old, new);
+    sk_derived_change(db, name, old, new, change.conflicts);
     switch (name->key.table) {
-    case SK_TABLE_KEY: {
-        bool before = sk_key_row_exists(old), after = sk_key_row_exists(new);
-        if (before != after) db->keys += after ? 1 : UINT64_MAX;
-        index_deadline(db, name->key.key, old, new);
-        return 0;
-    }
+    case SK_TABLE_KEY: return 0;
     case SK_TABLE_HASH:
     case SK_TABLE_SET: {
-        bool before = sk_row_live(old, SK_CLASS_CONTENT), after = sk_row_live(new, SK_CLASS_CONTENT);
-        return before == after ? 0 : resize_key(db, name, after ? 1 : -1);
+        bool was = sk_row_live(old, SK_CLASS_CONTENT), is = sk_row_live(new, SK_CLASS_CONTENT);
+        return was == is ? 0 : resize_key(db, name, is ? 1 : -1);
     }
     case SK_TABLE_POLICY: db->rules_stale = true; return 0;
     case SK_TABLE_MEMBER: db->members_stale = true; return 0;

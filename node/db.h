@@ -22,6 +22,7 @@
 #include "crdt/op.h"
 #include "crdt/register_mv.h"
 #include "crdt/rowkey.h"
+#include "node/audit.h"
 #include "node/sums.h"
 #include "storage/store.h"
 
@@ -77,8 +78,10 @@ struct sk_db {
     uint64_t ahead_ms; /* how much of it is not to be believed: stamps are made without (gossip/clock.h) */
     sk_digest digest;
     sk_sums sums;
+    sk_audit audit;
     uint64_t sealed; /* number of the last batch that was sealed: the open one has a higher */
     uint64_t keys, conflicts;
+    uint64_t rest; /* the sum over all rows of sk_row_rest */
     sk_policy_rule *rules; /* owned */
     uint32_t rule_count;
     sk_open_txn txn;
@@ -130,6 +133,8 @@ uint64_t sk_db_seal(sk_db *db);
 int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row);
 /** A stored row; values point into `value`. SK_E_CORRUPT also for an origin that was never interned. */
 int sk_db_row_read(const sk_db *db, sk_bytes value, sk_arena *arena, sk_row *row);
+/** Where sk_db_row says SK_E_CORRUPT: is there a row, so that it is this one that makes no sense, or can the store not read? */
+bool sk_db_row_is_there(sk_db *db, sk_bytes raw);
 /** A hint that the row will be asked for soon (sk_store_fetch). */
 void sk_db_fetch(sk_db *db, sk_table table, sk_bytes key, sk_bytes member);
 /** A parsed row key with its packed form. */
@@ -189,11 +194,18 @@ uint64_t sk_db_kept(const sk_db *db, const sk_vv *has);
 int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries);
 /** Records that a row changed at a dot. Flags as below. Its bytes are added to `kept`. */
 void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept);
+/** Puts an entry as it is to stand there, under its whole key. */
+void sk_db_history_record(sk_db *db, sk_bytes key, unsigned flags);
+/** Begins the history anew: what a person, or sums, found damaged. What speaks of dead counts stays, all else goes, and the
+ *  floor rises to the whole vector. A transfer that is still staged is dropped. SK_E_BUSY while one is folded in. */
+int sk_db_history_renew(sk_db *db);
 enum { SK_HISTORY_REMOVES = 1, SK_HISTORY_DEAD = 2, SK_HISTORY_DOT_BYTES = 12 };
 /** The first 12 bytes of a history key: origin and seq, big-endian. */
 void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq);
-/** Splits a history key. False if it is damaged. */
+/** Splits a history key. False if it is none. */
 bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw);
+/** A history entry as it was read. SK_E_CORRUPT if it is not what was put. */
+int sk_history_read(sk_bytes key, sk_bytes stored, sk_dot *dot, sk_bytes *raw, unsigned *flags);
 
 /** Reads the vector and floor that a snapshot holds. */
 int sk_db_snapshot_state(sk_db *db, sk_store_snapshot *snapshot, sk_vv *vv, sk_vv *floor);

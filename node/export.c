@@ -94,13 +94,14 @@ static int add_history(sk_export *export, sk_bytes key, sk_bytes value)
 {
     sk_dot dot;
     sk_bytes raw;
-    if (value.len != 1 || !sk_history_parse(key, &dot, &raw)) return SK_E_CORRUPT;
-    if (!value.data[0] || !sk_vv_covers(&export->vv, dot)) return 0;
+    unsigned flags;
+    int status = sk_history_read(key, value, &dot, &raw, &flags);
+    if (status || !flags || !sk_vv_covers(&export->vv, dot)) return status;
     sk_pack_uint(&export->body, SK_CHUNK_HISTORY);
     sk_pack_bytes(&export->body, raw);
     sk_pack_uint(&export->body, dot.origin);
     sk_pack_uint(&export->body, dot.seq);
-    sk_pack_uint(&export->body, value.data[0]);
+    sk_pack_uint(&export->body, flags);
     export->end.history++;
     return 0;
 }

@@ -1,6 +1,7 @@
 #include "node/fold.h"
 
 #include "node/compare.h"
+#include "node/record.h"
 
 #include <stdlib.h>
 
@@ -8,7 +9,12 @@ typedef enum { STAGING, FOLDING } phase;
 
 struct sk_fold {
     phase phase;
-    bool reconcile, everything;
+    bool reconcile, everything, repair;
+    bool unsure;   /* folding a repair: some row may be damaged still */
+    bool has_recent;
+    sk_bytes *recent; /* owned, keys in the arena: rows that changed above vv, in order. Not on the disk */
+    uint32_t recent_count;
+    sk_arena arena;
     sk_vv vv;      /* the sender's, to be joined at the end */
     sk_vv floor;   /* the sender's */
     sk_vv low;     /* staging: rows at or below the cursor are at least at this vector of the sender's */
@@ -34,13 +40,15 @@ static void put_record(sk_db *db)
     sk_pack_uint(&db->pack, fold->phase);
     sk_pack_bool(&db->pack, fold->reconcile);
     sk_pack_bool(&db->pack, fold->everything);
+    sk_pack_bool(&db->pack, fold->repair);
+    sk_pack_bool(&db->pack, fold->unsure);
     sk_vv_pack(&db->pack, &fold->vv);
     sk_vv_pack(&db->pack, &fold->floor);
     sk_vv_pack(&db->pack, &fold->low);
     sk_vv_pack(&db->pack, &fold->known);
     sk_vv_pack(&db->pack, &fold->kept);
     sk_pack_bytes(&db->pack, sk_buf_view(&fold->cursor));
-    sk_store_put(db->store, SK_CF_META, KEY_FOLD, sk_buf_view(&db->pack));
+    sk_record_put(db->store, SK_CF_META, KEY_FOLD, &db->pack);
     db->dirty = true;
 }
 
@@ -62,6 +70,8 @@ void sk_fold_free(sk_db *db)
     sk_vv_free(&fold->known);
     sk_vv_free(&fold->kept);
     sk_buf_free(&fold->cursor);
+    sk_arena_free(&fold->arena);
+    free(fold->recent);
     free(fold);
     db->fold = NULL;
 }
@@ -70,7 +80,7 @@ int sk_fold_load(sk_db *db)
 {
     sk_fold_free(db);
     sk_bytes value;
-    int found = sk_store_get(db->store, SK_CF_META, KEY_FOLD, &value, NULL);
+    int found = sk_record_get(db->store, SK_CF_META, KEY_FOLD, &value, NULL);
     if (found <= 0) return found;
     struct sk_fold *fold = db->fold = sk_alloc(sizeof *fold);
     sk_reader reader = sk_reader_of(value);
@@ -78,6 +88,8 @@ int sk_fold_load(sk_db *db)
     fold->phase = (phase)stored;
     fold->reconcile = sk_read_bool(&reader);
     fold->everything = sk_read_bool(&reader);
+    fold->repair = sk_read_bool(&reader);
+    fold->unsure = sk_read_bool(&reader);
     sk_vv_read(&reader, NULL, &fold->vv);
     sk_vv_read(&reader, NULL, &fold->floor);
     sk_vv_read(&reader, NULL, &fold->low);
@@ -117,6 +129,17 @@ void sk_fold_drop_staged(sk_db *db)
     if (!db->failed && db->fold && db->fold->phase == STAGING) abandon(db);
 }
 
+/* If not, what was staged has been dropped: the audit found it damaged, and the sender is not to blame. */
+static bool staging(const sk_db *db)
+{
+    return db->fold && db->fold->phase == STAGING;
+}
+
+bool sk_fold_repairs(const sk_db *db)
+{
+    return db->fold && db->fold->repair;
+}
+
 bool sk_fold_active(const sk_db *db)
 {
     return db->fold && db->fold->phase == FOLDING;
@@ -125,7 +148,7 @@ bool sk_fold_active(const sk_db *db)
 int sk_fold_in_snapshot(sk_db *db, sk_store_snapshot *snapshot)
 {
     sk_buf value = {0};
-    int found = sk_store_snapshot_get(db->store, snapshot, SK_CF_META, KEY_FOLD, &value);
+    int found = sk_record_snapshot_get(db->store, snapshot, SK_CF_META, KEY_FOLD, &value);
     sk_reader reader = sk_reader_of(sk_buf_view(&value));
     bool folding = found > 0 && sk_read_uint(&reader) == FOLDING;
     sk_buf_free(&value);
@@ -144,7 +167,7 @@ static void staged_key(sk_buf *buf, uint8_t kind, sk_bytes rest)
 int sk_fold_progress(sk_db *db, sk_transfer_progress *progress)
 {
     struct sk_fold *fold = db->fold;
-    if (!fold || fold->phase != STAGING || fold->everything) return 0;
+    if (!fold || fold->phase != STAGING || fold->everything || fold->repair) return 0;
     sk_vv_copy(&progress->vv, &fold->low);
     progress->reconcile = fold->reconcile;
     sk_buf_reset(&progress->cursor);
@@ -157,9 +180,10 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
     if (db->failed) return db->failed;
     if (sk_fold_active(db)) return SK_E_BUSY;
     if (!sk_vv_at_most(&head->floor, &head->vv)) return SK_E_PROTOCOL;
+    if (head->repair && !sk_vv_at_most(&db->floor, &head->vv)) return SK_E_GAP;
     if (head->resumed) {
         /* What is staged may come from an earlier vector of the sender's than this one, never from a later. */
-        if (!db->fold || db->fold->reconcile != head->reconcile || !sk_vv_at_most(&db->fold->vv, &head->vv)) {
+        if (!db->fold || db->fold->repair || db->fold->reconcile != head->reconcile || !sk_vv_at_most(&db->fold->vv, &head->vv)) {
             abandon(db);
             return SK_E_GAP;
         }
@@ -169,6 +193,7 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
         sk_vv_copy(&db->fold->low, &head->vv);
         db->fold->reconcile = head->reconcile;
         db->fold->everything = head->everything;
+        db->fold->repair = head->repair;
     }
     sk_vv_copy(&db->fold->vv, &head->vv);
     sk_vv_copy(&db->fold->floor, &head->floor);
@@ -187,10 +212,11 @@ static void add_history(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
     sk_history_key(dot_bytes, dot.origin, dot.seq);
     sk_buf_append(&key, dot_bytes, sizeof dot_bytes);
     sk_buf_bytes(&key, raw);
-    int found = sk_store_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
+    int found = sk_record_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
     sk_buf_free(&key);
-    if (found < 0) db->failed = found;
     if (found > 0 && value.len == 1) flags |= value.data[0];
+    if (found == SK_E_CORRUPT) sk_audit_history_damaged(db);
+    if (found < 0) db->failed = found == SK_E_CORRUPT ? 0 : found;
     sk_vv again = {0}; /* it was counted when it came first */
     sk_db_history_put(db, dot, raw, flags, found > 0 ? &again : &db->fold->kept);
     sk_vv_free(&again);
@@ -228,7 +254,7 @@ static int stage_row(sk_db *db, sk_bytes raw, sk_bytes packed, const sk_origin_m
     staged_key(&staged, STAGED_ROW, raw);
     sk_buf_reset(&db->pack);
     sk_row_pack(&db->pack, &row, false);
-    sk_store_put(db->store, SK_CF_STAGED, sk_buf_view(&staged), sk_buf_view(&db->pack));
+    sk_record_put(db->store, SK_CF_STAGED, sk_buf_view(&staged), &db->pack);
     sk_buf_free(&staged);
     note_history(db, raw, &row);
     struct sk_fold *fold = db->fold;
@@ -266,7 +292,7 @@ static int stage_record(sk_db *db, sk_reader *reader, const sk_origin_map *map, 
 int sk_fold_chunk(sk_db *db, sk_bytes rows, const sk_origin_map *map)
 {
     if (db->failed) return db->failed;
-    if (!db->fold || db->fold->phase != STAGING) return SK_E_PROTOCOL;
+    if (!staging(db)) return SK_E_GAP;
     for (int dry = 1; dry >= 0; dry--) { /* once to see that all of it is sound, once to keep it */
         sk_reader reader = sk_reader_of(rows);
         while (sk_reader_left(&reader)) {
@@ -285,8 +311,8 @@ int sk_fold_chunk(sk_db *db, sk_bytes rows, const sk_origin_map *map)
 static int comparing(const sk_db *db)
 {
     if (db->failed) return db->failed;
-    const struct sk_fold *fold = db->fold;
-    return fold && fold->phase == STAGING && fold->belief && fold->belief->complete ? 0 : SK_E_PROTOCOL;
+    if (!staging(db)) return SK_E_GAP;
+    return db->fold->belief && db->fold->belief->complete ? 0 : SK_E_PROTOCOL;
 }
 
 /* What was read and is not sound is our own. */
@@ -299,10 +325,12 @@ int sk_fold_compare(sk_db *db)
 {
     struct sk_fold *fold = db->fold;
     if (db->failed) return db->failed;
-    if (!fold || fold->phase != STAGING || !fold->reconcile) return SK_E_PROTOCOL;
+    if (!staging(db)) return SK_E_GAP;
+    if (!fold->reconcile) return SK_E_PROTOCOL;
     if (!fold->belief) {
         /* What is pushed is through: the cursor goes beyond every key, and all below it is of this vector. */
         fold->belief = sk_alloc(sizeof *fold->belief);
+        fold->belief->repair = fold->repair;
         sk_vv_copy(&fold->low, &fold->vv);
         sk_buf_reset(&fold->cursor);
         sk_buf_byte(&fold->cursor, 0xff);
@@ -320,21 +348,124 @@ int sk_fold_sum(sk_db *db, sk_bytes from, sk_bytes to, sk_digest *sum)
 int sk_fold_settle(sk_db *db, sk_buf *from, sk_bytes to, sk_elements rows, sk_buf *wanted, uint32_t *count)
 {
     int status = comparing(db);
-    return status ? status : own_fault(sk_belief_settle(db, &db->fold->vv, from, to, rows, COMPARE_ROWS, wanted, count));
+    return status ? status : own_fault(sk_belief_settle(db, db->fold->belief, &db->fold->vv, from, to, rows,
+                                                         COMPARE_ROWS, wanted, count));
 }
 
 void sk_fold_stage_absent(sk_db *db, sk_bytes raw)
 {
     sk_buf staged = {0};
     staged_key(&staged, STAGED_ROW, raw);
-    sk_store_put(db->store, SK_CF_STAGED, sk_buf_view(&staged), SK_BYTES_NONE);
+    sk_buf_reset(&db->pack);
+    sk_record_put(db->store, SK_CF_STAGED, sk_buf_view(&staged), &db->pack);
     sk_buf_free(&staged);
     db->dirty = true;
 }
 
 /* -- folding ---------------------------------------------------------------------------------------------------------------- */
 
-/* Brings a row into place, if one is staged. */
+static int compare_keys(const void *a, const void *b)
+{
+    return sk_bytes_compare(*(const sk_bytes *)a, *(const sk_bytes *)b);
+}
+
+/* Our row; one that makes no sense counts as none. */
+static int read_ours(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row, bool *sense)
+{
+    int status = sk_db_row(db, raw, arena, row);
+    *sense = status != SK_E_CORRUPT;
+    if (*sense || !sk_db_row_is_there(db, raw)) return status;
+    *row = (sk_row){0};
+    return 0;
+}
+
+/* Which rows changed above the sender's vector. */
+static int find_recent(sk_db *db)
+{
+    struct sk_fold *fold = db->fold;
+    uint32_t room = 0;
+    int status = 0;
+    for (uint32_t o = 0; o < db->vv.count && status >= 0; o++) {
+        uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
+        if (db->vv.seq[o] <= sk_vv_get(&fold->vv, o)) continue;
+        sk_history_key(from, o, sk_vv_get(&fold->vv, o) + 1);
+        sk_history_key(to, o, db->vv.seq[o] + 1);
+        sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, sk_bytes_of(from, sizeof from),
+                                               sk_bytes_of(to, sizeof to));
+        sk_bytes key, value;
+        while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+            if (fold->recent_count == room) {
+                room = room ? room * 2 : 64;
+                fold->recent = sk_realloc(fold->recent, room * sizeof *fold->recent);
+            }
+            sk_bytes raw = {key.data + SK_HISTORY_DOT_BYTES, key.len - SK_HISTORY_DOT_BYTES};
+            fold->recent[fold->recent_count++] = sk_arena_copy(&fold->arena, raw);
+        }
+        sk_store_iter_free(db->store, iter);
+    }
+    if (fold->recent_count) qsort(fold->recent, fold->recent_count, sizeof *fold->recent, compare_keys);
+    fold->has_recent = status >= 0;
+    return status < 0 ? status : 0;
+}
+
+/* Is every entry of ours one that the sender has too, or one that our history above its vector names? (Of entries with the
+ * same dot the merge takes the sender's; but of a count it may take our base.) */
+static int borne_out(sk_db *db, sk_bytes raw, const sk_row *ours, const sk_row *theirs, bool *sure)
+{
+    sk_buf key = {0};
+    int status = 0;
+    *sure = true;
+    for (uint32_t i = 0; i < ours->count && *sure && status >= 0; i++) {
+        sk_row one = {.entries = &ours->entries[i], .count = 1};
+        const sk_entry *entry = one.entries;
+        bool found = false;
+        for (uint32_t k = 0; k < theirs->count && !found; k++) {
+            sk_row other = {.entries = &theirs->entries[k], .count = 1};
+            found = entry->kind == SK_ENTRY_COUNT
+                        ? sk_row_digest(&db->origins, raw, &one) == sk_row_digest(&db->origins, raw, &other)
+                        : entry->kind == other.entries->kind && entry->dot.origin == other.entries->dot.origin &&
+                              entry->dot.seq == other.entries->dot.seq;
+        }
+        if (!found && !sk_vv_covers(&db->fold->vv, entry->dot)) {
+            sk_bytes value;
+            uint8_t dot[SK_HISTORY_DOT_BYTES];
+            sk_history_key(dot, entry->dot.origin, entry->dot.seq);
+            sk_buf_reset(&key);
+            sk_buf_append(&key, dot, sizeof dot);
+            sk_buf_bytes(&key, raw);
+            status = sk_record_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
+            found = status > 0;
+        }
+        *sure = found;
+    }
+    sk_buf_free(&key);
+    return status < 0 ? status : 0;
+}
+
+/* Does the staged row take the place of ours, whatever that is? See node/fold.h, "A repair". */
+static int may_replace(sk_db *db, sk_bytes raw, const sk_row *ours, bool sense, const sk_row *theirs, bool *replaces)
+{
+    struct sk_fold *fold = db->fold;
+    int status = fold->has_recent ? 0 : find_recent(db);
+    bool is_recent = fold->recent_count && bsearch(&raw, fold->recent, fold->recent_count, sizeof raw, compare_keys);
+    *replaces = !is_recent || !sense;
+    bool sure = *replaces;
+    if (!status && !sure) status = borne_out(db, raw, ours, theirs, &sure);
+    if (!sure && !fold->unsure) {
+        fold->unsure = true;
+        put_record(db);
+    }
+    return status;
+}
+
+static bool differ(const sk_db *db, sk_bytes raw, const sk_row *theirs, const sk_row *ours)
+{
+    for (uint32_t i = 0; i < theirs->count; i++) /* news is no damage */
+        if (!sk_vv_covers(&db->fold->known, theirs->entries[i].dot)) return false;
+    return sk_row_digest(&db->origins, raw, theirs) != sk_row_digest(&db->origins, raw, ours);
+}
+
+/* Brings a row into place, if one is staged. One that is damaged is lost: ours stays as it is. */
 static int fold_row(sk_db *db, sk_bytes raw)
 {
     struct sk_fold *fold = db->fold;
@@ -345,17 +476,30 @@ static int fold_row(sk_db *db, sk_bytes raw)
     sk_row s = {0}, r, merged;
     sk_row_name name = {.raw = sk_arena_copy(&arena, raw)};
     staged_key(&key, STAGED_ROW, raw);
-    int found = sk_store_get(db->store, SK_CF_STAGED, sk_buf_view(&key), &value, &batch);
+    int found = sk_record_get(db->store, SK_CF_STAGED, sk_buf_view(&key), &value, &batch);
+    if (found == SK_E_CORRUPT) {
+        sk_audit_lost(db);
+        sk_store_remove(db->store, SK_CF_STAGED, sk_buf_view(&key));
+        sk_buf_free(&key);
+        sk_arena_free(&arena);
+        return 0;
+    }
     int status = found < 0 ? found : 0;
     if (found > 0) {
         value = sk_arena_copy(&arena, value);
         status = sk_row_read(value, NULL, &arena, &s);
     }
     if (!status && (found || fold->everything)) {
-        status = sk_rowkey_parse(name.raw, &arena, &name.key);
-        if (!status) status = sk_db_row(db, name.raw, &arena, &r);
-        if (!status) status = sk_row_merge(&s, &fold->vv, &r, &fold->known, &arena, &merged);
-        if (!status) status = sk_db_row_put(db, &name, &r, &merged);
+        bool is_key = sk_rowkey_parse(name.raw, &arena, &name.key) == 0, sense = true, replaces = false;
+        if (is_key) status = read_ours(db, name.raw, &arena, &r, &sense);
+        if (!status && fold->repair) status = may_replace(db, name.raw, &r, sense, &s, &replaces);
+        merged = s;
+        merged.fields = r.fields;
+        merged.members = r.members;
+        if (!status && replaces && (!sense || !is_key || differ(db, name.raw, &s, &r))) sk_audit_name(db, name.raw, true);
+        if (!status && !replaces) status = sk_row_merge(&s, &fold->vv, &r, &fold->known, &arena, &merged);
+        if (!status && is_key) status = sk_db_row_put(db, &name, &r, &merged);
+        if (!status && !is_key) sk_store_remove(db->store, SK_CF_ROW, name.raw); /* damage made it */
         if (!status && found) sk_store_remove(db->store, SK_CF_STAGED, sk_buf_view(&key));
     }
     sk_buf_free(&key);
@@ -392,11 +536,6 @@ static void list_free(key_list *list)
 {
     sk_arena_free(&list->arena);
     free(list->keys);
-}
-
-static int compare_keys(const void *a, const void *b)
-{
-    return sk_bytes_compare(*(const sk_bytes *)a, *(const sk_bytes *)b);
 }
 
 /* Row keys beginning with `prefix` that may have to be folded: staged ones, and with everything ours too. */
@@ -436,8 +575,9 @@ static int marked(sk_db *db, sk_bytes key)
     sk_buf mark = {0};
     sk_bytes value;
     staged_key(&mark, STAGED_MARK, key);
-    int found = sk_store_get(db->store, SK_CF_STAGED, sk_buf_view(&mark), &value, NULL);
+    int found = sk_record_get(db->store, SK_CF_STAGED, sk_buf_view(&mark), &value, NULL);
     sk_buf_free(&mark);
+    if (found == SK_E_CORRUPT) found = 1; /* it has nothing but its key */
     if (found < 0) db->failed = found;
     return found;
 }
@@ -462,7 +602,8 @@ int sk_db_touch(sk_db *db, sk_bytes key)
     if (!status) status = fold_list(db, &list);
     if (!status) { /* also where nothing staged is left: the next touch need not look for it among what was removed */
         staged_key(&prefix, STAGED_MARK, key);
-        sk_store_put(db->store, SK_CF_STAGED, sk_buf_view(&prefix), SK_BYTES_NONE);
+        sk_buf_reset(&db->pack);
+        sk_record_put(db->store, SK_CF_STAGED, sk_buf_view(&prefix), &db->pack);
     }
     sk_buf_free(&prefix);
     list_free(&list);
@@ -493,7 +634,7 @@ int sk_fold_end(sk_db *db)
 {
     struct sk_fold *fold = db->fold;
     if (db->failed) return db->failed;
-    if (!fold || fold->phase != STAGING) return SK_E_PROTOCOL;
+    if (!staging(db)) return SK_E_GAP;
     fold->phase = FOLDING;
     drop_belief(fold);
     sk_vv_copy(&fold->known, &db->vv);
@@ -517,7 +658,9 @@ static void finish(sk_db *db)
     static const sk_vv nowhere;
     sk_vv floor = {0};
     if (db->fold->reconcile || db->fold->everything) sk_vv_copy(&floor, &db->fold->floor);
+    bool repair = db->fold->repair, sure = !db->fold->unsure;
     clear(db);
+    if (repair) sk_audit_repaired(db, sure);
     sk_db_forget(db, &floor, &nowhere); /* dead counts that came with it are there for a reason */
     db->revisit = true;
     sk_vv_free(&floor);
@@ -548,9 +691,9 @@ int sk_fold_step(sk_db *db, uint32_t rows)
         sk_rowkey key;
         if (bound.data && sk_bytes_compare(list.keys[i], bound) > 0) break;
         if (i && sk_bytes_equal(list.keys[i], list.keys[i - 1])) continue;
-        status = sk_rowkey_parse(list.keys[i], &list.arena, &key);
-        if (status || is_folded_at_once(key.table)) continue;
-        int skip = fold->everything ? marked(db, key.key) : 0;
+        bool makes_sense = sk_rowkey_parse(list.keys[i], &list.arena, &key) == 0;
+        if (makes_sense && is_folded_at_once(key.table)) continue;
+        int skip = fold->everything && makes_sense ? marked(db, key.key) : 0;
         status = skip < 0 ? skip : skip ? 0 : fold_row(db, list.keys[i]);
     }
     if (!status && more) {

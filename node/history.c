@@ -3,6 +3,7 @@
 #include "node/db.h"
 
 #include "node/fold.h"
+#include "node/record.h"
 
 #include <stdlib.h>
 
@@ -24,17 +25,31 @@ bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw)
     return dot->origin < SK_ORIGINS_MAX;
 }
 
+int sk_history_read(sk_bytes key, sk_bytes stored, sk_dot *dot, sk_bytes *raw, unsigned *flags)
+{
+    sk_bytes value;
+    int status = sk_record_open(SK_CF_HISTORY, key, stored, &value);
+    if (status || value.len != 1 || !sk_history_parse(key, dot, raw)) return SK_E_CORRUPT;
+    *flags = value.data[0];
+    return 0;
+}
+
+void sk_db_history_record(sk_db *db, sk_bytes key, unsigned flags)
+{
+    sk_record_put_byte(db->store, SK_CF_HISTORY, key, (uint8_t)flags);
+    db->dirty = true;
+}
+
 void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept)
 {
-    uint8_t dot_bytes[SK_HISTORY_DOT_BYTES], flag = (uint8_t)flags;
+    uint8_t dot_bytes[SK_HISTORY_DOT_BYTES];
     sk_history_key(dot_bytes, dot.origin, dot.seq);
     sk_buf_reset(&db->pack);
     sk_buf_append(&db->pack, dot_bytes, sizeof dot_bytes);
     sk_buf_bytes(&db->pack, raw);
-    sk_store_put(db->store, SK_CF_HISTORY, sk_buf_view(&db->pack), sk_bytes_of(&flag, 1));
-    sk_vv_set(kept, dot.origin, sk_vv_get(kept, dot.origin) + db->pack.len + sizeof flag);
+    sk_db_history_record(db, sk_buf_view(&db->pack), flags);
+    sk_vv_set(kept, dot.origin, sk_vv_get(kept, dot.origin) + db->pack.len + 1 + SK_RECORD_SUM_BYTES);
     if (flags & SK_HISTORY_DEAD) db->dead_flags++;
-    db->dirty = true;
 }
 
 /* -- forgetting -------------------------------------------------------------------------------------------------------------- */
@@ -93,9 +108,10 @@ static int strip_range(sk_db *db, sk_bytes from, uint32_t origin, uint64_t *to, 
     int status;
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
         bool speaks;
-        if (value.len != 1 || !sk_history_parse(key, &dot, &raw)) {
-            status = SK_E_CORRUPT;
-            break;
+        unsigned flags;
+        if (sk_history_read(key, value, &dot, &raw, &flags)) {
+            sk_audit_history_damaged(db); /* it goes with the range */
+            continue;
         }
         if (*entries == 0 && last && dot.seq != last) {
             *to = last;
@@ -104,7 +120,7 @@ static int strip_range(sk_db *db, sk_bytes from, uint32_t origin, uint64_t *to, 
         }
         if (*entries) --*entries;
         last = dot.seq;
-        if (!(value.data[0] & SK_HISTORY_DEAD)) continue;
+        if (!(flags & SK_HISTORY_DEAD)) continue;
         if (db->dead_flags && !sk_vv_covers(&db->scan_until, dot)) db->dead_flags--; /* others were never counted */
         status = strip(db, dot, raw, rule, &speaks);
         if (status) break;
@@ -116,10 +132,8 @@ static int strip_range(sk_db *db, sk_bytes from, uint32_t origin, uint64_t *to, 
 
 static void put_kept(sk_db *db, sk_bytes kept)
 {
-    static const uint8_t flags = SK_HISTORY_REMOVES | SK_HISTORY_DEAD;
     sk_reader reader = sk_reader_of(kept);
-    while (sk_reader_left(&reader))
-        sk_store_put(db->store, SK_CF_HISTORY, sk_read_bytes(&reader), sk_bytes_of(&flags, 1));
+    while (sk_reader_left(&reader)) sk_db_history_record(db, sk_read_bytes(&reader), SK_HISTORY_REMOVES | SK_HISTORY_DEAD);
 }
 
 /* About the bytes of an origin's history above seq `from`, which is at or above the floor: their even share. */
@@ -163,7 +177,7 @@ int sk_db_forget_some(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, u
 {
     /* A staged transfer may be brought forward by history that only its sender has; ours can go. But rows not yet folded
      * could hold dead counts that no later visit would find: wait. */
-    if (db->failed || sk_fold_active(db)) return 0;
+    if (db->failed || sk_fold_active(db) || sk_fold_repairs(db)) return 0;
     if (db->revisit_waits && !sk_vv_equal(everywhere, &db->revisit_by)) db->revisit = true;
     bool scan = db->dead_flags > 0 || !sk_vv_at_most(&db->scan_until, &db->floor), more = false;
     strip_rule rule = {0};
@@ -184,6 +198,43 @@ void sk_db_forget(sk_db *db, const sk_vv *stable, const sk_vv *everywhere)
     while (sk_db_forget_some(db, stable, everywhere, UINT32_MAX)) continue;
 }
 
+/* Appends (behind lengths) what speaks of dead counts, of all that can be read. */
+static int collect_dead(sk_db *db, sk_buf *kept)
+{
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+    sk_bytes key, value, raw;
+    sk_dot dot;
+    unsigned flags;
+    int status;
+    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        bool sound = sk_history_read(key, value, &dot, &raw, &flags) == 0 && sk_vv_covers(&db->vv, dot);
+        if (sound && flags & SK_HISTORY_DEAD) sk_pack_bytes(kept, key);
+    }
+    sk_store_iter_free(db->store, iter);
+    return status;
+}
+
+int sk_db_history_renew(sk_db *db)
+{
+    sk_buf kept = {0};
+    if (sk_fold_active(db)) return SK_E_BUSY;
+    int status = collect_dead(db, &kept);
+    if (!status) {
+        uint8_t first = 0;
+        sk_fold_drop_staged(db);
+        sk_store_remove_range(db->store, SK_CF_HISTORY, sk_bytes_of(&first, 1), SK_BYTES_NONE);
+        put_kept(db, sk_buf_view(&kept));
+        for (uint32_t o = 0; o < db->kept.count; o++) db->kept.seq[o] = 0; /* nothing is above the floor */
+        sk_vv_copy(&db->floor, &db->vv);
+        sk_vv_copy(&db->scan_until, &db->vv);
+        db->dead_flags = 0;
+        db->dirty = db->revisit = true;
+        sk_buf_reset(&db->revisit_from);
+    }
+    sk_buf_free(&kept);
+    return status;
+}
+
 /* Looks at up to *entries of what stayed of one origin, from `revisit_from` on. 1: there is more of it. */
 static int revisit_origin(sk_db *db, sk_bytes from, sk_bytes end, const strip_rule *rule, uint32_t *entries)
 {
@@ -192,14 +243,18 @@ static int revisit_origin(sk_db *db, sk_bytes from, sk_bytes end, const strip_ru
     sk_dot dot;
     int status = 0;
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
-        bool speaks;
+        bool speaks = false;
+        unsigned flags;
         if (*entries == 0) {
             sk_buf_reset(&db->revisit_from);
             sk_buf_bytes(&db->revisit_from, key);
             break;
         }
         --*entries;
-        status = sk_history_parse(key, &dot, &raw) ? strip(db, dot, raw, rule, &speaks) : SK_E_CORRUPT;
+        if (sk_history_read(key, value, &dot, &raw, &flags))
+            sk_audit_history_damaged(db);
+        else
+            status = strip(db, dot, raw, rule, &speaks);
         if (status) break;
         if (!speaks) sk_store_remove(db->store, SK_CF_HISTORY, key);
         db->dirty |= !speaks;

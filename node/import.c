@@ -1,5 +1,6 @@
 /* A stream merged into a database. Declared in node/export.h. */
 #include "node/export.h"
+#include "node/record.h"
 
 #include <stdlib.h>
 
@@ -54,7 +55,7 @@ void sk_import_abort(sk_import *import)
 int sk_import_drop_left(sk_db *db)
 {
     sk_bytes value;
-    int found = sk_store_get(db->store, SK_CF_META, KEY_IMPORT, &value, NULL);
+    int found = sk_record_get(db->store, SK_CF_META, KEY_IMPORT, &value, NULL);
     if (found <= 0) return found;
     sk_fold_drop_staged(db);
     unmark(db);
@@ -96,7 +97,8 @@ static int begin(sk_import *import, const sk_stream_head *head)
     sk_vv_free(&transfer.vv);
     sk_vv_free(&transfer.floor);
     if (status) return status;
-    sk_store_put(db->store, SK_CF_META, KEY_IMPORT, SK_BYTES_NONE);
+    sk_buf_reset(&db->pack);
+    sk_record_put(db->store, SK_CF_META, KEY_IMPORT, &db->pack);
     db->dirty = true;
     import->begun = true;
     return 0;

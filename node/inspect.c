@@ -2,6 +2,7 @@
 
 #include "node/context.h"
 #include "node/db.h"
+#include "node/record.h"
 
 #include <inttypes.h>
 
@@ -11,7 +12,7 @@ static int load(sk_store *store, sk_db *db, sk_inspection *says)
     static const sk_bytes identity = {(const uint8_t *)"identity", 8};
     *db = (sk_db){.store = store, .rules_stale = true};
     sk_bytes stored;
-    int found = sk_store_get(store, SK_CF_META, identity, &stored, NULL);
+    int found = sk_record_get(store, SK_CF_META, identity, &stored, NULL);
     if (found <= 0) return found ? found : SK_E_CORRUPT;
     sk_reader reader = sk_reader_of(stored);
     sk_bytes region = sk_read_bytes(&reader), cluster = sk_read_bytes(&reader);
@@ -53,7 +54,7 @@ typedef struct {
     sk_db *db;
     sk_arena arena;
     sk_digest digest;
-    uint64_t rows, keys;
+    uint64_t rows, keys, rest;
     sk_buf *error;
 } tally;
 
@@ -67,9 +68,27 @@ static int add_row(void *self, sk_bytes raw, const sk_row *row)
         return SK_E_CORRUPT;
     }
     sum->digest += sk_row_digest(&sum->db->origins, raw, row);
+    sum->rest += sk_row_rest(raw, row);
     sum->keys += key.table == SK_TABLE_KEY && sk_key_row_exists(row);
     sum->rows++;
     return 0;
+}
+
+/* The history, each entry against its own sum. */
+static int inspect_history(sk_db *db, sk_buf *error)
+{
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+    sk_bytes key, value, raw;
+    sk_dot dot;
+    unsigned flags;
+    int status;
+    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        status = sk_history_read(key, value, &dot, &raw, &flags);
+        if (status) break;
+    }
+    sk_store_iter_free(db->store, iter);
+    if (status) sk_buf_printf(error, "its history is damaged");
+    return status;
 }
 
 int sk_inspect_rows(sk_store *store, uint64_t *rows, sk_buf *error)
@@ -85,6 +104,11 @@ int sk_inspect_rows(sk_store *store, uint64_t *rows, sk_buf *error)
         sk_buf_printf(error, "its %" PRIu64 " rows have another digest than it says", sum.rows);
         status = SK_E_CORRUPT;
     }
+    if (!status && sum.rest != db.rest) {
+        sk_buf_printf(error, "its rows have other sizes, or other counters that were reset, than it says");
+        status = SK_E_CORRUPT;
+    }
+    if (!status) status = inspect_history(&db, error);
     if (!status && sum.keys != db.keys) {
         sk_buf_printf(error, "it has %" PRIu64 " keys and says %" PRIu64, sum.keys, db.keys);
         status = SK_E_CORRUPT;

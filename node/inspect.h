@@ -16,8 +16,8 @@ typedef struct {
 
 /** Reads what it says. 0, SK_E_CORRUPT, SK_E_IO. Free it in any case. */
 int sk_inspect(sk_store *store, sk_inspection *says);
-/** Reads all rows: SK_E_CORRUPT, with a sentence, when one cannot be read or their sums are not what the database says.
- */
+/** Reads all rows and the history: SK_E_CORRUPT, with a sentence, when something cannot be read or is not what the database
+ *  says. */
 int sk_inspect_rows(sk_store *store, uint64_t *rows, sk_buf *error);
 void sk_inspection_free(sk_inspection *says);
 

@@ -7,6 +7,7 @@
 #include "node/life.h"
 #include "node/link.h"
 #include "node/log.h"
+#include "node/record.h"
 #include "node/retention_log.h"
 #include "node/server.h"
 #include "node/settings.h"
@@ -56,7 +57,8 @@ typedef struct {
     uint64_t timer_at_ms, stop_at_ms;
     phase phase;
     int logged_store_error;
-    bool logged_damage;
+    uint32_t logged_rows;
+    bool logged_damage, logged_history, audits; /* of the audit, as it was logged */
     _Atomic bool backup_ended; /* set by its thread: to be logged */
     bool joining; /* as it was logged */
     bool busy;   /* something happened: the turn's end is wanted */
@@ -117,15 +119,49 @@ static void note_store(node *n)
         sk_log(SK_LOG_INFO, "store.recovered", sk_log_uint("durable", n->replica->durable));
 }
 
-/* The rows have been added up since the start: are they what was committed? */
-static void note_sums(node *n)
+static const char *damage_of(const sk_db *db)
 {
-    const sk_sums *sums = &n->replica->db.sums;
-    bool damaged = sk_sums_damaged(sums);
+    if (db->audit.unreadable) return "the store cannot read some of its files";
+    if (db->audit.beyond) return "what is kept of counters that were reset is not what was committed";
+    if (db->audit.lost) return "staged rows of a transfer were damaged when they were to be put into place";
+    return "the rows on the disk do not add up to what was committed, or some make no sense";
+}
+
+/* Those that were named since; the command has all of them. */
+static void log_rows(node *n, const sk_db *db)
+{
+    enum { LOGGED_MAX = 20 };
+    sk_reader names = sk_reader_of(sk_buf_view(&db->audit.names));
+    sk_bytes raw;
+    bool repaired;
+    if (db->audit.named < n->logged_rows) n->logged_rows = 0; /* it began anew */
+    for (uint32_t i = 0; sk_audit_next_name(&names, &raw, &repaired); i++)
+        if (i >= n->logged_rows && i < LOGGED_MAX)
+            sk_log(SK_LOG_WARN, repaired ? "audit.row_repaired" : "audit.row_damaged", sk_log_bytes("row", raw));
+    n->logged_rows = db->audit.named;
+}
+
+/* Is everything on the disk what was put there? */
+static void note_audit(node *n)
+{
+    const sk_db *db = &n->replica->db;
+    bool damaged = sk_audit_damaged(db);
     if (damaged && !n->logged_damage)
-        sk_log(SK_LOG_ERROR, "rows.damaged", sk_log_uint("rows", sums->rows),
-               sk_log_text("why", "the rows on the disk do not add up to what was committed, or one cannot be read"));
+        sk_log(SK_LOG_ERROR, "audit.damaged", sk_log_text("why", damage_of(db)), sk_log_uint("rows", db->sums.rows),
+               sk_log_uint("damaged_rows", db->sums.senseless),
+               sk_log_text("effect", "it sends no transfers and tells no digest"), sk_log_text("do", SK_RECORD_ADVICE));
     n->logged_damage = damaged;
+    if (db->audit.history_renewed && !n->logged_history)
+        sk_log(SK_LOG_WARN, "audit.history_renewed", sk_log_uint("damaged", db->audit.damaged_history),
+               sk_log_text("effect", "regions that lack something are reconciled"));
+    n->logged_history = db->audit.history_renewed;
+    log_rows(n, db);
+    bool pending = sk_audit_pending(db);
+    if (!pending && n->audits)
+        sk_log(damaged ? SK_LOG_WARN : SK_LOG_INFO, "audit.done", sk_log_text("found", sk_audit_text(db)),
+               sk_log_uint("rows", db->sums.rows), sk_log_uint("history", db->audit.entries),
+               sk_log_uint("mended", db->audit.mended_derived + db->audit.mended_sizes));
+    n->audits = pending;
 }
 
 static void note_backup(node *n)
@@ -199,7 +235,7 @@ static void turn(node *n)
         sk_links_pause(n->links, n->paused);
     }
     note_store(n);
-    note_sums(n);
+    note_audit(n);
     note_backup(n);
     sk_clocks_look(&n->clocks, n->replica, n->config->replication.clock_alarm);
     sk_retention_log_look(&n->retention, n->replica);
@@ -417,7 +453,8 @@ static int open_store(node *n)
     int status = sk_rocksdb_open(&options, &n->store, error);
     if (status)
         sk_log(SK_LOG_ERROR, "store.open_failed", sk_log_text("data_dir", config->data_dir),
-               sk_log_text("error", error[0] ? error : sk_error_text(status)));
+               sk_log_text("error", error[0] ? error : sk_error_text(status)),
+               sk_log_text("do", status == SK_E_CORRUPT || status == SK_E_IO ? SK_RECORD_ADVICE : "see the error"));
     return status;
 }
 

@@ -2,6 +2,7 @@
 
 #include "node/export.h"
 #include "node/keyspace.h"
+#include "node/record.h"
 #include "node/session.h"
 
 #include <inttypes.h>
@@ -14,8 +15,10 @@ enum {
     FOLD_ROWS = 256,         /* rows folded in a turn */
     SUMS_EVERY_MS = 2,       /* how often sums get on, by half a leaf: a fifth of the loop's time at most */
     SUMS_PUT_OFF_MS = 20,
+    AUDIT_ENTRIES = 1024,    /* of history and the like gone through in a step: more than can be written meanwhile */
     SUMS_UNORDERED = 1024,   /* above so many changes without an order leaves are not cut: that is a millisecond's work */
     SUMS_RETRY_MS = 1000,    /* … after an error */
+    REPAIR_EVERY_MS = 1000,
     REVISIT_ENTRIES = 64,    /* entries of old history looked at again in a turn */
     FORGET_ENTRIES = 4096,   /* entries of history read in a turn, where they have to be, to be forgotten */
 };
@@ -272,7 +275,7 @@ static int add_peer(sk_replica *replica, const char *region)
     sk_buf key = {0};
     sk_vv acked = {0};
     sk_bytes value;
-    int found = sk_store_get(replica->store, SK_CF_META, acked_key(&key, region), &value, NULL);
+    int found = sk_record_get(replica->store, SK_CF_META, acked_key(&key, region), &value, NULL);
     bool known = false;
     if (found > 0) {
         sk_reader reader = sk_reader_of(value);
@@ -296,7 +299,7 @@ static int follow_own(sk_replica *replica)
         sk_members_find(&replica->members, sk_bytes_str(replica->region), replica->options.public_key);
     if (!own || own->record.state != SK_MEMBER_IN || own->record.forgets == 0) return 0;
     sk_bytes value = SK_BYTES_NONE;
-    int found = sk_store_get(replica->store, SK_CF_META, KEY_FORGETS, &value, NULL);
+    int found = sk_record_get(replica->store, SK_CF_META, KEY_FORGETS, &value, NULL);
     if (found < 0) return found;
     sk_reader reader = sk_reader_of(value);
     if (found && sk_read_uint(&reader) >= own->record.forgets) return 0;
@@ -304,7 +307,7 @@ static int follow_own(sk_replica *replica)
     if (status) return status;
     sk_buf noted = {0};
     sk_pack_uint(&noted, own->record.forgets);
-    sk_store_put(replica->store, SK_CF_META, KEY_FORGETS, sk_buf_view(&noted));
+    sk_record_put(replica->store, SK_CF_META, KEY_FORGETS, &noted);
     replica->db.dirty = true;
     sk_buf_free(&noted);
     return 0;
@@ -345,7 +348,7 @@ static void put_acked(sk_replica *replica)
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
         sk_buf_reset(&value);
         sk_vv_pack(&value, peer.acked);
-        sk_store_put(replica->store, SK_CF_META, acked_key(&key, peer.region), sk_buf_view(&value));
+        sk_record_put(replica->store, SK_CF_META, acked_key(&key, peer.region), &value);
     }
     replica->db.dirty = true;
     sk_buf_free(&key);
@@ -427,7 +430,8 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     status = follow_members(replica);
     if (!status) status = sk_retention_load(replica);
     if (status) {
-        sk_buf_printf(error, "the members cannot be read: %s", sk_error_text(status));
+        sk_buf_printf(error, "the members cannot be read: %s", status == SK_E_CORRUPT ? SK_RECORD_ADVICE
+                                                                                    : sk_error_text(status));
         sk_replica_free(replica);
         return status;
     }
@@ -622,17 +626,26 @@ static void drop_staged(sk_replica *replica)
     if (heard) sk_fold_drop_staged(&replica->db);
 }
 
-/* The sums are worked out after a start, and kept in shape. Leaves that are cut late are as right as others, only coarser:
+static bool audits_rows(const sk_replica *replica)
+{
+    sk_audit_stage stage = replica->db.audit.stage;
+    return stage == SK_AUDIT_ROWS || stage == SK_AUDIT_SIZES;
+}
+
+/* Everything is gone through after a start; then the sums are kept in shape. Leaves that are cut late are as right as others, only coarser:
  * it waits until reading rows does not take the order of all that is being written (it halved the SETs of new keys). */
 static void add_up(sk_replica *replica)
 {
     const sk_sums *sums = &replica->db.sums;
-    if (replica->db.failed || !sk_sums_pending(sums) || replica->now_ms < replica->sums_at_ms) return;
-    if (sums->state != SK_SUMS_SCANNING && sk_store_unordered(replica->store) > SUMS_UNORDERED) {
+    bool audits = sk_audit_pending(&replica->db);
+    if (replica->db.failed || !(audits || sk_sums_pending(sums)) || replica->now_ms < replica->sums_at_ms) return;
+    if (!audits && sums->state != SK_SUMS_SCANNING && sk_store_unordered(replica->store) > SUMS_UNORDERED) {
         replica->sums_at_ms = replica->now_ms + SUMS_PUT_OFF_MS;
         return;
     }
-    int status = sk_sums_step(&replica->db, (sums->leaf_rows + 1) / 2);
+    uint32_t rows = (sums->leaf_rows + 1) / 2;
+    int status = audits ? sk_audit_step(&replica->db, audits_rows(replica) ? rows : AUDIT_ENTRIES)
+                        : sk_sums_step(&replica->db, rows);
     replica->sums_at_ms = replica->now_ms + (status < 0 ? SUMS_RETRY_MS : SUMS_EVERY_MS);
 }
 
@@ -648,6 +661,14 @@ static void fold(sk_replica *replica)
     replica->more_to_do = more && replica->now_ms >= replica->fold_at_ms;
 }
 
+/* Damaged rows are asked for, of one peer after the other. */
+static void repair(sk_replica *replica)
+{
+    if (replica->now_ms < replica->repair_at_ms || replica->db.failed || !sk_audit_wants_repair(&replica->db)) return;
+    replica->repair_at_ms = replica->now_ms + REPAIR_EVERY_MS;
+    (void)sk_engine_repair(replica->engine, &replica->db.floor, replica->now_ms, replica->wall_ms);
+}
+
 void sk_replica_turn(sk_replica *replica)
 {
     replica->more_to_do = false;
@@ -660,6 +681,7 @@ void sk_replica_turn(sk_replica *replica)
     forget(replica);
     drop_staged(replica);
     add_up(replica);
+    repair(replica);
     if (!replica->db.failed) seal(replica);
 }
 
@@ -674,7 +696,8 @@ static void answer_blocked(sk_replica *replica)
     }
 }
 
-/* Everything not on disk is void: back to what is. Nobody outside has seen it: replies and deltas were held. Reads go on
+/* Everything not on disk is void: back to what is. Where the store cannot read something that is needed to go on, it stays so:
+ * trying again would meet it again. Nobody outside has seen it: replies and deltas were held. Reads go on
  * from there, whether the store takes writes again or not yet; while it does not, it is asked again from time to time. */
 static void roll_back(sk_replica *replica)
 {
@@ -687,11 +710,16 @@ static void roll_back(sk_replica *replica)
     replica->retry_at_ms = replica->now_ms + STORE_RETRY_MS;
     sk_engine_close_sources(replica->engine);
     for (sk_client *client = replica->clients; client; client = client->next) sk_client_export_close(client);
+    bool corrupt = replica->store_error == SK_E_CORRUPT;
     int status = sk_store_reopen(replica->store), loaded = sk_db_reload(&replica->db);
     sk_replica_import_abort(replica);
     if (!status && !loaded) loaded = sk_import_drop_left(&replica->db);
     if (!loaded) loaded = sk_retention_load(replica);
-    replica->store_error = status ? status : loaded;
+    if (!status && !loaded && corrupt) {
+        sk_audit_unreadable(&replica->db);
+        replica->retry_at_ms = UINT64_MAX;
+    }
+    replica->store_error = status ? status : loaded ? loaded : corrupt ? SK_E_CORRUPT : 0;
     replica->sealed_count = 0;
     if (loaded) {
         replica->db.failed = loaded; /* not even what is there can be read */
@@ -739,7 +767,9 @@ uint64_t sk_replica_next_ms(const sk_replica *replica)
     bool folds = !replica->store_error && !replica->db.failed && sk_fold_active(&replica->db);
     if (folds && replica->fold_at_ms < next) next = replica->fold_at_ms;
     if (!replica->store_error && sk_retention_next_ms(replica) < next) next = sk_retention_next_ms(replica);
-    bool adds_up = !replica->store_error && sk_sums_pending(&replica->db.sums);
+    if (!replica->store_error && sk_audit_wants_repair(&replica->db) && replica->repair_at_ms < next)
+        next = replica->repair_at_ms;
+    bool adds_up = !replica->store_error && (sk_sums_pending(&replica->db.sums) || sk_audit_pending(&replica->db));
     if (adds_up && replica->sums_at_ms < next) next = replica->sums_at_ms;
     for (sk_client *client = replica->blocked_count ? replica->clients : NULL; client; client = client->next)
         if (client->block != SK_BLOCK_NONE && client->block_until_ms < next) next = client->block_until_ms;

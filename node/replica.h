@@ -109,6 +109,7 @@ struct sk_replica {
     sk_vv join_goal;                /* owned */
     bool link_down[SK_MEMBERS_MAX]; /* by an operator, by peer number */
     uint64_t expire_at_ms;          /* monotonic: the next look at deadlines */
+    uint64_t repair_at_ms;          /* monotonic: when damaged rows may be asked for again */
     uint64_t sums_at_ms;            /* monotonic: the next step of the sums */
     uint64_t fold_at_ms;            /* … of a fold */
     uint64_t fold_debt_us;          /* to be rested for those that were */

@@ -1,5 +1,6 @@
 #include "node/retention.h"
 
+#include "node/record.h"
 #include "node/replica.h"
 
 #include <stdlib.h>
@@ -57,7 +58,8 @@ int sk_retention_load(sk_replica *replica)
     int status;
     sk_retention_free(retention);
     while ((status = sk_store_next(replica->store, iter, &key, &value)) > 0) {
-        status = read_mark(retention, key, value);
+        status = sk_record_open(SK_CF_META, key, value, &value);
+        if (!status) status = read_mark(retention, key, value);
         if (status) break;
     }
     sk_store_iter_free(replica->store, iter);
@@ -70,7 +72,7 @@ static int is_noted(sk_replica *replica, const char *region)
 {
     sk_buf key = {0};
     sk_bytes value;
-    int found = sk_store_get(replica->store, SK_CF_META, laggard_key(&key, region), &value, NULL);
+    int found = sk_record_get(replica->store, SK_CF_META, laggard_key(&key, region), &value, NULL);
     sk_buf_free(&key);
     return found;
 }
@@ -79,8 +81,9 @@ static void note(sk_replica *replica, const char *region, bool laggard)
 {
     sk_buf key = {0};
     laggard_key(&key, region);
+    sk_buf_reset(&replica->db.pack);
     if (laggard)
-        sk_store_put(replica->store, SK_CF_META, sk_buf_view(&key), SK_BYTES_NONE);
+        sk_record_put(replica->store, SK_CF_META, sk_buf_view(&key), &replica->db.pack);
     else
         sk_store_remove(replica->store, SK_CF_META, sk_buf_view(&key));
     replica->db.dirty = true;
@@ -163,7 +166,7 @@ static void mark(sk_replica *replica)
     uint8_t key[MARK_KEY];
     sk_buf_reset(&replica->db.pack);
     sk_vv_pack(&replica->db.pack, &made->vv);
-    sk_store_put(replica->store, SK_CF_META, mark_key(key, now), sk_buf_view(&replica->db.pack));
+    sk_record_put(replica->store, SK_CF_META, mark_key(key, now), &replica->db.pack);
     replica->db.dirty = true;
 }
 

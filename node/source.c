@@ -100,15 +100,18 @@ int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *pr
 {
     if (db->failed) return db->failed;
     if (sk_fold_active(db)) return SK_E_BUSY; /* the snapshot's rows would not be what its vector says */
+    int status = sk_audit_may_send(db);
+    if (!status && head->repair && sk_audit_pending(db)) status = SK_E_BUSY; /* it is not known to be sound itself */
+    if (status) return status;
     sk_source *source = sk_alloc(sizeof *source);
     uint64_t durable = 0;
-    int status = take_snapshot(db, source, &durable);
+    status = take_snapshot(db, source, &durable);
     if (status) {
         sk_source_close(db, source);
         return status;
     }
     sk_vv_copy(&source->known, known);
-    source->reconcile = !sk_vv_at_most(&source->floor, known);
+    source->reconcile = head->repair || !sk_vv_at_most(&source->floor, known);
     if (source->reconcile) take_stretches(db, source, durable);
     bool resumable = progress && progress->reconcile == source->reconcile &&
                      sk_vv_at_most(&progress->vv, &source->vv) && sk_vv_at_most(&source->floor, &progress->vv);
@@ -193,12 +196,12 @@ static int collect_changed(sk_db *db, sk_source *source)
                                                sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
         sk_bytes key, value, raw;
         sk_dot dot;
+        unsigned flags;
         int status;
         while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
-            if (!sk_history_parse(key, &dot, &raw)) {
-                status = SK_E_CORRUPT;
-                break;
-            }
+            status = sk_history_read(key, value, &dot, &raw, &flags);
+            if (status) sk_audit_history_damaged(db);
+            if (status) break;
             if (wanted(source, raw)) add_to_lot(source, raw);
         }
         sk_store_iter_free(db->store, iter);
@@ -356,7 +359,7 @@ static int walk(sk_db *db, sk_source *source, size_t max, sk_buf *out)
     return 1;
 }
 
-static void append_removal(sk_dot dot, sk_bytes raw, uint8_t flags, sk_buf *out)
+static void append_removal(sk_dot dot, sk_bytes raw, unsigned flags, sk_buf *out)
 {
     sk_pack_uint(out, SK_CHUNK_HISTORY);
     sk_pack_bytes(out, raw);
@@ -372,6 +375,7 @@ static int append_history(sk_db *db, sk_source *source, size_t max, sk_buf *out)
                                            sk_buf_view(&source->history_from), SK_BYTES_NONE);
     sk_bytes key, value, raw;
     sk_dot dot;
+    unsigned flags;
     int status;
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
         if (out->len >= max) {
@@ -379,12 +383,12 @@ static int append_history(sk_db *db, sk_source *source, size_t max, sk_buf *out)
             sk_buf_bytes(&source->history_from, key);
             break;
         }
-        if (value.len != 1 || !sk_history_parse(key, &dot, &raw)) {
-            status = SK_E_CORRUPT;
-            break;
-        }
-        if (value.data[0] && sk_vv_covers(&source->vv, dot) && !sk_vv_covers(&source->known, dot))
-            append_removal(dot, raw, value.data[0], out);
+        status = sk_history_read(key, value, &dot, &raw, &flags);
+        if (status) sk_audit_history_damaged(db);
+        if (status) break;
+        if (flags && sk_vv_covers(&source->vv, dot) && !sk_vv_covers(&source->known, dot))
+            append_removal(dot, raw, flags, out);
+        status = 1;
     }
     sk_store_iter_free(db->store, iter);
     return status;

@@ -1,10 +1,14 @@
 #include "node/sums.h"
 
+#include "node/audit.h"
 #include "node/db.h"
 #include "node/outline.h"
 
 #include <endian.h>
 #include <stdlib.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 enum {
     CUT_ABOVE = 2,  /* times leaf_rows */
@@ -161,10 +165,20 @@ static void adjust(sk_sums *sums, sk_leaf *leaf, sk_digest before, sk_digest aft
     sums->bytes += (leaf->vv.count - origins) * sizeof *leaf->vv.seq;
 }
 
-void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest after, const sk_row *row, uint64_t batch)
+static void add_counts(sk_row_counts *to, const sk_row_counts *counts)
 {
-    if ((before == after && !has_dead(row)) || sums->state == SK_SUMS_UNREADABLE) return;
+    to->rest += counts->rest;
+    to->keys += counts->keys;
+    to->conflicts += counts->conflicts;
+}
+
+void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest after, const sk_row_counts *counts,
+                    const sk_row *row, uint64_t batch)
+{
+    if (sums->state == SK_SUMS_UNREADABLE) return;
     if (sums->state == SK_SUMS_SCANNING && sk_bytes_compare(raw, sk_buf_view(&sums->cursor)) > 0) return;
+    add_counts(&sums->counts, counts);
+    if (before == after && !has_dead(row)) return;
     if (sums->count == 0) insert_leaf(sums, 0, SK_BYTES_NONE); /* the scan found none */
     uint32_t at = sk_sums_find(sums, raw);
     sk_leaf *leaf = sums->leaves[at];
@@ -175,13 +189,33 @@ void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest aft
 
 /* -- steps ------------------------------------------------------------------------------------------------------------- */
 
-/* Reads a row that an iterator gave, for its digest. A row that cannot be read is damage. */
-static int read_digest(sk_db *db, sk_bytes raw, sk_bytes value, sk_row *row, sk_digest *digest)
+/* Does every entry's transaction exist, as far as we know? */
+static bool covered(const sk_db *db, const sk_row *row)
+{
+    for (uint32_t i = 0; i < row->count; i++)
+        if (!sk_vv_covers(&db->vv, row->entries[i].dot)) return false;
+    return true;
+}
+
+int sk_sums_digest(sk_db *db, sk_bytes raw, sk_bytes value, sk_arena *arena, sk_row *row, sk_digest *digest, bool *sense)
+{
+    sk_rowkey key;
+    int status = sk_rowkey_parse(raw, arena, &key);
+    if (!status) status = sk_db_row_read(db, value, arena, row);
+    bool readable = !status && !sk_row_empty(row); /* an empty one is not stored */
+    *sense = readable && covered(db, row);
+    if (readable) *digest = sk_row_digest(&db->origins, raw, row);
+    if (readable || status == SK_E_MEMORY) return status;
+    XXH128_hash_t hash = XXH3_128bits_withSeed(value.data, value.len, XXH3_64bits(raw.data, raw.len));
+    *digest = (sk_digest)hash.high64 << 64 | hash.low64;
+    *row = (sk_row){0};
+    return 0;
+}
+
+static int read_digest(sk_db *db, sk_bytes raw, sk_bytes value, sk_row *row, sk_digest *digest, bool *sense)
 {
     sk_arena_reset(&db->sums.arena);
-    int status = sk_db_row_read(db, value, &db->sums.arena, row);
-    if (!status) *digest = sk_row_digest(&db->origins, raw, row);
-    return status;
+    return sk_sums_digest(db, raw, value, &db->sums.arena, row, digest, sense);
 }
 
 /* A row that the scan has come to. */
@@ -190,8 +224,12 @@ static int take_in(sk_db *db, sk_bytes raw, sk_bytes value)
     sk_sums *sums = &db->sums;
     sk_row row;
     sk_digest digest;
-    int status = read_digest(db, raw, value, &row, &digest);
+    bool sense;
+    int status = read_digest(db, raw, value, &row, &digest, &sense);
+    if (!status && sense) status = sk_audit_row(db, raw, &row, &sums->counts);
     if (status) return status;
+    sums->senseless += !sense;
+    if (!sense) sk_audit_name(db, raw, false);
     if (sums->count == 0) insert_leaf(sums, 0, SK_BYTES_NONE);
     sk_leaf *leaf = sums->leaves[sums->count - 1];
     if (leaf->rows >= sums->leaf_rows)
@@ -218,7 +256,8 @@ static int scan(sk_db *db, uint32_t rows)
     }
     sk_store_iter_free(db->store, iter);
     sk_buf_free(&from);
-    if (status == 0) sums->state = sums->sum == db->digest ? SK_SUMS_VERIFIED : SK_SUMS_DIFFERENT;
+    if (status == 0)
+        sums->state = sums->sum == db->digest && !sums->senseless ? SK_SUMS_VERIFIED : SK_SUMS_DIFFERENT;
     return status;
 }
 
@@ -235,11 +274,12 @@ static int read_piece(sk_db *db, uint32_t at, sk_leaf *piece, sk_buf *bound)
     while ((status = sk_store_next(db->store, iter, &raw, &value)) > 0) {
         sk_row row;
         sk_digest digest;
+        bool sense;
         if (piece->rows == sums->leaf_rows || reads++ == (uint64_t)CUT_READS * sums->leaf_rows) {
             sk_buf_bytes(bound, sk_key_between(sk_buf_view(&last), raw));
             break;
         }
-        status = read_digest(db, raw, value, &row, &digest);
+        status = read_digest(db, raw, value, &row, &digest, &sense);
         if (status) break;
         piece->sum += digest;
         piece->rows += digest != 0;

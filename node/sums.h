@@ -9,8 +9,11 @@
  * From then on every put keeps its leaf up to date, at the price of one binary search (sk_sums_change).
  *
  *   scanning --rows are through--> verified    the sum is the one that the database kept with its commits
- *      |                      \--> different   it is not: what is on the disk is not what was put there
- *      +--a row cannot be read---> unreadable  likewise; no leaves are kept
+ *      |                      \--> different   it is not, or rows make no sense: what is on the disk is not what was put
+ *      |                                       there. The sums are still those of the rows that there are
+ *      +--the store cannot read--> unreadable  likewise; no leaves are kept
+ *
+ * A row that cannot be read stands in the sums with a digest of its own, which no sound row has.
  *
  * A leaf that has outgrown twice `leaf_rows` is cut: its first rows are read and become a leaf of their own, and the rest
  * is what was there less that; so a cut reads a bounded number of rows, however large the leaf has become. Leaves that
@@ -39,6 +42,12 @@ typedef struct {
     uint64_t changed;
 } sk_leaf;
 
+/* What digests leave out, added up over rows modulo 2^64. */
+typedef struct {
+    uint64_t rest;            /* sk_row_rest */
+    uint64_t keys, conflicts; /* how many there are */
+} sk_row_counts;
+
 typedef enum { SK_SUMS_SCANNING, SK_SUMS_VERIFIED, SK_SUMS_DIFFERENT, SK_SUMS_UNREADABLE } sk_sums_state;
 
 typedef struct {
@@ -49,6 +58,8 @@ typedef struct {
     sk_buf cursor; /* scanning: the last row key that is in; empty: none */
     uint64_t rows;
     sk_digest sum;
+    sk_row_counts counts;
+    uint64_t senseless; /* rows that make no sense */
     size_t bytes;      /* of memory, about */
     bool outgrown;     /* some leaf may have to be cut */
     uint32_t look;     /* where the search for it goes on */
@@ -63,8 +74,14 @@ void sk_sums_free(sk_sums *sums);
 /** The leaf that a key belongs to; there must be one. */
 uint32_t sk_sums_find(const sk_sums *sums, sk_bytes raw);
 
-/** A row was put in the batch of that number: its digest was `before`, and `after` is what it is with `row`. */
-void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest after, const sk_row *row, uint64_t batch);
+/** A row was put in the batch of that number: its digest was `before`, and `after` is what it is with `row`; `counts` is what
+ *  that adds to those. */
+void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest after, const sk_row_counts *counts,
+                    const sk_row *row, uint64_t batch);
+/** The digest of a row as it is stored, which may make no sense: if it cannot even be read, it is one of its own, and `row`
+ *  is empty. Values in the arena. SK_E_MEMORY. */
+int sk_sums_digest(struct sk_db *db, sk_bytes raw, sk_bytes value, sk_arena *arena, sk_row *row, sk_digest *digest,
+                   bool *sense);
 
 /** Goes on with what is to be done: about `rows` rows more of the scan, or a leaf cut. 1: there is more, 0: nothing is left;
  *  or SK_E_IO, SK_E_MEMORY: try again later. */

@@ -169,6 +169,10 @@ int sk_db_change(sk_db *db, const sk_row_name *name, const sk_op *op)
     sk_row after;
     if (txn->refused) return txn->refused;
     int status = db->failed ? db->failed : touch(db, name, &touched);
+    if (status == SK_E_CORRUPT && !db->failed) {
+        txn->refused = status; /* of this row nothing can be made; others are not concerned */
+        return status;
+    }
     if (!status) status = take_op(db, touched, op);
     if (status == SK_E_LIMIT) {
         txn->refused = status;
@@ -282,7 +286,8 @@ static int check_ops(const sk_txn *txn, sk_arena *arena)
     return status;
 }
 
-/* The operation's row as it stands, or will once a transfer is folded in, then with the operation. */
+/* The operation's row as it stands, or will once a transfer is folded in, then with the operation. A row that makes no
+ * sense counts as none: the digest, which goes on with what that row had been, says that the database is damaged. */
 static int apply_op(sk_db *db, const sk_txn *txn, const sk_op *op, const sk_row_name *name)
 {
     sk_row row, after;
@@ -290,6 +295,10 @@ static int apply_op(sk_db *db, const sk_txn *txn, const sk_op *op, const sk_row_
     sk_arena_reset(&db->scratch);
     int status = sk_db_touch_row(db, &name->key);
     if (!status) status = sk_db_row(db, name->raw, &db->scratch, &row);
+    if (status == SK_E_CORRUPT && !db->failed && sk_db_row_is_there(db, name->raw)) {
+        row = (sk_row){0};
+        status = 0;
+    }
     if (!status) status = sk_op_apply(op, txn->dot, txn->hlc, &txn->seen, &row, &db->scratch, &after, &left_dead);
     if (!status) status = sk_db_row_put(db, name, &row, &after);
     if (status) return status;

@@ -17,7 +17,7 @@
 #include "storage/file.h"
 
 enum {
-    SK_FOLDER_FORMAT = 2, /* what this binary writes, and the only one that it reads */
+    SK_FOLDER_FORMAT = 3, /* what this binary writes, and the only one that it reads */
     SK_FOLDER_ERROR = SK_FILE_ERROR, /* bytes that a sentence about an error needs */
     SK_FOLDER_MARK = 88    /* characters, NUL included */
 };

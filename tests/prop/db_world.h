@@ -360,6 +360,7 @@ static void begin_transfer(world_node *node, world_node *from)
         theirs.reconcile = ours.reconcile;
         sk_buf_bytes(&theirs.cursor, sk_buf_view(&ours.cursor));
     }
+    while (from->db.audit.stage <= SK_AUDIT_STAGED && sk_audit_step(&from->db, 1) >= 0) {} /* nothing is sent before */
     int status = sk_source_open(&from->db, &known, some ? &theirs : NULL, &node->source, &head);
     sk_assert(status == 0 || status == SK_E_BUSY);
     if (status == 0) {

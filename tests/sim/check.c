@@ -498,6 +498,10 @@ static const char *region_at_rest(sim_region *region)
     sk_db *db = &replica->db;
     if (replica->store_error || db->failed) return "a store has failed";
     if (db->joining) return "a region is still joining";
+    const sk_audit *audit = &db->audit;
+    if (sk_audit_pending(db)) return "an audit is not done";
+    if (sk_audit_damaged(db) || audit->damaged_history || audit->damaged_staged) return "an audit finds damage";
+    if (audit->mended_derived || audit->mended_sizes) return "an audit has mended what nobody damaged";
     if (db->fold) return "a transfer is staged or being folded in";
     const char *held = what_is_held(replica);
     if (held) return held;

@@ -115,13 +115,13 @@ static void info_tells_whether_the_rows_are_what_was_committed(void **state)
     expect(&eu, "SET k v", "+OK");
     region_turn(&eu, 5);
     region_turn(&eu, 5);
-    assert_non_null(strstr(ask(&eu, "INFO persistence"), "digest_verified:yes digest_rows:1"));
+    assert_non_null(strstr(ask(&eu, "INFO persistence"), "digest_rows:1 audit:verified"));
     assert_null(strstr(ask(&eu, "INFO memory"), "memory_sums:0"));
     assert_int_equal(sk_db_reload(&eu.replica->db), 0);
-    assert_non_null(strstr(ask(&eu, "INFO persistence"), "digest_verified:no digest_rows:0"));
+    assert_non_null(strstr(ask(&eu, "INFO persistence"), "digest_rows:0 audit:scanning"));
     sk_store_put(eu.store, SK_CF_ROW, sk_bytes_str("kk"), sk_bytes_str("\xc1"));
     region_turn(&eu, 5);
-    assert_non_null(strstr(ask(&eu, "INFO persistence"), "digest_verified:damaged"));
+    assert_non_null(strstr(ask(&eu, "INFO persistence"), "audit:damaged"));
     region_close(&eu);
 }
 

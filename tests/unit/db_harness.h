@@ -66,10 +66,16 @@ static inline void database_end(database *with)
     sk_vv_free(&with->txn.seen);
 }
 
+/* Before that nothing is sent. */
+static inline void history_looked_through(sk_db *db)
+{
+    while (db->audit.stage <= SK_AUDIT_STAGED) assert_true(sk_audit_step(db, 1) >= 0);
+}
+
 /* Seals, and reconcile is on disk. Sums get on a little with each. */
 static inline void commit(database *with)
 {
-    assert_true(sk_sums_step(&with->db, 2) >= 0);
+    assert_true((sk_audit_pending(&with->db) ? sk_audit_step(&with->db, 2) : sk_sums_step(&with->db, 2)) >= 0);
     (void)sk_db_seal(&with->db);
     assert_int_equal(sk_memory_sync(with->store, UINT64_MAX), 0);
     sk_db_check(&with->db);
@@ -196,15 +202,16 @@ typedef struct {
     uint32_t questions, wanted;
 } transfer;
 
-static inline transfer transfer_start(database *from, database *to)
+static inline transfer transfer_start_as(database *from, database *to, bool repair)
 {
-    transfer made = {.from = from, .to = to};
+    transfer made = {.from = from, .to = to, .head.repair = repair};
     sk_vv known = vv_across(to, from, &to->db.vv);
     sk_transfer_progress ours = {0}, theirs = {0};
     bool some = sk_fold_progress(&to->db, &ours) == 1;
     theirs.reconcile = ours.reconcile;
     theirs.cursor = ours.cursor;
     if (some) theirs.vv = vv_across(to, from, &ours.vv);
+    history_looked_through(&from->db);
     made.begun = sk_source_open(&from->db, &known, some ? &theirs : NULL, &made.source, &made.head);
     if (made.begun == 0) {
         sk_transfer_head here = made.head;
@@ -219,6 +226,11 @@ static inline transfer transfer_start(database *from, database *to)
     sk_vv_free(&theirs.vv);
     sk_buf_free(&ours.cursor);
     return made;
+}
+
+static inline transfer transfer_start(database *from, database *to)
+{
+    return transfer_start_as(from, to, false);
 }
 
 /* One chunk of about `max` bytes. 1: more follows. */

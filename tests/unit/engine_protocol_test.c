@@ -217,7 +217,7 @@ static void unknown_types_and_origins_are_refused(void **state)
         {{SK_MESSAGE_CHUNK_ACK, 1, 1}, 3, SK_E_PROTOCOL},
         {{SK_MESSAGE_CANCEL, 1, 0xc3, 0xff}, 4, SK_E_PROTOCOL},
         {{SK_MESSAGE_CANCEL, 1, 0xc2, 0xff}, 4, SK_E_PROTOCOL},
-        {{SK_MESSAGE_REQUEST, 0, 0x90, 0xc2}, 4, SK_E_PROTOCOL},
+        {{SK_MESSAGE_REQUEST, 0, 0x90, 0xc2, 0xc2}, 5, SK_E_PROTOCOL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         world *w = fresh_world(true);

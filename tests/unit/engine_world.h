@@ -244,7 +244,7 @@ static inline int host_source_open(void *self, const sk_vv *known, const sk_tran
 {
     world_node *node = self;
     sk_source *source = sk_alloc(sizeof *source);
-    head->reconcile = source->reconcile = !sk_vv_at_most(&node->forgotten, known);
+    head->reconcile = source->reconcile = head->repair || !sk_vv_at_most(&node->forgotten, known);
     head->resumed = progress && progress->reconcile == head->reconcile &&
                     sk_vv_at_most(&progress->vv, &node->durable) && sk_vv_at_most(&node->forgotten, &progress->vv);
     for (uint32_t o = 0; o < node->durable.count && !node->world->lenient; o++)

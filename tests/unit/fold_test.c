@@ -339,8 +339,8 @@ static void what_is_staged_of_a_later_vector_is_dropped(void **state)
     assert_int_equal(pairs_in(&b, SK_CF_STAGED), 0);
     sk_transfer_progress progress = {0};
     assert_int_equal(sk_fold_progress(&b.db, &progress), 0);
-    assert_int_equal(sk_fold_chunk(&b.db, SK_BYTES_NONE, NULL), SK_E_PROTOCOL);
-    assert_int_equal(sk_fold_end(&b.db), SK_E_PROTOCOL);
+    assert_int_equal(sk_fold_chunk(&b.db, SK_BYTES_NONE, NULL), SK_E_GAP);
+    assert_int_equal(sk_fold_end(&b.db), SK_E_GAP);
     transfer_stop(&first);
 }
 

@@ -64,7 +64,7 @@ static void it_says_what_the_database_holds(void **state)
 static void a_wrong_row_is_found(void **state)
 {
     (void)state;
-    for (int kind = 0; kind < 5; kind++) {
+    for (int kind = 0; kind < 7; kind++) {
         database with;
         uint64_t rows;
         sk_bytes value;
@@ -78,6 +78,8 @@ static void a_wrong_row_is_found(void **state)
         if (kind == 2) sk_store_put(with.store, SK_CF_ROW, a.raw, sk_bytes_of(value.data, value.len - 1));
         if (kind == 3) sk_store_put(with.store, SK_CF_ROW, sk_bytes_str("?"), value);
         if (kind == 4) sk_store_put(with.store, SK_CF_ROW, sk_bytes_str("kc"), value);
+        if (kind == 5) sk_store_put(with.store, SK_CF_ROW, sk_bytes_str("kc"), sk_bytes_of("\0\1\0", 3)); /* sizes */
+        if (kind == 6) sk_store_put(with.store, SK_CF_HISTORY, sk_bytes_str("0123456789abc"), sk_bytes_of("\0\0\0\0\0", 5));
         assert_int_equal(look(&with, &rows), SK_E_CORRUPT);
         database_end(&with);
     }

@@ -220,7 +220,7 @@ static void transfers_come_back(void **state)
     sk_origin_map map = shifted_map();
     sk_vv known = vector(1, 2, 3), staged = vector(4, 5, 6);
     sk_buf buf = {0};
-    sk_request said = {.number = 9, .known = known, .resumable = true, .vv = staged, .reconcile = true};
+    sk_request said = {.number = 9, .known = known, .resumable = true, .vv = staged, .reconcile = true, .repair = true};
     said.cursor = sk_bytes_str("row");
     sk_message_begin(&buf, SK_MESSAGE_REQUEST);
     sk_request_pack(&buf, &said);
@@ -230,7 +230,7 @@ static void transfers_come_back(void **state)
     assert_int_equal(request.number, 9);
     assert_int_equal(sk_vv_get(&request.known, 7), 3);
     assert_int_equal(sk_vv_get(&request.vv, 5), 4);
-    assert_true(request.resumable && request.reconcile);
+    assert_true(request.resumable && request.reconcile && request.repair);
     assert_true(sk_bytes_equal(request.cursor, sk_bytes_str("row")));
     sk_vv_free(&request.known);
     sk_vv_free(&request.vv);

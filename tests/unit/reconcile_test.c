@@ -488,6 +488,37 @@ static void questions_are_bounded(void **state)
     sk_buf_free(&message);
 }
 
+/* Damaged rows are no matter of vectors: it is asked for without an offer, of one peer after the other that has enough. */
+static void a_repair_is_a_reconcile_between_equals(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    world *w = world_counted(3, &limits);
+    for (uint32_t n = 0; n < 3; n++) write_many(w, n, 20);
+    world_must_converge(w, 5000);
+    world_run(w, 1000); /* all have said so */
+    world_node *damaged = &w->nodes[0];
+    sk_vv beyond = {0};
+    sk_vv_copy(&beyond, &damaged->durable);
+    beyond.seq[0]++;
+    assert_false(sk_engine_repair(damaged->engine, &beyond, w->now_ms, w->wall_ms));
+    for (uint32_t n = 1; n <= 4; n++) {
+        damaged->busy = true;
+        assert_false(sk_engine_repair(damaged->engine, &damaged->durable, w->now_ms, w->wall_ms));
+        damaged->busy = false;
+        assert_true(sk_engine_repair(damaged->engine, &damaged->durable, w->now_ms, w->wall_ms));
+        assert_false(sk_engine_repair(damaged->engine, &damaged->durable, w->now_ms, w->wall_ms)); /* one comes in */
+        world_run(w, 500);
+        assert_int_equal(damaged->reconciled, n);
+    }
+    assert_int_equal(sent[0][1][SK_MESSAGE_REQUEST], 2);
+    assert_int_equal(sent[0][2][SK_MESSAGE_REQUEST], 2);
+    assert_int_equal(sent[1][0][SK_MESSAGE_COMPARE] + sent[2][0][SK_MESSAGE_COMPARE], 4);
+    world_must_converge(w, 5000);
+    sk_vv_free(&beyond);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -504,6 +535,7 @@ int main(void)
         cmocka_unit_test(parts_without_end_are_refused),
         cmocka_unit_test(an_end_before_it_is_done_is_refused),
         cmocka_unit_test(questions_are_bounded),
+        cmocka_unit_test(a_repair_is_a_reconcile_between_equals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

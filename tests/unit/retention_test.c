@@ -71,12 +71,12 @@ static void it_is_told_what_is_kept_for_whom(void **state)
     write_keys(&eu, 0, 10);
     passes(&eu, 1000);
     sk_retained kept = sk_retention_all(eu.replica);
-    assert_int_equal(kept.bytes, 10 * (12 + 1 + 4 + 1));
-    assert_int_equal(sk_retention_percent(of(&eu), kept), 18);
+    assert_int_equal(kept.bytes, 10 * (12 + 1 + 4 + 1 + 4));
+    assert_int_equal(sk_retention_percent(of(&eu), kept), 22);
     assert_int_equal(sk_retention_holder(eu.replica), peer_of(&eu));
     assert_int_equal(sk_retention_of(eu.replica, peer_of(&eu)).bytes, kept.bytes);
-    assert_non_null(strstr(ask(&eu, "INFO replication"), "history_bytes:180 history_bytes_max:1000 "));
-    assert_non_null(strstr(ask(&eu, "INFO replication"), "history_percent:18 history_held_by:us "));
+    assert_non_null(strstr(ask(&eu, "INFO replication"), "history_bytes:220 history_bytes_max:1000 "));
+    assert_non_null(strstr(ask(&eu, "INFO replication"), "history_percent:22 history_held_by:us "));
     regions_meet(&eu, &us);
     passes(&eu, 1000);
     assert_int_equal(sk_retention_all(eu.replica).bytes, 0);
@@ -86,9 +86,9 @@ static void it_is_told_what_is_kept_for_whom(void **state)
 static void too_many_bytes_make_a_laggard(void **state)
 {
     (void)state;
-    of(&eu)->cap = (sk_retention_cap){.bytes = 1000};
+    of(&eu)->cap = (sk_retention_cap){.bytes = 1200};
     settled(&eu);
-    write_keys(&eu, 0, 50); /* 18 or 19 bytes each */
+    write_keys(&eu, 0, 50); /* 22 or 23 bytes each */
     passes(&eu, 1000);
     assert_false(is_laggard(&eu));
     assert_int_equal(in_history(&eu), 50);

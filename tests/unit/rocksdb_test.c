@@ -79,8 +79,8 @@ static void other_formats_are_refused_untouched(void **state)
         int expected;
         const char *says;
     } cases[] = {
-        {"skerry\nformat 3\n", SK_E_FORMAT, "format 3, of a newer"},
-        {"skerry\nformat 1\n", SK_E_FORMAT, "format 1, of an older"},
+        {"skerry\nformat 4\n", SK_E_FORMAT, "format 4, of a newer"},
+        {"skerry\nformat 2\n", SK_E_FORMAT, "format 2, of an older"},
         {"skerry\nformat 999999999\n", SK_E_FORMAT, "newer"},
         {"something else\n", SK_E_FORMAT, "not one of skerry"},
         {"sker", SK_E_CORRUPT, "cut off"},
@@ -102,7 +102,7 @@ static void other_formats_are_refused_untouched(void **state)
         run_shell("cd $D && find . -type f ! -name skerry.lock | sort | xargs md5sum | cmp - $D.before", with.path);
     }
     run_shell("rm $D.before", with.path);
-    write_file(with.path, "SKERRY", "skerry\nformat 2\n");
+    write_file(with.path, "SKERRY", "skerry\nformat 3\n");
     harness_open(&with);
     assert_value(with.store, SK_CF_ROW, "a", "1");
     harness_end(&with);

@@ -385,6 +385,36 @@ static void every_part_of_an_entry_is_in_the_digest(void **state)
     sk_origins_free(&origins);
 }
 
+static void what_digests_leave_out_has_a_sum_too(void **state)
+{
+    (void)state;
+    sk_bytes key = sk_bytes_str("k");
+    sk_entry live[] = {value_of(0, 9, "v"), count_entry(1, 9, 3, 12), deadline_of(0, 9, 1)};
+    assert_int_equal(sk_row_rest(key, &(sk_row){.entries = live, .count = 3}), 0);
+    sk_entry dead = count_since(count_entry(0, 9, 3, 12), 9, 12), all[9];
+    assert_false(sk_entry_live(&dead));
+    for (int i = 0; i < 9; i++) all[i] = dead;
+    all[1].count.total.whole++;
+    all[2].count.base.whole++;
+    all[3].count.base_seq++;
+    all[4].count.epoch++;
+    all[5].hlc++;
+    all[6].dot.origin++;
+    all[7].count.reset_by.seq++;
+    all[8].count.reset_by.origin++;
+    sk_row sized[] = {{.fields = 1}, {.members = 1}, {.fields = 1, .members = 1}};
+    uint64_t sums[12];
+    for (int i = 0; i < 12; i++) {
+        sk_row one = {.entries = &all[i % 9], .count = 1};
+        sums[i] = sk_row_rest(key, i < 9 ? &one : &sized[i - 9]);
+        assert_true(sums[i] != 0);
+        assert_true(sk_row_rest(sk_bytes_str("l"), i < 9 ? &one : &sized[i - 9]) != sums[i]);
+        for (int k = 0; k < i; k++) assert_true(sums[i] != sums[k]);
+    }
+    sk_row two = {.entries = all, .count = 2, .fields = 1};
+    assert_true(sk_row_rest(key, &two) == sums[0] + sums[1] + sums[9]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,6 +435,7 @@ int main(void)
         cmocka_unit_test(the_merge_of_counts_joins_their_bases),
         cmocka_unit_test(the_digest_is_of_what_lives),
         cmocka_unit_test(every_part_of_an_entry_is_in_the_digest),
+        cmocka_unit_test(what_digests_leave_out_has_a_sum_too),
     };
     return cmocka_run_group_tests(tests, NULL, free_arena);
 }

@@ -129,17 +129,53 @@ static void many_rows_in_a_transaction(void **state)
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "key7", NULL), "0:2 c 22 from 1");
 }
 
-static void a_failed_change_seals_nothing(void **state)
+/* A row that makes no sense is the matter of whoever wants it changed, of nobody else. */
+static void a_damaged_row_refuses_its_transaction(void **state)
 {
     (void)state;
     sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("kx"), sk_bytes_str("\xc1"));
+    txn(&a, put(&a, SK_TABLE_KEY, "y", NULL, "1"));
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "x", NULL);
     sk_op op = {.has_content = true, .content = value_of(0, 0, "v")};
     sk_db_begin(&a.db);
+    put(&a, SK_TABLE_KEY, "y", NULL, "2");
     assert_int_equal(sk_db_change(&a.db, &name, &op), SK_E_CORRUPT);
     assert_int_equal(sk_db_change(&a.db, &name, &op), SK_E_CORRUPT); /* it stays so */
+    assert_int_equal(a.db.txn.refused, SK_E_CORRUPT);
+    sk_db_abort(&a.db);
+    assert_int_equal(a.db.failed, 0);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "y", NULL), "0:1 v 1");
+    sk_store_remove(a.store, SK_CF_ROW, name.raw);
+}
+
+/* One from elsewhere must be applied: the row counts as none, and the digest says that something is wrong. */
+static void a_damaged_row_gives_way_to_a_remote_change(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    apply_last(&a, &b);
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "2"));
+    sk_store_put(b.store, SK_CF_ROW, sk_bytes_str("kx"), sk_bytes_str("\xc1"));
+    apply_last(&a, &b);
+    assert_int_equal(b.db.failed, 0);
+    assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "x", NULL), text_of_row(&a, SK_TABLE_KEY, "x", NULL));
+    assert_true(a.db.digest != b.db.digest);
+    b.db.digest = a.db.digest;
+    b.db.keys = a.db.keys;
+}
+
+static void a_failed_change_seals_nothing(void **state)
+{
+    (void)state;
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "x", NULL);
+    sk_op op = {.has_content = true, .content = value_of(0, 0, "v")};
+    sk_db_begin(&a.db);
+    put(&a, SK_TABLE_KEY, "y", NULL, "1");
+    a.db.failed = SK_E_IO; /* as of a store that failed half-way */
+    assert_int_equal(sk_db_change(&a.db, &name, &op), SK_E_IO);
+    assert_int_equal(sk_db_change(&a.db, &name, &op), SK_E_IO); /* it stays so */
     assert_int_equal(sk_db_commit(&a.db), 0);
-    assert_int_equal(a.db.failed, SK_E_CORRUPT);
+    assert_int_equal(a.db.failed, SK_E_IO);
     assert_int_equal(a.local, 0);
     sk_memory_crash(a.store, 0);
     sk_memory_sync(a.store, UINT64_MAX);
@@ -323,6 +359,8 @@ int main(void)
         TEST(a_value_replaces_an_addition_of_the_same_transaction),
         TEST(sizes_follow_within_a_transaction),
         TEST(many_rows_in_a_transaction),
+        TEST(a_damaged_row_refuses_its_transaction),
+        TEST(a_damaged_row_gives_way_to_a_remote_change),
         TEST(a_failed_change_seals_nothing),
         TEST(a_transaction_is_applied_whole),
         TEST(a_damaged_transaction_changes_nothing),

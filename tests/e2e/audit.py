@@ -1,0 +1,268 @@
+#!/usr/bin/python3
+"""Damage on the disk of a stopped node: any byte of any stored pair, rewritten with sound checksums of RocksDB's, and any
+byte of any file. After the start it is found, and all regions hold the same again, or the node refuses to start, or to
+start again, and says what to do. SK_E2E_SEED: which bytes."""
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+import redis
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from cluster import Cluster, tests_of  # noqa: E402
+from load import scaled  # noqa: E402
+
+TOOL = os.path.join(os.environ.get("SK_BUILD") or "build", "tests", "damage_tool")
+SEED = int(os.environ.get("SK_E2E_SEED") or random.randrange(1 << 32))
+choose = random.Random(SEED)
+
+
+def database(node):
+    return os.path.join(node.folder, "data", "db")
+
+
+def tool(node, *args):
+    done = subprocess.run([TOOL, database(node), *map(str, args)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def fill(cluster):
+    """Something of everything, in two regions; and history that nobody may forget, as ap is away."""
+    for region, at in (("eu", 0), ("us", 1)):
+        pipe = cluster[region].client().pipeline(transaction=False)
+        for i in range(at, 60, 2):
+            pipe.set(f"string {i}", os.urandom(20).hex(), **({"ex": 100000} if i % 6 == 0 else {}))
+            pipe.hset(f"hash {i % 5}", f"field {i}", i)
+            pipe.sadd(f"set {i % 5}", i)
+            pipe.incrby(f"count {i % 7}", i)
+        pipe.execute()
+    cluster.wait_converged()
+    ap = cluster["ap"]
+    if ap.process.poll() is None:
+        assert ap.stop() == 0
+    client = cluster["eu"].client()
+    for i in range(20):
+        client.set(f"string {i}", f"newer {i} {choose.random()}")
+        client.delete(f"gone {i}")
+        client.set(f"count {i % 7}", 0)
+    cluster.wait_converged()
+
+
+def comes_up(node):
+    """False if it refuses to start; then it says what to do. It never ends by a signal."""
+    node.spawn()
+    while node.process.poll() is None:
+        try:
+            if node.client().ping():
+                return True
+        except (redis.ConnectionError, redis.TimeoutError):
+            pass
+    tail = node.log_tail(8)
+    assert node.process.returncode > 0, f"it ended by signal {-node.process.returncode}\n{tail}"
+    assert "join" in tail and "restore" in tail, f"it does not say what to do\n{tail}"
+    return False
+
+
+def persistence(node):
+    return node.info("persistence")
+
+
+def audit(node, *args, code=0):
+    """skerryctl region audit, which must end with that code."""
+    program = os.environ.get("SKERRYCTL") or "build/skerryctl"
+    done = subprocess.run([program, "--json", "-H", f"127.0.0.1:{node.port}", "region", "audit", *args],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return json.loads(done.stdout)["nodes"][0]
+
+
+def same(one, other):
+    return one.digest()[1] == other.digest()[1] and str(one.digest()) == str(other.digest())
+
+
+def keep(node):
+    """Its data directory as it is now, to be put back."""
+    kept = os.path.join(node.folder, "kept")
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(os.path.join(node.folder, "data"), kept)
+    return kept
+
+
+def put_back(node, kept):
+    shutil.rmtree(os.path.join(node.folder, "data"))
+    shutil.copytree(kept, os.path.join(node.folder, "data"))
+
+
+def all_equal(cluster, node, other, what):
+    cluster.wait(lambda: persistence(node)["audit"] == "verified" and persistence(other)["audit"] == "verified" and
+                 same(node, other), what)
+
+
+def damaged_pair(cluster, family):
+    """One byte of one pair of us. Says what came of it."""
+    us, eu = cluster["us"], cluster["eu"]
+    pairs = tool(us, "list", family)
+    assert pairs, f"nothing in {family}"
+    pair = choose.randrange(len(pairs))
+    key_len, value_len = map(int, pairs[pair].split(" ")[:2])
+    byte, xor = choose.randrange(key_len + value_len), choose.randrange(1, 256)
+    what = f"seed {SEED}: {family}, pair {pair} of {len(pairs)} ({pairs[pair]}), byte {byte}, xor {xor}"
+    tool(us, "flip", family, pair, byte, xor)
+    if not comes_up(us):
+        return "refused"
+    try:
+        all_equal(cluster, us, eu, what)
+        said = persistence(us)
+        found = said["audit_damaged_history"] + said["audit_mended"] + said["audit_repairs"]
+        assert found > 0, f"nothing was found of it: {what}\n{said}"
+        assert us.stop() == 0, us.log_tail()
+    except AssertionError:
+        print(what, file=sys.stderr)
+        raise
+    return "mended"
+
+
+def test_any_byte_of_any_pair(cluster):
+    """Of each family: the record is refused, or all is as it was, by itself or from the other region."""
+    us = cluster["us"]
+    fill(cluster)
+    assert us.stop() == 0
+    kept = keep(us)
+    for family, outcome in (("default", "mended"), ("history", "mended"), ("derived", "mended"), ("meta", "refused")):
+        for _ in range(scaled(8)):
+            put_back(us, kept)
+            came = damaged_pair(cluster, family)
+            row_of_members = family == "default" and came == "refused"  # without it nobody knows who is a member
+            assert came == outcome or row_of_members, f"seed {SEED}: {family}: {came}"
+    put_back(us, kept)
+    us.start()
+    cluster["ap"].start()
+    cluster.wait_links()
+    cluster.wait_converged()
+
+
+def test_what_a_damaged_history_hides_arrives(cluster):
+    """ap was away: what eu has for it is found damaged at eu, and it gets everything all the same."""
+    fill(cluster)
+    us, eu, ap = cluster["us"], cluster["eu"], cluster["ap"]
+    assert us.stop() == 0 and eu.stop() == 0
+    for node in (us, eu):
+        for pair in range(0, 6, 2):
+            tool(node, "flip", "history", pair, 11, 0x40)
+    ap.spawn()
+    ap.wait_ready()
+    eu.start()
+    cluster.wait(lambda: same(ap, eu), "ap has what eu has")
+    assert persistence(eu)["audit_damaged_history"] >= 3, persistence(eu)
+    assert "audit.history_renewed" in eu.log()
+    us.start()
+    cluster.wait_links()
+    cluster.wait_converged()
+
+
+def test_rows_that_vanish(cluster):
+    """Rows are gone from under their sums."""
+    us, eu = cluster["us"], cluster["eu"]
+    assert us.stop() == 0
+    for _ in range(10):
+        rows = [pair.split(" ")[2] for pair in tool(us, "list", "default")]
+        strings = [i for i, key in enumerate(rows) if bytes.fromhex(key).startswith(b"kstring")]
+        tool(us, "drop", "default", choose.choice(strings))
+    assert comes_up(us)
+    all_equal(cluster, us, eu, "what was lost has come back")
+    said = audit(us)
+    assert said["state"] == "verified" and said["repairs"] > 0, said
+    assert len(said["named"]) == 10 and all(row["state"] == "repaired" for row in said["named"]), said
+    assert "audit.row_repaired" in us.log()
+    audit(us, "start")
+    cluster.wait(lambda: persistence(us)["audit"] == "verified", "it has looked anew")
+    assert audit(us)["named"] == []
+    assert "audit.damaged" in us.log()
+    cluster.wait_links()
+
+
+def files(node):
+    """What there is to be damaged."""
+    found = []
+    for folder, _, names in os.walk(os.path.join(node.folder, "data")):
+        found += [os.path.join(folder, name) for name in names]
+    skipped = ("LOCK", "skerry.lock")
+    return sorted(path for path in found if os.path.getsize(path) and os.path.basename(path) not in skipped
+                  and not os.path.basename(path).startswith("LOG"))
+
+
+def flip_file(path):
+    at = choose.randrange(os.path.getsize(path))
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ choose.randrange(1, 256)]))
+    return at
+
+
+def look_after(cluster, node, other, what):
+    """It came up: everything it answers is right, or an error; and in the end all is equal, or it knows that it is not."""
+    client, good = node.client(), other.client()
+    cluster.wait(lambda: persistence(node)["audit"] != "scanning" or same(node, other), what)
+    for i in range(0, 60, 3):
+        try:
+            assert client.get(f"string {i}") == good.get(f"string {i}"), f"a wrong answer: {what}, string {i}"
+        except redis.ResponseError:
+            pass
+    try:
+        cluster.wait(lambda: persistence(node)["audit"] == "verified" and same(node, other), what, 3)
+        return "equal"
+    except AssertionError:
+        assert persistence(node)["audit"] == "damaged", f"{what}: {persistence(node)}"
+        assert audit(node, code=1)["state"] == "damaged", what
+        return "known"
+
+
+def test_any_byte_of_any_file(cluster):
+    """RocksDB's own checksums, and ours of the commit log and of the folder."""
+    us, eu = cluster["us"], cluster["eu"]
+    us.client().set("last", "word")
+    cluster.wait_converged()
+    us.kill()  # the commit log has something too
+    kept, outcomes = keep(us), {}
+    for _ in range(scaled(40)):
+        put_back(us, kept)
+        path = choose.choice(files(us))
+        at = flip_file(path)
+        what = f"seed {SEED}: {os.path.basename(path)} at {at}"
+        came = look_after(cluster, us, eu, what) if comes_up(us) else "refused"
+        if us.process.poll() is None:
+            us.kill()
+        if came == "known":  # it looks at everything before it starts again, and tells anew of what only some reads meet
+            told = us.log().count("audit.damaged")
+            assert told, what
+            again = look_after(cluster, us, eu, what) if comes_up(us) else "refused"
+            assert again != "known" or us.log().count("audit.damaged") > told, f"it is not told again: {what}"
+            if us.process.poll() is None:
+                us.kill()
+        outcomes[came] = outcomes.get(came, 0) + 1
+    print("  files:", outcomes)
+    put_back(us, kept)
+    us.start()
+    cluster.wait_links()
+    cluster.wait_converged()
+
+
+def main():
+    print(f"seed {SEED}")
+    with Cluster(["eu", "us", "ap"]) as cluster:
+        cluster.start()
+        for test in tests_of(globals()):
+            print(test.__name__, flush=True)
+            test(cluster)
+        for node in cluster.running():
+            assert node.stop() == 0, node.log_tail()
+
+
+if __name__ == "__main__":
+    main()

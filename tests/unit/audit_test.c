@@ -1,0 +1,587 @@
+#include "node/audit.c"
+
+#include "tests/unit/db_harness.h"
+
+static database a, b;
+
+static int start(void **state)
+{
+    (void)state;
+    database_start(&a, "a", 1);
+    database_start(&b, "b", 2);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    database_end(&a);
+    database_end(&b);
+    return 0;
+}
+
+/* Something of everything: a string, siblings are left out; a hash, a set, a counter, a dead count, deadlines. */
+static void fill(database *with)
+{
+    txn(with, put(with, SK_TABLE_KEY, "string", NULL, "some value"));
+    txn(with, put(with, SK_TABLE_HASH, "hash", "field", "1"));
+    txn(with, put(with, SK_TABLE_HASH, "hash", "other", "2"));
+    txn(with, put(with, SK_TABLE_SET, "set", "member", ""));
+    txn(with, add(with, SK_TABLE_KEY, "count", NULL, 5));
+    txn(with, expire(with, "string", 5000));
+    txn(with, put(with, SK_TABLE_KEY, "gone", NULL, "x"));
+    txn(with, take_away(with, SK_TABLE_KEY, "gone", NULL));
+    commit(with);
+}
+
+static void commit_unchecked(database *with)
+{
+    (void)sk_db_seal(&with->db);
+    assert_int_equal(sk_memory_sync(with->store, UINT64_MAX), 0);
+}
+
+/* As after a start: all is gone through, a little at a time. */
+static const char *audited(database *with)
+{
+    assert_int_equal(sk_db_reload(&with->db), 0);
+    if (!with->db.audit.lost) assert_string_equal(sk_audit_text(&with->db), "scanning");
+    for (int i = 0; sk_audit_pending(&with->db); i++) {
+        assert_true(sk_audit_step(&with->db, 1) >= 0);
+        assert_true(i < 1000);
+    }
+    commit_unchecked(with);
+    return sk_audit_text(&with->db);
+}
+
+/* The n-th pair of a family, copied. False if there are fewer. */
+static bool pair(database *with, sk_cf cf, uint32_t n, sk_bytes *key, sk_bytes *value)
+{
+    sk_store_iter *iter = sk_store_iterate(with->store, NULL, cf, SK_BYTES_NONE, SK_BYTES_NONE);
+    bool found = true;
+    for (uint32_t i = 0; found && i <= n; i++) found = sk_store_next(with->store, iter, key, value) > 0;
+    if (found) {
+        *key = sk_arena_copy(&with->arena, *key);
+        *value = sk_arena_copy(&with->arena, *value);
+    }
+    sk_store_iter_free(with->store, iter);
+    return found;
+}
+
+/* Puts the pair with byte `at` of key and value, as if they were one, changed. False beyond their end. */
+static bool flip(database *with, sk_cf cf, sk_bytes key, sk_bytes value, size_t at, uint8_t by)
+{
+    if (at >= key.len + value.len) return false;
+    sk_bytes bytes[2] = {sk_arena_copy(&with->arena, key), sk_arena_copy(&with->arena, value)};
+    sk_bytes *in = &bytes[at >= key.len];
+    *((uint8_t *)(uintptr_t)in->data + (at - (at >= key.len ? key.len : 0))) ^= by;
+    sk_store_remove(with->store, cf, key);
+    sk_store_put(with->store, cf, bytes[0], bytes[1]);
+    return true;
+}
+
+static void what_is_sound_is_left_alone(void **state)
+{
+    (void)state;
+    fill(&a);
+    sk_digest digest = a.db.digest;
+    sk_vv floor = {0};
+    sk_vv_copy(&floor, &a.db.floor);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(a.db.digest == digest);
+    assert_int_equal(a.db.audit.entries, pairs_in(&a, SK_CF_HISTORY));
+    assert_int_equal(a.db.audit.mended_derived + a.db.audit.mended_sizes + a.db.audit.damaged_history, 0);
+    assert_true(sk_vv_equal(&floor, &a.db.floor));
+    sk_db_check(&a.db);
+    sk_vv_free(&floor);
+}
+
+/* Whatever byte of whatever row it is: found, and nothing is sent. */
+static void every_byte_of_every_row_is_found(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    uint32_t flips = 0;
+    fill(&a);
+    for (uint32_t n = 0; pair(&a, SK_CF_ROW, n, &key, &value); n++) {
+        for (size_t at = 0; at < key.len + value.len; at++) {
+            for (int bit = 0; bit < 8; bit += 1 + (int)(at % 3)) {
+                database copy = {.store = sk_memory_copy(a.store)};
+                assert_int_equal(open_as(&copy, "a", "test", "1", 1), 0);
+                assert_true(flip(&copy, SK_CF_ROW, key, value, at, (uint8_t)(1u << bit)));
+                commit_unchecked(&copy);
+                const char *found = audited(&copy);
+                bool damaged = strcmp(found, "damaged") == 0;
+                if (!damaged) assert_true(copy.db.audit.mended_sizes > 0); /* that was all that was wrong */
+                if (!damaged) sk_db_check(&copy.db);
+                if (damaged) assert_int_equal(sk_audit_may_send(&copy.db), SK_E_CORRUPT);
+                sk_store_remove(copy.store, SK_CF_META, sk_bytes_str("damaged"));
+                database_end(&copy);
+                flips++;
+            }
+        }
+    }
+    assert_true(flips > 300);
+}
+
+static void every_byte_of_history_is_found(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    fill(&a);
+    for (uint32_t n = 0; pair(&a, SK_CF_HISTORY, n, &key, &value); n += 3) {
+        for (size_t at = 0; at < key.len + value.len; at++) {
+            database copy = {.store = sk_memory_copy(a.store)};
+            assert_int_equal(open_as(&copy, "a", "test", "1", 1), 0);
+            assert_true(flip(&copy, SK_CF_HISTORY, key, value, at, 0x10));
+            commit_unchecked(&copy);
+            assert_string_equal(audited(&copy), "verified");
+            assert_int_equal(copy.db.audit.damaged_history, 1);
+            assert_true(copy.db.audit.history_renewed);
+            assert_true(sk_vv_equal(&copy.db.floor, &copy.db.vv));
+            assert_int_equal(pairs_in(&copy, SK_CF_HISTORY), 0);
+            sk_db_check(&copy.db);
+            database_end(&copy);
+        }
+    }
+}
+
+/* A peer that lacks something gets a reconcile, not a transfer that leaves out what the damage hides. */
+static void after_damaged_history_peers_are_reconciled(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    fill(&a);
+    assert_true(pair(&a, SK_CF_HISTORY, 2, &key, &value));
+    flip(&a, SK_CF_HISTORY, key, value, 11, 0x40); /* a seq beyond all */
+    commit_unchecked(&a);
+    assert_int_equal(sk_db_reload(&a.db), 0);
+    assert_int_equal(sk_audit_may_send(&a.db), SK_E_BUSY); /* before it was looked through */
+    assert_string_equal(audited(&a), "verified");
+    assert_int_equal(sk_audit_may_send(&a.db), 0);
+    transfer whole = transfer_start(&a, &b);
+    assert_int_equal(whole.begun, 0);
+    assert_true(whole.head.reconcile);
+    transfer_finish(&whole);
+    assert_int_equal(sk_db_touch_all(&b.db), 0);
+    assert_true(a.db.digest == b.db.digest);
+}
+
+/* Dead counts are stripped when the history says so: their records come back from the rows. */
+static void records_of_dead_counts_come_back(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
+    commit(&a);
+    uint32_t n = 0;
+    do assert_true(pair(&a, SK_CF_HISTORY, n++, &key, &value));
+    while (!(value.data[0] & SK_HISTORY_DEAD));
+    flip(&a, SK_CF_HISTORY, key, value, 3, 0x80);
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "verified");
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1);
+    assert_true(pair(&a, SK_CF_HISTORY, 0, &key, &value));
+    assert_true(value.data[0] & SK_HISTORY_DEAD);
+    sk_db_check(&a.db);
+    for (int i = 0; i < 5; i++) (void)sk_db_revisit(&a.db, &a.db.vv, 100);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "0:1 v 0");
+}
+
+static void history_found_damaged_later_is_renewed_too(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    fill(&a);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(pair(&a, SK_CF_HISTORY, 0, &key, &value));
+    flip(&a, SK_CF_HISTORY, key, value, key.len, 1);
+    commit_unchecked(&a);
+    transfer whole = transfer_start(&a, &b);
+    assert_int_equal(whole.begun, 0);
+    sk_buf out = {0};
+    assert_int_equal(sk_source_chunk(&a.db, whole.source, 1000, &out), SK_E_CORRUPT);
+    sk_buf_free(&out);
+    transfer_stop(&whole);
+    assert_true(sk_audit_pending(&a.db));
+    assert_int_equal(sk_audit_may_send(&a.db), SK_E_BUSY);
+    assert_int_equal(sk_audit_finish(&a.db), 0);
+    assert_int_equal(sk_audit_may_send(&a.db), 0);
+    assert_true(sk_vv_equal(&a.db.floor, &a.db.vv));
+}
+
+static void sizes_are_counted_anew(void **state)
+{
+    (void)state;
+    fill(&a);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "hash", NULL);
+    for (int kind = 0; kind < 3; kind++) {
+        sk_bytes value;
+        if (kind == 0) sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_of("\0\1\0", 3));
+        if (kind == 1) sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_of("\0\2\1", 3));
+        if (kind == 2) sk_store_remove(a.store, SK_CF_ROW, name.raw);
+        commit_unchecked(&a);
+        assert_string_equal(audited(&a), "verified");
+        assert_int_equal(a.db.audit.mended_sizes, 1);
+        assert_int_equal(sk_store_get(a.store, SK_CF_ROW, name.raw, &value, NULL), 1);
+        assert_int_equal(row_of(&a, SK_TABLE_KEY, "hash", NULL).fields, 2);
+        sk_db_check(&a.db);
+    }
+    sk_row_name bare = row_name(&a, SK_TABLE_KEY, "bare", NULL);
+    sk_store_put(a.store, SK_CF_ROW, bare.raw, sk_bytes_of("\0\1\0", 3)); /* of members that there are not */
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "verified");
+    sk_db_check(&a.db);
+}
+
+static void numbers_and_the_index_are_mended(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    fill(&a);
+    assert_true(pair(&a, SK_CF_DERIVED, 0, &key, &value));
+    for (size_t at = 0; at < key.len; at++) {
+        flip(&a, SK_CF_DERIVED, key, value, at, 2);
+        commit_unchecked(&a);
+        assert_string_equal(audited(&a), "verified");
+        assert_int_equal(a.db.audit.mended_derived, 2);
+        sk_db_check(&a.db);
+        assert_int_equal(pairs_in(&a, SK_CF_DERIVED), 1);
+    }
+    a.db.keys += 3;
+    a.db.conflicts--;
+    a.db.dirty = true;
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "verified");
+    sk_db_check(&a.db);
+}
+
+static void what_is_staged_is_dropped_if_it_is_damaged(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    fill(&a);
+    transfer whole = transfer_start(&a, &b);
+    while (transfer_chunk(&whole, 30)) {}
+    transfer_stop(&whole);
+    commit(&b);
+    assert_true(pair(&b, SK_CF_STAGED, 0, &key, &value));
+    flip(&b, SK_CF_STAGED, key, value, 0, 1); /* no staged row any more */
+    commit_unchecked(&b);
+    assert_string_equal(audited(&b), "verified");
+    assert_int_equal(b.db.audit.damaged_staged, 1);
+    assert_int_equal(pairs_in(&b, SK_CF_STAGED), 0);
+    assert_null(b.db.fold);
+    transfer_all(&a, &b);
+    assert_int_equal(sk_db_touch_all(&b.db), 0);
+    assert_true(a.db.digest == b.db.digest);
+}
+
+/* Our vector covers it by then: it is lost, and that is not forgotten. */
+static void what_was_to_be_folded_in_is_lost_if_it_is_damaged(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    for (int by_audit = 0; by_audit < 2; by_audit++) {
+        if (by_audit) start(NULL);
+        fill(&a);
+        transfer_all(&a, &b);
+        commit_unchecked(&b);
+        assert_true(pair(&b, SK_CF_STAGED, 0, &key, &value));
+        flip(&b, SK_CF_STAGED, key, value, key.len + 1, 1);
+        commit_unchecked(&b);
+        if (by_audit) (void)audited(&b);
+        assert_int_equal(sk_db_touch_all(&b.db), 0);
+        assert_int_equal(b.db.failed, 0);
+        commit_unchecked(&b);
+        assert_string_equal(audited(&b), "damaged");
+        assert_true(b.db.audit.lost);
+        assert_int_equal(sk_audit_may_send(&b.db), SK_E_CORRUPT);
+        if (!by_audit) end(NULL);
+    }
+}
+
+/* No row proves a dead count: the next open looks, and refuses. */
+static void a_damaged_dead_count_is_beyond_mending(void **state)
+{
+    (void)state;
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
+    commit(&a);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
+    sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
+    for (uint32_t i = 0; i < row.count; i++)
+        if (!sk_entry_live(&row.entries[i])) row.entries[i].count.total.whole++;
+    sk_buf packed = {0};
+    sk_row_pack(&packed, &row, true);
+    sk_bytes sound;
+    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, name.raw, &sound, NULL), 1);
+    sound = sk_arena_copy(&a.arena, sound);
+    sk_store_put(a.store, SK_CF_ROW, name.raw, sk_buf_view(&packed));
+    sk_buf_free(&packed);
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "damaged");
+    assert_true(a.db.audit.beyond);
+    sk_db_close(&a.db);
+    assert_int_equal(open_as(&a, "a", "test", "1", 1), SK_E_CORRUPT);
+    sk_store_put(a.store, SK_CF_ROW, name.raw, sound); /* restored: it is looked through, and opens */
+    assert_int_equal(open_as(&a, "a", "test", "1", 1), 0);
+    assert_string_equal(sk_audit_text(&a.db), "verified");
+    assert_int_equal(sk_audit_noted(&a.db), 0);
+}
+
+/* `good` has what `bad` should. */
+static void repair(database *good, database *bad)
+{
+    assert_true(sk_audit_wants_repair(&bad->db));
+    assert_string_equal(audited(good), "verified");
+    transfer whole = transfer_start_as(good, bad, true);
+    assert_int_equal(whole.begun, 0);
+    assert_true(whole.head.reconcile);
+    transfer_finish(&whole);
+    commit_unchecked(bad);
+    assert_int_equal(sk_db_touch_all(&bad->db), 0);
+    commit_unchecked(bad);
+}
+
+/* Both sides have the same, a all of it by its own hand. */
+static void fill_both(void)
+{
+    fill(&a);
+    transfer_all(&a, &b);
+    assert_int_equal(sk_db_touch_all(&b.db), 0);
+    commit(&b);
+}
+
+/* Whatever byte of whatever row it is: it is as it was again. */
+static void every_damaged_row_is_repaired(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    uint32_t repairs = 0;
+    fill_both();
+    txn(&a, put(&a, SK_TABLE_KEY, "only here", NULL, "yet")); /* b has not seen it */
+    commit(&a);
+    for (uint32_t n = 0; pair(&a, SK_CF_ROW, n, &key, &value); n++) {
+        bool recent = sk_bytes_equal(key, row_name(&a, SK_TABLE_KEY, "only here", NULL).raw);
+        for (size_t at = 0; at < key.len + value.len && !recent; at += 1) {
+            database copy = {.store = sk_memory_copy(a.store)};
+            assert_int_equal(open_as(&copy, "a", "test", "1", 1), 0);
+            sk_digest digest = copy.db.digest;
+            assert_true(flip(&copy, SK_CF_ROW, key, value, at, (uint8_t)(1u << (at % 8))));
+            commit_unchecked(&copy);
+            if (strcmp(audited(&copy), "damaged") == 0) {
+                repair(&b, &copy);
+                assert_string_equal(audited(&copy), "verified");
+                repairs++;
+            }
+            assert_true(copy.db.digest == digest);
+            sk_db_check(&copy.db);
+            sk_sums_reset(&copy.db.sums);
+            database_end(&copy);
+        }
+    }
+    assert_true(repairs > 100);
+}
+
+static sk_row_name damage(database *with, const char *key, const char *bytes)
+{
+    sk_row_name name = row_name(with, SK_TABLE_KEY, key, NULL);
+    if (bytes)
+        sk_store_put(with->store, SK_CF_ROW, name.raw, sk_bytes_str(bytes));
+    else
+        sk_store_remove(with->store, SK_CF_ROW, name.raw);
+    commit_unchecked(with);
+    return name;
+}
+
+/* Rows that are gone, and rows that nobody wrote. */
+static void rows_come_and_go_in_a_repair(void **state)
+{
+    (void)state;
+    fill_both();
+    sk_bytes value;
+    damage(&a, "string", NULL);
+    damage(&a, "made up", "\xc1");
+    sk_row_name count = row_name(&a, SK_TABLE_KEY, "count", NULL);
+    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, count.raw, &value, NULL), 1);
+    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("?"), sk_arena_copy(&a.arena, value)); /* no row key */
+    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("kcopy"), sk_arena_copy(&a.arena, value));
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(a.db.digest == b.db.digest);
+    sk_db_check(&a.db);
+    sk_db_check(&b.db);
+}
+
+/* What was written or removed here since is not the sender's to say. */
+static void what_is_newer_here_survives_a_repair(void **state)
+{
+    (void)state;
+    fill_both();
+    damage(&a, "count", "\xc1");
+    assert_string_equal(audited(&a), "damaged");
+    txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "newer"));
+    txn(&a, take_away(&a, SK_TABLE_HASH, "hash", "field"));
+    repair(&b, &a);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    assert_string_equal(audited(&a), "verified");
+    sk_row row = row_of(&a, SK_TABLE_KEY, "string", NULL);
+    assert_true(sk_bytes_equal(row.entries[0].value, sk_bytes_str("newer")));
+    assert_int_equal(row_of(&a, SK_TABLE_HASH, "hash", "field").count, 0);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "count", NULL).count, 1);
+    sk_db_check(&a.db);
+    txn(&b, put(&b, SK_TABLE_KEY, "there", NULL, "x"));
+    commit(&b);
+    transfer_all(&a, &b);
+    assert_int_equal(sk_db_touch_all(&b.db), 0);
+    transfer_all(&b, &a);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    assert_true(a.db.digest == b.db.digest);
+}
+
+/* A row that is damaged and was written to since: another repair is asked for, when the sender has seen that. */
+static void a_row_in_doubt_waits_for_the_next_repair(void **state)
+{
+    (void)state;
+    fill_both();
+    sk_row row = row_of(&a, SK_TABLE_KEY, "count", NULL);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "count", NULL);
+    row.entries[0].count.total.whole = 99;
+    sk_buf packed = {0};
+    sk_row_pack(&packed, &row, true);
+    sk_store_put(a.store, SK_CF_ROW, name.raw, sk_buf_view(&packed));
+    sk_buf_free(&packed);
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "damaged");
+    txn(&a, expire(&a, "count", 7000));
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "damaged");
+    apply_last(&a, &b);
+    commit(&b);
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
+    assert_true(a.db.digest == b.db.digest);
+    sk_db_check(&a.db);
+}
+
+static void a_repair_is_asked_of_a_sound_database_that_has_enough(void **state)
+{
+    (void)state;
+    fill_both();
+    damage(&a, "count", "\xc1");
+    assert_string_equal(audited(&a), "damaged");
+    assert_int_equal(sk_db_reload(&b.db), 0);
+    transfer early = transfer_start_as(&b, &a, true);
+    assert_int_equal(early.begun, SK_E_BUSY); /* its own audit is not done */
+    transfer_stop(&early);
+    assert_string_equal(audited(&b), "verified");
+    txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "newer"));
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv); /* what we removed above its vector would not be known */
+    transfer behind = transfer_start_as(&b, &a, true);
+    assert_int_equal(behind.begun, SK_E_GAP);
+    transfer_stop(&behind);
+    damage(&b, "string", NULL);
+    assert_string_equal(audited(&b), "damaged");
+    transfer damaged = transfer_start_as(&b, &a, true);
+    assert_int_equal(damaged.begun, SK_E_CORRUPT);
+    transfer_stop(&damaged);
+}
+
+static void nothing_is_forgotten_in_a_repair(void **state)
+{
+    (void)state;
+    fill_both();
+    damage(&a, "count", "\xc1");
+    assert_string_equal(audited(&a), "damaged");
+    assert_string_equal(audited(&b), "verified");
+    transfer whole = transfer_start_as(&b, &a, true);
+    txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "newer"));
+    sk_vv floor = {0};
+    sk_vv_copy(&floor, &a.db.floor);
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+    assert_true(sk_vv_equal(&floor, &a.db.floor));
+    sk_vv_free(&floor);
+    transfer_finish(&whole);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(sk_bytes_equal(row_of(&a, SK_TABLE_KEY, "string", NULL).entries[0].value, sk_bytes_str("newer")));
+}
+
+static void lost_rows_are_repaired_too(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    fill(&b);
+    transfer_all(&b, &a);
+    commit_unchecked(&a);
+    assert_true(pair(&a, SK_CF_STAGED, 1, &key, &value));
+    flip(&a, SK_CF_STAGED, key, value, key.len, 1);
+    commit_unchecked(&a);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(a.db.digest == b.db.digest);
+    sk_db_check(&a.db);
+}
+
+static void writes_go_on_meanwhile(void **state)
+{
+    (void)state;
+    char key[16];
+    for (int i = 0; i < 60; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        txn(&a, put(&a, i % 3 ? SK_TABLE_KEY : SK_TABLE_SET, key, i % 3 ? NULL : "m", "v"));
+    }
+    commit(&a);
+    assert_int_equal(sk_db_reload(&a.db), 0);
+    for (int i = 0; sk_audit_pending(&a.db); i++) {
+        snprintf(key, sizeof key, "k%d", i * 7 % 90);
+        if (i % 4)
+            txn(&a, put(&a, SK_TABLE_HASH, key, "f", "v"));
+        else
+            txn(&a, expire(&a, key, 5000u + (unsigned)i));
+        assert_true(sk_audit_step(&a.db, 2) >= 0); /* no slower than history is written */
+        assert_true(i < 2000);
+    }
+    assert_string_equal(sk_audit_text(&a.db), "verified");
+    assert_int_equal(a.db.audit.mended_derived + a.db.audit.mended_sizes, 0);
+    sk_db_check(&a.db);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_is_sound_is_left_alone),
+        TEST(every_byte_of_every_row_is_found),
+        TEST(every_byte_of_history_is_found),
+        TEST(after_damaged_history_peers_are_reconciled),
+        TEST(records_of_dead_counts_come_back),
+        TEST(history_found_damaged_later_is_renewed_too),
+        TEST(sizes_are_counted_anew),
+        TEST(numbers_and_the_index_are_mended),
+        TEST(what_is_staged_is_dropped_if_it_is_damaged),
+        TEST(what_was_to_be_folded_in_is_lost_if_it_is_damaged),
+        TEST(a_damaged_dead_count_is_beyond_mending),
+        TEST(every_damaged_row_is_repaired),
+        TEST(rows_come_and_go_in_a_repair),
+        TEST(what_is_newer_here_survives_a_repair),
+        TEST(a_row_in_doubt_waits_for_the_next_repair),
+        TEST(a_repair_is_asked_of_a_sound_database_that_has_enough),
+        TEST(nothing_is_forgotten_in_a_repair),
+        TEST(lost_rows_are_repaired_too),
+        TEST(writes_go_on_meanwhile),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

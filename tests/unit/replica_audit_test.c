@@ -1,0 +1,194 @@
+/* A region whose disk was damaged while it was down: it finds out, and is repaired by the other. */
+#include "tests/unit/replica_harness.h"
+
+static region eu, us;
+static const char *const eu_peers[] = {"us"}, *const us_peers[] = {"eu"};
+
+static int start(void **state)
+{
+    (void)state;
+    regions_open(&eu, &us);
+    expect(&eu, "SET k value", "+OK");
+    expect(&eu, "INCRBY n 5", ":5");
+    expect(&us, "HSET h f 1 g 2", ":2");
+    expect(&us, "SADD s a b", ":2");
+    regions_meet(&eu, &us);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    region_close(&eu);
+    region_close(&us);
+    return 0;
+}
+
+static void stop(region *self)
+{
+    sk_replica_free(self->replica);
+    assert_int_equal(sk_memory_sync(self->disk, UINT64_MAX), 0);
+}
+
+static void change(region *self, sk_cf cf, const char *key, const char *value)
+{
+    if (value)
+        sk_store_put(self->disk, cf, sk_bytes_str(key), sk_bytes_str(value));
+    else
+        sk_store_remove(self->disk, cf, sk_bytes_str(key));
+    (void)sk_store_seal(self->disk);
+    assert_int_equal(sk_memory_sync(self->disk, UINT64_MAX), 0);
+}
+
+static void link_and_run(int turns)
+{
+    sk_replica_link_up(eu.replica, 0);
+    sk_replica_link_up(us.replica, 0);
+    for (int i = 0; i < turns; i++) {
+        region_turn(&eu, 5);
+        region_turn(&us, 5);
+    }
+}
+
+static bool says(region *self, const char *text)
+{
+    return strstr(ask(self, "INFO persistence"), text) != NULL;
+}
+
+static void damaged_rows_come_from_the_other(void **state)
+{
+    (void)state;
+    stop(&eu);
+    change(&eu, SK_CF_ROW, "kk", "\xc1");
+    change(&eu, SK_CF_ROW, "kn", NULL);
+    region_boot(&eu, "eu", eu_peers, NULL);
+    for (int i = 0; i < 10; i++) region_turn(&eu, 5);
+    assert_true(says(&eu, "audit:damaged"));
+    expect_begins(&eu, "GET k", "-");
+    expect_begins(&eu, "SET k other", "-");
+    expect(&eu, "SET l other", "+OK"); /* others are not concerned */
+    for (int i = 0; i < 10; i++) region_turn(&us, 5);
+    link_and_run(400);
+    assert_true(says(&eu, "audit:verified"));
+    assert_true(eu.replica->db.digest == us.replica->db.digest);
+    expect(&eu, "GET k", "$5 value");
+    expect(&eu, "GET n", "$1 5");
+    expect(&us, "GET l", "$5 other");
+    expect(&eu, "DBSIZE", ":5");
+    sk_db_check(&eu.replica->db);
+    const char *audit = ask(&eu, "REGION AUDIT");
+    assert_non_null(strstr(audit, "$5 state $8 verified"));
+    assert_non_null(strstr(audit, "$7 repairs :1"));
+    assert_non_null(strstr(audit, "$5 table $3 key $3 key $1 k $6 member $0  $5 state $7 damaged"));
+    assert_non_null(strstr(audit, "$5 table $3 key $3 key $1 k $6 member $0  $5 state $8 repaired"));
+    assert_non_null(strstr(audit, "$5 table $3 key $3 key $1 n $6 member $0  $5 state $8 repaired"));
+    expect(&eu, "REGION AUDIT START", "+OK");
+    assert_non_null(strstr(ask(&eu, "REGION AUDIT"), "$5 state $8 scanning"));
+    for (int i = 0; i < 10; i++) region_turn(&eu, 5);
+    audit = ask(&eu, "REGION AUDIT");
+    assert_non_null(strstr(audit, "$5 state $8 verified"));
+    assert_non_null(strstr(audit, "$5 named *0"));
+    expect_begins(&eu, "REGION AUDIT STOP", "-ERR syntax");
+    expect_begins(&eu, "REGION AUDIT START now", "-ERR syntax");
+}
+
+/* Both have damage, of different rows: neither is to be believed. */
+static void two_that_are_damaged_do_not_repair_each_other(void **state)
+{
+    (void)state;
+    stop(&eu);
+    stop(&us);
+    change(&eu, SK_CF_ROW, "kk", NULL);
+    change(&us, SK_CF_ROW, "kn", NULL);
+    region_boot(&eu, "eu", eu_peers, NULL);
+    region_boot(&us, "us", us_peers, NULL);
+    link_and_run(400);
+    assert_true(says(&eu, "audit:damaged") && says(&us, "audit:damaged"));
+    expect(&us, "GET k", "$5 value");
+    expect(&eu, "GET n", "$1 5");
+}
+
+static void a_peer_gets_a_reconcile_after_damaged_history(void **state)
+{
+    (void)state;
+    expect(&eu, "SET k newer", "+OK");
+    expect(&eu, "DEL n", ":1");
+    stop(&eu);
+    sk_bytes key, value;
+    sk_store_iter *iter = sk_store_iterate(eu.disk, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+    assert_int_equal(sk_store_next(eu.disk, iter, &key, &value), 1);
+    char damaged[64] = "";
+    assert_true(key.len < sizeof damaged);
+    memcpy(damaged, key.data, key.len);
+    damaged[11] ^= 0x20; /* of a seq that there is not */
+    sk_store_put(eu.disk, SK_CF_HISTORY, sk_bytes_of(damaged, key.len), value);
+    sk_store_remove(eu.disk, SK_CF_HISTORY, key);
+    sk_store_iter_free(eu.disk, iter);
+    (void)sk_store_seal(eu.disk);
+    region_boot(&eu, "eu", eu_peers, NULL);
+    link_and_run(400);
+    assert_true(says(&eu, "audit:verified") && says(&eu, "audit_damaged_history:1"));
+    expect(&us, "GET k", "$5 newer");
+    expect(&us, "GET n", "$-1");
+    assert_true(eu.replica->db.digest == us.replica->db.digest);
+}
+
+static void damaged_records_refuse_the_start(void **state)
+{
+    (void)state;
+    static const char *const records[] = {"state", "own", "identity", "acked/us"};
+    for (size_t i = 0; i < sizeof records / sizeof *records; i++) {
+        sk_bytes value;
+        region_turn(&eu, 5);
+        stop(&eu);
+        assert_int_equal(sk_store_get(eu.disk, SK_CF_META, sk_bytes_str(records[i]), &value, NULL), 1);
+        uint8_t bytes[512];
+        assert_true(value.len < sizeof bytes);
+        size_t len = value.len;
+        memcpy(bytes, value.data, len);
+        bytes[len / 2] ^= 4;
+        sk_store_put(eu.disk, SK_CF_META, sk_bytes_str(records[i]), sk_bytes_of(bytes, len));
+        eu.may_fail = true;
+        eu.replica = NULL;
+        region_boot(&eu, "eu", eu_peers, NULL);
+        assert_null(eu.replica);
+        bytes[len / 2] ^= 4;
+        sk_store_put(eu.disk, SK_CF_META, sk_bytes_str(records[i]), sk_bytes_of(bytes, len));
+        region_boot(&eu, "eu", eu_peers, NULL);
+        assert_non_null(eu.replica);
+    }
+}
+
+/* What a read of the store met that is needed to go on: reads go on, writes are refused, and the next start looks first. */
+static void what_the_store_cannot_read_ends_the_writing(void **state)
+{
+    (void)state;
+    eu.replica->db.failed = SK_E_CORRUPT;
+    for (int i = 0; i < 3; i++) region_turn(&eu, 2000);
+    assert_int_equal(eu.replica->store_error, SK_E_CORRUPT);
+    assert_true(says(&eu, "audit:damaged"));
+    expect_begins(&eu, "SET k other", "-MISCONF");
+    expect(&eu, "GET k", "$5 value");
+    stop(&eu);
+    region_boot(&eu, "eu", eu_peers, NULL);
+    assert_true(says(&eu, "audit:verified")); /* it was gone through before anything else, and all is well */
+    expect(&eu, "SET k other", "+OK");
+    region_turn(&eu, 5);
+    stop(&eu);
+    region_boot(&eu, "eu", eu_peers, NULL);
+    assert_true(says(&eu, "audit:scanning"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(damaged_rows_come_from_the_other),
+        TEST(two_that_are_damaged_do_not_repair_each_other),
+        TEST(a_peer_gets_a_reconcile_after_damaged_history),
+        TEST(damaged_records_refuse_the_start),
+        TEST(what_the_store_cannot_read_ends_the_writing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
