@@ -450,19 +450,21 @@ int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const s
     else
         sk_store_put(db->store, SK_CF_ROW, name->raw, sk_buf_view(&db->pack));
     sk_sums_change(&db->sums, name->raw, before_put, after_put, &change, new, db->sealed + 1);
-    if (db->on_change) db->on_change(db->self, name->key.key);
     sk_derived_change(db, name, old, new, change.conflicts);
+    int status = SK_E_MALFORMED;
     switch (name->key.table) {
-    case SK_TABLE_KEY: return 0;
+    case SK_TABLE_KEY: status = 0; break;
     case SK_TABLE_HASH:
     case SK_TABLE_SET: {
         bool was = sk_row_live(old, SK_CLASS_CONTENT), is = sk_row_live(new, SK_CLASS_CONTENT);
-        return was == is ? 0 : resize_key(db, name, is ? 1 : -1);
+        status = was == is ? 0 : resize_key(db, name, is ? 1 : -1);
+        break;
     }
     case SK_TABLE_POLICY: db->rules_stale = true; return 0;
     case SK_TABLE_MEMBER: db->members_stale = true; return 0;
     }
-    return SK_E_MALFORMED;
+    if (!status && before_put != after_put && db->on_change) db->on_change(db->self, name->key.key);
+    return status;
 }
 
 /* -- policies ------------------------------------------------------------------------------------------------------------------- */

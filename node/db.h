@@ -105,7 +105,7 @@ struct sk_db {
     /* Hooks of the owner; any may be NULL. */
     void *self;
     void (*on_local)(void *self, const sk_txn *txn); /* a local transaction commits into the open batch */
-    void (*on_change)(void *self, sk_bytes key);     /* a row of this client key has changed */
+    void (*on_change)(void *self, sk_bytes key);     /* a row of this client key is another now */
     /* May a database that is no member now come to be one, with more of this origin than the members have? */
     bool (*may_return)(void *self, uint32_t origin);
 };

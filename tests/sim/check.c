@@ -210,7 +210,7 @@ void sim_check_rows(sim_region *region)
 
 /* -- history ------------------------------------------------------------------------------------------------------- */
 
-static bool same_expected(const sim_expected *a, const sim_expected *b)
+bool sim_check_same(const sim_expected *a, const sim_expected *b)
 {
     bool same = a->count == b->count;
     for (uint32_t i = 0; same && i < a->count; i++)
@@ -253,7 +253,7 @@ static void check_history_since(sim_region *region, const sk_vv *since)
         if (row->mark == mark || !touched) continue;
         sim_oracle_expect(row, since, then);
         sim_oracle_expect(row, &both, now);
-        if (!same_expected(then, now))
+        if (!sim_check_same(then, now))
             sim_fail(region->world, "%s: its history does not say that row %.*s has changed", region->name,
                      (int)row->raw.len, (const char *)row->raw.data);
     }
@@ -382,6 +382,7 @@ static void check_vector(sim_region *region)
         if (world->options->story) tell_news(region, &now);
         const char *open = sim_oracle_closed(&world->oracle, &now);
         if (open) sim_fail(world, "%s: %s", region->name, open);
+        sim_watch_look(region, &now);
     }
     sk_vv_copy(&region->vv, &now);
     sk_vv_free(&now);

@@ -84,6 +84,8 @@ static void drop_pending(sim_client *client)
     client->pending_count = 0;
     for (uint32_t i = 0; i < client->queued_count; i++) sim_request_free(&client->queued[i]);
     client->queued_count = client->queued_sent = 0;
+    sim_request_free(&client->watch_first);
+    sim_watch_end(client);
 }
 
 static void unblocked(void *owner, sk_client *session, sk_bytes bytes);
@@ -170,6 +172,18 @@ static void trace_request(sim_region *region, uint32_t number, const sim_request
     sim_tell(region->world, "%s/%u:%s => %s", region->name, number, text, answer);
 }
 
+/* EXEC is void if something watched has changed, and only then. */
+static void check_exec(sim_region *region, uint32_t verdict, sk_bytes reply)
+{
+    const sk_replica *replica = region->replica;
+    sim_reply head;
+    if (replica->db.failed || replica->store_error || !sim_reply_next(&reply, &head)) return;
+    if (head.kind == SIM_REPLY_NULL && !(verdict & SIM_MAY_BE_VOID))
+        sim_fail(region->world, "%s: EXEC is void, and nothing that was watched has changed", region->name);
+    if (head.kind == SIM_REPLY_ARRAY && !(verdict & SIM_MAY_RUN))
+        sim_fail(region->world, "%s: EXEC is done, though what was watched has changed", region->name);
+}
+
 static void execute(sim_client *client, uint32_t number, sim_request *request, const sim_request *expected,
                     uint32_t expected_count)
 {
@@ -182,15 +196,20 @@ static void execute(sim_client *client, uint32_t number, sim_request *request, c
     sim_region_time(region);
     client->session->hold = 0;
     region->last_txn.seq = 0;
+    bool is_exec = expected_count && expected != request;
     if (expected_count) sim_expect_before(region);
+    uint32_t verdict = is_exec ? sim_watch_verdict(client) : 0;
     sk_command_execute(region->replica, client->session, request->argv, request->argc, &reply);
     world->counts.requests++;
     pending->wrote = region->last_txn;
     world->counts.writes += pending->wrote.seq != 0;
     note_made(client, pending);
     trace_request(region, number, request, sk_buf_view(&pending->reply));
+    if (request->ask == SIM_ASK_WATCH && sk_bytes_starts(sk_buf_view(&pending->reply), sk_bytes_str("+OK")))
+        sim_watch_begin(client, request);
+    if (is_exec && !region->dead) check_exec(region, verdict, sk_buf_view(&pending->reply));
     if (expected_count && !region->dead)
-        sim_expect_after(region, expected, expected_count, expected != request, sk_buf_view(&pending->reply));
+        sim_expect_after(region, expected, expected_count, is_exec, sk_buf_view(&pending->reply));
     sim_region_after(region);
 }
 
@@ -216,11 +235,15 @@ void sim_client_ask(sim_region *region, uint32_t client, const char *const *word
     execute(&region->clients[client], client, &request, &request, checked);
 }
 
-/* MULTI, its commands and EXEC, one a step: others come in between. */
+/* WATCH, MULTI, its commands and EXEC, one a step: others come in between. */
 static void continue_multi(sim_client *client, uint32_t number)
 {
     uint32_t at = client->queued_sent;
-    if (at == 0) {
+    if (client->watch_first.argc) {
+        sim_request watch = client->watch_first;
+        client->watch_first = (sim_request){0};
+        execute(client, number, &watch, NULL, 0);
+    } else if (at == 0) {
         client->queued_sent = 1;
         send_word(client, number, "MULTI", NULL, 0);
     } else if (at <= client->queued_count) {
@@ -298,8 +321,9 @@ void sim_client_step(sim_world *world, uint32_t index, uint32_t number)
     if (world->phase != SIM_CHAOS && !(client->session && client->queued_count)) return;
     uint64_t pause;
     if (client->queued_count) {
+        bool watches = ready && client->watch_first.argc;
         if (ready) continue_multi(client, number);
-        pause = sim_random_below(&client->random, 2000) + (ready ? 0 : 1000);
+        pause = sim_random_below(&client->random, watches ? world->config.think_us : 2000) + (ready ? 0 : 1000);
     } else {
         sim_random_derive(&client->random, world->seed, STREAM_CLIENT, world->config.id[index] * 256 + number,
                           ++client->asked);
@@ -413,7 +437,8 @@ static void delivered(sim_client *client, sim_pending *pending)
     }
     if (reply.kind == SIM_REPLY_ERROR) return;
     switch (pending->request.ask) {
-    case SIM_ASK_PLAIN: break;
+    case SIM_ASK_PLAIN:
+    case SIM_ASK_WATCH: break;
     case SIM_ASK_READ: check_read(region, pending); break;
     case SIM_ASK_TOKEN:
         if (!sk_vv_at_most(&pending->saw, &region->durable))

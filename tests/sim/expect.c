@@ -28,10 +28,11 @@ struct sim_expect {
     sim_expected entries;
 };
 
+void sim_expect_init(sim_world *world) { world->expect = sk_alloc(sizeof *world->expect); }
+
 void sim_expect_free(sim_world *world)
 {
     struct sim_expect *expect = world->expect;
-    if (!expect) return;
     for (int i = 0; i < SIM_KEYS_MAX; i++) {
         model_key *both[] = {&expect->keys[i], &expect->shown[i]};
         for (int k = 0; k < 2; k++) {
@@ -140,6 +141,18 @@ static void show_all(sim_region *region, model_key *keys)
     sim_region_canonical(region, &region->replica->db.vv, &vv);
     for (uint32_t i = 0; i < region->world->config.keys; i++) show_key(region, i, &vv, &keys[i]);
     sk_vv_free(&vv);
+}
+
+sim_presence sim_expect_presence(sim_region *region, uint32_t number)
+{
+    struct sim_expect *expect = region->world->expect;
+    model_key *key = &expect->shown[number];
+    sk_vv vv = {0};
+    expect->wall_ms = region->replica->wall_ms;
+    sim_region_canonical(region, &region->replica->db.vv, &vv);
+    show_key(region, number, &vv, key);
+    sk_vv_free(&vv);
+    return key->type == NONE ? SIM_ABSENT : key->type == UNSURE ? SIM_UNSURE : SIM_PRESENT;
 }
 
 /* -- the model ----------------------------------------------------------------------------------------------------- */
@@ -535,7 +548,6 @@ static void run_one(run *of)
 void sim_expect_before(sim_region *region)
 {
     sim_world *world = region->world;
-    if (!world->expect) world->expect = sk_alloc(sizeof *world->expect);
     world->expect->wall_ms = region->replica->wall_ms;
     show_all(region, world->expect->keys);
 }
@@ -573,8 +585,8 @@ void sim_expect_after(sim_region *region, const sim_request *requests, uint32_t 
     if (replica->db.failed || replica->store_error) return; /* what it did is void */
     if (!refused(reply) && reply.len) {                     /* no reply yet: it waits, and changes nothing */
         sim_reply head;
-        if (exec && sim_reply_next(&rest, &head) && head.kind == SIM_REPLY_NULL) return;
-        for (uint32_t i = 0; i < count; i++) {
+        bool is_void = exec && sim_reply_next(&rest, &head) && head.kind == SIM_REPLY_NULL; /* and changes nothing */
+        for (uint32_t i = 0; !is_void && i < count; i++) {
             of.request = &requests[i];
             run_one(&of);
         }

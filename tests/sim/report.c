@@ -34,6 +34,8 @@ static const char *had_name(uint32_t had)
         [SIM_HAD_MOVED_TOKEN] = "token carried elsewhere",
         [SIM_HAD_OLD_CONTEXT] = "old context",
         [SIM_HAD_POLICY] = "policy changed",
+        [SIM_HAD_WATCH_RAN] = "EXEC of what is watched",
+        [SIM_HAD_WATCH_VOID] = "EXEC void",
         [SIM_HAD_CALM] = "judged calm rounds",
         [SIM_HAD_LAGGARD] = "history cap crossed",
         [SIM_HAD_LAGGARD_MID] = "… in mid-transfer",
@@ -75,8 +77,9 @@ static void print_numbers(const sim_counts *counts, double seconds)
            N(clones), N(rewinds), N(imports), N(disk_failures), N(clock_jumps), N(agains), N(rollbacks),
            N(dots_reused));
     printf("checks: %llu of all rows, %llu replies against the model, %llu reads for durability, %llu WAIT, %llu "
-           "SESSION AFTER; %llu conflicts refused, %llu keys expired\n",
-           N(checks), N(replies_checked), N(reads_checked), N(waits), N(tokens), N(conflicts), N(expired));
+           "SESSION AFTER, %llu EXEC after WATCH that were done and %llu void; %llu conflicts refused, %llu keys expired\n",
+           N(checks), N(replies_checked), N(reads_checked), N(waits), N(tokens), N(watches_ran), N(watches_void),
+           N(conflicts), N(expired));
     printf("members: %llu forgotten, %llu added, %llu with a new key, %llu clashes, %llu retired, %llu joins\n",
            N(forgets), N(adds), N(rekeys), N(clashes), N(retirements), N(joins));
 #undef N

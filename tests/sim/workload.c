@@ -384,6 +384,12 @@ static void make_multi(const draw *of)
         kinds[sim_random_weighted(&of->client->random, weights, KINDS)].make(&queued);
     }
     if (all == 0) make_get(of);
+    if (all == 0 || !of->world->config.watch_permille || !chance(of, of->world->config.watch_permille)) return;
+    draw watch = *of;
+    watch.out = &of->client->watch_first;
+    watch.out->ask = SIM_ASK_WATCH;
+    add(&watch, "WATCH");
+    for (uint64_t i = 1 + below(of, SIM_WATCHED_MAX); i; i--) add_key(&watch, SOME_KEY);
 }
 
 /* -- the workload -------------------------------------------------------------------------------------------------- */

@@ -47,6 +47,7 @@ sim_world *sim_world_new(uint64_t seed, const sim_options *options, const sim_co
     } else {
         sim_config_draw(&world->config, &world->random);
         sim_rewind_draw(&world->config, seed);
+        sim_watch_draw(&world->config, seed);
         sim_member_draw(&world->config, seed);
     }
     if (options->verdict) options->verdict->regions = ((uint64_t)1 << world->config.drawn) - 1;
@@ -55,6 +56,7 @@ sim_world *sim_world_new(uint64_t seed, const sim_options *options, const sim_co
         return NULL;
     }
     sim_workload_init(world);
+    sim_expect_init(world);
     sim_network_init(world);
     note_config(world);
     begin_regions(world);

@@ -14,6 +14,7 @@
  *   client.c    clients: requests, replies and when they may leave
  *   workload.c  what clients ask for
  *   expect.c    what a reply must be
+ *   watch.c     which EXEC must be void
  *   check.c     the promises, after every event
  *   crossing.c  which delta went over which link, and how often
  *   cost.c      messages and bytes of a write
@@ -209,11 +210,14 @@ typedef struct {
     uint64_t think_us;
     uint32_t pipeline; /* requests that a client has under way at most */
     uint32_t large_permille;
+    uint32_t watch_permille; /* of the MULTIs, those with a WATCH before them */
     uint32_t check_permille; /* of the steps, for the costly checks */
     uint32_t calm_rounds;    /* judged ones, after healing: see crossing.c */
 } sim_config;
 
 void sim_config_draw(sim_config *config, sim_random *random);
+/** Whether this seed's clients WATCH: drawn from a generator of its own, so that other seeds mean what they meant. */
+void sim_watch_draw(sim_config *config, uint64_t seed);
 /** Whether this seed rewinds: drawn from a generator of its own, so that other seeds mean what they meant. */
 void sim_rewind_draw(sim_config *config, uint64_t seed);
 /** Links of that shape between the regions that there are. */
@@ -304,9 +308,9 @@ void sim_network_calm(sim_world *world, uint64_t delay_us);
 
 /* -- clients ------------------------------------------------------------------------------------------------------- */
 
-enum { SIM_ARGS_MAX = 12, SIM_QUEUE_MAX = 5 };
+enum { SIM_ARGS_MAX = 12, SIM_QUEUE_MAX = 5, SIM_WATCHED_MAX = 2 };
 
-typedef enum { SIM_ASK_PLAIN, SIM_ASK_READ, SIM_ASK_TOKEN, SIM_ASK_AFTER, SIM_ASK_WAIT, SIM_ASK_SIBLINGS } sim_ask;
+typedef enum { SIM_ASK_PLAIN, SIM_ASK_READ, SIM_ASK_TOKEN, SIM_ASK_AFTER, SIM_ASK_WAIT, SIM_ASK_SIBLINGS, SIM_ASK_WATCH } sim_ask;
 
 typedef struct {
     sk_bytes argv[SIM_ARGS_MAX]; /* owned */
@@ -327,6 +331,19 @@ typedef struct {
     sk_dot last_write; /* WAIT: the client's, canonical */
 } sim_pending;
 
+typedef enum { SIM_ABSENT, SIM_PRESENT, SIM_UNSURE } sim_presence;
+
+/* What a client watches, and what has become of it. */
+typedef struct {
+    bool active;
+    sk_vv vv; /* canonical: what the region had then; owned */
+    uint64_t epoch;
+    uint32_t count;
+    uint32_t keys[SIM_WATCHED_MAX];
+    sim_presence presence[SIM_WATCHED_MAX]; /* of each key, then */
+    bool changed;                           /* one that was there then had other rows at some time since */
+} sim_watch;
+
 typedef struct {
     sim_region *region;
     sim_random random;    /* of the request that it is at */
@@ -338,7 +355,9 @@ typedef struct {
     uint32_t pending_count;
     sim_request queued[SIM_QUEUE_MAX]; /* a MULTI being sent: its commands */
     uint32_t queued_count;
-    uint32_t queued_sent; /* 0: nothing; 1: MULTI; then one more for each command */
+    uint32_t queued_sent;    /* 0: nothing, or WATCH; 1: MULTI; then one more for each command */
+    sim_request watch_first; /* a WATCH to be sent before it; argc 0: none */
+    sim_watch watch;
 } sim_client;
 
 /* A token or context that some client got: others may use it, anywhere. */
@@ -398,7 +417,22 @@ bool sim_reply_next(sk_bytes *at, sim_reply *reply);
 void sim_expect_before(sim_region *region);
 /** It has made it (or EXEC for several): what the keyspace shows now, and the reply, must be what follows from that. */
 void sim_expect_after(sim_region *region, const sim_request *requests, uint32_t count, bool exec, sk_bytes reply);
+void sim_expect_init(sim_world *world);
 void sim_expect_free(sim_world *world);
+/** Is the key there for readers, as the history says, at what the region has now? */
+sim_presence sim_expect_presence(sim_region *region, uint32_t key);
+
+/* -- what is watched ----------------------------------------------------------------------------------------------- */
+
+/** The client has said WATCH, and was told OK. */
+void sim_watch_begin(sim_client *client, const sim_request *request);
+/** The region has come to this canonical vector: what of that is watched? */
+void sim_watch_look(sim_region *region, const sk_vv *now);
+enum { SIM_MAY_RUN = 1, SIM_MAY_BE_VOID = 2 };
+/** What EXEC may come to, asked before it is done. Ends the watch. */
+uint32_t sim_watch_verdict(sim_client *client);
+/** The session is gone. */
+void sim_watch_end(sim_client *client);
 
 /* -- regions ------------------------------------------------------------------------------------------------------- */
 
@@ -573,6 +607,8 @@ void sim_fault_heal(sim_world *world);
 
 /* -- checks -------------------------------------------------------------------------------------------------------- */
 
+/** Is it the same row? */
+bool sim_check_same(const sim_expected *a, const sim_expected *b);
 /** What must hold after every event at this region; `costly`: rows against the oracle, everything derived. */
 void sim_check_region(sim_region *region, bool costly);
 /** The rows that the region shows are those that the history says. */
@@ -636,6 +672,8 @@ typedef enum {
     SIM_HAD_MOVED_TOKEN,
     SIM_HAD_OLD_CONTEXT,
     SIM_HAD_POLICY,
+    SIM_HAD_WATCH_RAN,
+    SIM_HAD_WATCH_VOID,
     SIM_HAD_CALM,
     SIM_HAD_LAGGARD,     /* history has gone on without a region… */
     SIM_HAD_LAGGARD_MID, /* …to which a transfer was under way */
@@ -650,7 +688,7 @@ typedef struct {
     uint64_t rollbacks, new_incarnations, dots_reused;
     uint64_t forgets, adds, rekeys, clashes, retirements, joins;
     uint64_t transfers, transfers_reconcile, questions, wants, transfers_resumed, transfers_ended, duplicates, resends;
-    uint64_t expired, conflicts, checks, waits, tokens, reads_checked, replies_checked;
+    uint64_t expired, conflicts, checks, waits, tokens, reads_checked, replies_checked, watches_ran, watches_void;
     uint64_t deltas, calm_deltas, calm_rounds, rough_rounds;
     uint64_t runs, runs_with[SIM_HAD_COUNT];
 } sim_counts;

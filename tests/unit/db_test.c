@@ -228,6 +228,9 @@ static void whoever_watches_is_told(void **state)
     assert_int_equal(a.changes, 1);
     txn(&a, put(&a, SK_TABLE_HASH, "x", "f", "1"));
     assert_true(a.changes > 1);
+    uint32_t before = a.changes;
+    txn(&a, put(&a, SK_TABLE_POLICY, "x", NULL, "newest")); /* no key, though it is called like one */
+    assert_int_equal(a.changes, before);
 }
 
 /* -- policies ------------------------------------------------------------------------------------------------------ */

@@ -66,6 +66,20 @@ static void a_transfer_becomes_visible_in_one_step(void **state)
     assert_int_equal(b.db.keys, a.db.keys);
 }
 
+/* Whoever watches a key is not told of a row that comes again as it is here. */
+static void what_is_here_already_changes_nothing(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    commit(&a);
+    transfer whole = transfer_start(&a, &b);
+    apply_last(&a, &b);
+    assert_int_equal(b.changes, 1);
+    transfer_finish(&whole);
+    settle(&b);
+    assert_int_equal(b.changes, 1);
+}
+
 static void the_background_fold_goes_in_steps(void **state)
 {
     (void)state;
@@ -489,6 +503,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
     const struct CMUnitTest tests[] = {
         TEST(a_transfer_becomes_visible_in_one_step),
+        TEST(what_is_here_already_changes_nothing),
         TEST(the_background_fold_goes_in_steps),
         TEST(a_crash_in_the_fold_folds_nothing_twice),
         TEST(local_writes_go_on_while_it_is_staged_and_folded),
