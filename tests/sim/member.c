@@ -262,6 +262,28 @@ static bool is_settled(const sim_region *region, const sim_region *other)
     return member && memcmp(member->public_key, other->next_key, SK_MEMBER_KEY) == 0;
 }
 
+static void describe_view(const sim_region *region, const sim_region *other, sk_buf *text)
+{
+    const sk_member *member = sk_members_region(&region->replica->members, sk_bytes_str(other->name));
+    if (!sim_member_stays(region->world, other->index))
+        sk_buf_printf(text, "; %s still takes %s for a member", region->name, other->name);
+    else if (!member)
+        sk_buf_printf(text, "; %s takes %s for no member", region->name, other->name);
+    else
+        sk_buf_printf(text, "; %s knows %s under '%.32s', and it has '%.32s'", region->name, other->name,
+                      (const char *)member->public_key, (const char *)other->next_key);
+}
+
+void sim_member_describe(const sim_world *world, sk_buf *text)
+{
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        const sim_region *region = &world->regions[i];
+        if (!sim_member_stays(world, i) || !region->replica || region->replica->db.joining) continue;
+        for (uint32_t k = 0; k < world->config.regions; k++)
+            if (k != i && !is_settled(region, &world->regions[k])) describe_view(region, &world->regions[k], text);
+    }
+}
+
 /* What an operator does about it. */
 static void settle(sim_region *region, const sim_region *other)
 {

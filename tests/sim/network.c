@@ -370,15 +370,26 @@ void sim_network_unstall(sim_world *world, uint32_t index, uint32_t end)
     dial(world, index);
 }
 
+static bool is_whole(const sim_world *world, const sim_link *link)
+{
+    bool stays = sim_member_stays(world, link->region[0]) && sim_member_stays(world, link->region[1]);
+    return !link->exists || !stays || (link->up[0] && link->up[1] && !link->dead && !link->connecting);
+}
+
 bool sim_network_whole(const sim_world *world)
 {
     for (uint32_t a = 0; a < world->config.regions; a++)
-        for (uint32_t b = a + 1; b < world->config.regions; b++) {
-            const sim_link *link = &world->links[sim_network_link(world, a, b)];
-            bool stays = sim_member_stays(world, a) && sim_member_stays(world, b);
-            if (link->exists && stays && (!link->up[0] || !link->up[1] || link->dead || link->connecting)) return false;
-        }
+        for (uint32_t b = a + 1; b < world->config.regions; b++)
+            if (!is_whole(world, &world->links[sim_network_link(world, a, b)])) return false;
     return true;
+}
+
+void sim_network_describe(const sim_world *world, sk_buf *text)
+{
+    for (uint32_t a = 0; a < world->config.regions; a++)
+        for (uint32_t b = a + 1; b < world->config.regions; b++)
+            if (!is_whole(world, &world->links[sim_network_link(world, a, b)]))
+                sk_buf_printf(text, "; no link between %s and %s", world->regions[a].name, world->regions[b].name);
 }
 
 void sim_network_calm(sim_world *world, uint64_t delay_us)

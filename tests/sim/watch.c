@@ -1,10 +1,10 @@
 /* What clients WATCH, and which EXEC must be void: if, and only if, a watched key has changed since, whoever changed it
  * and however that came here.
  *
- * What must be so is said by the history alone. A key has changed if a row of it is another one, at any time since, than
- * what it was at the vector of WATCH; if there was none to be seen, then only by one that is to be seen; and also if
- * time alone has made it go, or come back. What can be said neither way is left open: a row that was touched and is as
- * it was (a member that came and went within one batch), a key that is unsure (expect.c), a store that went back. */
+ * What must be so is said by the history alone. A key has changed if a row of it is another one, at any time since,
+ * than what it was at the vector of WATCH; if there was none to be seen, then only by one that is to be seen; and also
+ * if time alone has made it go, or come back. What can be said neither way is left open: a row that was touched and is
+ * as it was (a member that came and went within one batch), a key that is unsure (expect.c), a store that went back. */
 #include "tests/sim/world.h"
 
 #include <stdio.h>
@@ -35,14 +35,16 @@ static const sim_row *row_of(sim_world *world, uint32_t key, uint32_t n)
     return row;
 }
 
-/* Is there an operation on a row of the key that `to` covers and `from` does not? `content`: one that puts something. */
+/* Is there an operation on a row of the key that `to` covers and `from` does not? `content`: one that puts something.
+ */
 static bool is_touched(sim_world *world, uint32_t key, const sk_vv *from, const sk_vv *to, bool content)
 {
     for (uint32_t n = 0; n < ROWS_OF_KEY; n++) {
         const sim_row *row = row_of(world, key, n);
         for (uint32_t i = 0; row && i < row->count; i++) {
             sk_dot dot = row->ops[i]->txn->dot;
-            if (sk_vv_covers(to, dot) && !sk_vv_covers(from, dot) && (!content || row->ops[i]->has_content)) return true;
+            if (sk_vv_covers(to, dot) && !sk_vv_covers(from, dot) && (!content || row->ops[i]->has_content))
+                return true;
         }
     }
     return false;
@@ -87,8 +89,8 @@ void sim_watch_end(sim_client *client)
     client->watch = (sim_watch){0};
 }
 
-/* One that was there has changed since, or one that was not is there with what has just come. What a transfer has brought
- * is not in its place before somebody asks. */
+/* One that was there has changed since, or one that was not is there with what has just come. What a transfer has
+ * brought is not in its place before somebody asks. */
 static bool has_changed(sim_region *region, const sim_watch *watch, uint32_t i, const sk_vv *now)
 {
     sim_world *world = region->world;

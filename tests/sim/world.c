@@ -114,8 +114,12 @@ static void enter(sim_world *world, sim_phase phase)
 static void must_not_wait(sim_world *world, const char *missing)
 {
     if (world->now_us - world->phase_us <= world->config.heal_ms * 1000) return;
+    sk_buf differs = {0};
+    sim_rest_describe(world, &differs);
+    sk_buf_byte(&differs, 0);
     sim_check_leftovers(world);
-    sim_fail(world, "%u s after everything was healed: %s", (unsigned)(world->config.heal_ms / 1000), missing);
+    sim_fail(world, "%u s after everything was healed: %s%s", (unsigned)(world->config.heal_ms / 1000), missing,
+             (const char *)differs.data);
 }
 
 /* Chaos is over, or: is it time for what comes next? */

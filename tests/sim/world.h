@@ -16,6 +16,7 @@
  *   expect.c    what a reply must be
  *   watch.c     which EXEC must be void
  *   check.c     the promises, after every event
+ *   rest.c      the end: who agrees, what is left, who lacks what
  *   crossing.c  which delta went over which link, and how often
  *   cost.c      messages and bytes of a write
  *   trace.c     one line an event; failure reports
@@ -290,6 +291,8 @@ void sim_network_gone(sim_world *world, uint32_t region);
 void sim_network_dial(sim_world *world, uint32_t region);
 /** Are all links of those that stay up at both ends, with nothing under way that is not a message? */
 bool sim_network_whole(const sim_world *world);
+/** Appends which are not: "; …" each. */
+void sim_network_describe(const sim_world *world, sk_buf *text);
 
 /* -- deltas on links ----------------------------------------------------------------------------------------------- */
 
@@ -310,7 +313,15 @@ void sim_network_calm(sim_world *world, uint64_t delay_us);
 
 enum { SIM_ARGS_MAX = 12, SIM_QUEUE_MAX = 5, SIM_WATCHED_MAX = 2 };
 
-typedef enum { SIM_ASK_PLAIN, SIM_ASK_READ, SIM_ASK_TOKEN, SIM_ASK_AFTER, SIM_ASK_WAIT, SIM_ASK_SIBLINGS, SIM_ASK_WATCH } sim_ask;
+typedef enum {
+    SIM_ASK_PLAIN,
+    SIM_ASK_READ,
+    SIM_ASK_TOKEN,
+    SIM_ASK_AFTER,
+    SIM_ASK_WAIT,
+    SIM_ASK_SIBLINGS,
+    SIM_ASK_WATCH
+} sim_ask;
 
 typedef struct {
     sk_bytes argv[SIM_ARGS_MAX]; /* owned */
@@ -487,7 +498,7 @@ struct sim_region {
     uint32_t seed_count;
     bool was_joining;
     uint64_t restarted_us; /* by an operator, when that was last */
-    sk_vv join_goal; /* canonical: what the one that it joins through had on disk when they were linked */
+    sk_vv join_goal;       /* canonical: what the one that it joins through had on disk when they were linked */
 
     uint64_t timer_us; /* when the pending TIMER event is; UINT64_MAX: none */
     uint32_t spins;    /* times in a row that it wanted to be called at once */
@@ -568,6 +579,8 @@ void sim_member_retire(sim_world *world);
 /** While it heals, operators bring the members in order. False: they had nothing to do. */
 bool sim_member_heal(sim_world *world);
 void sim_member_check_end(sim_region *region);
+/** Appends who takes whom for what it is not: "; …" each. */
+void sim_member_describe(const sim_world *world, sk_buf *text);
 
 /* -- clock.c ------------------------------------------------------------------------------------------------------- */
 
@@ -617,6 +630,8 @@ void sim_check_rows(sim_region *region);
 const char *sim_check_agreed(sim_world *world);
 /** NULL if all regions agree and nothing is left to do, else what is missing. */
 const char *sim_check_converged(sim_world *world);
+/** Appends what differs, and at which region: "; …" each. */
+void sim_rest_describe(sim_world *world, sk_buf *text);
 /** Prints what of the history is left, for a report. */
 void sim_check_leftovers(sim_world *world);
 /** The region is about to write this dot: nobody else may have it. */
