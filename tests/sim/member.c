@@ -174,16 +174,32 @@ static void rekey(sim_region *region, sim_region *other, uint64_t keep_s)
     if (!other->replica) sim_fault_restart_later(world, other);
 }
 
-/* What one operator does about a region, drawn before anything is looked at. */
-static void change(sim_region *at, sim_region *about, bool may_rekey, bool stranger, uint64_t keep_s)
+/* What one operator does: all of it is drawn before anybody does anything. */
+typedef struct {
+    sim_region *at; /* NULL: that one is left out */
+    bool may_rekey, stranger;
+    uint64_t keep_s;
+} act;
+
+static act draw_act(sim_world *world)
 {
+    act drawn = {.at = sim_fault_region(world)};
+    drawn.may_rekey = sim_random_chance(&world->random, 250);
+    drawn.stranger = sim_random_chance(&world->random, 200);
+    drawn.keep_s = sim_random_of(&world->random, 0, 5, 86400);
+    return drawn;
+}
+
+static void change(const act *does, sim_region *about)
+{
+    sim_region *at = does->at;
     uint8_t key[SK_MEMBER_KEY];
     bool member = sk_members_region(&at->replica->members, sk_bytes_str(about->name)) != NULL;
-    if (member && may_rekey) {
-        rekey(at, about, keep_s);
+    if (member && does->may_rekey) {
+        rekey(at, about, does->keep_s);
     } else if (member) {
         forget(at, about);
-    } else if (stranger) { /* a key that nobody has: it must not stay so */
+    } else if (does->stranger) { /* a key that nobody has: it must not stay so */
         make_key(about, key);
         at->world->counts.clashes += add(at, about, key);
     } else {
@@ -194,13 +210,13 @@ static void change(sim_region *at, sim_region *about, bool may_rekey, bool stran
 /* An operator at one region, and often another one at the same time elsewhere, about one and the same third. */
 void sim_member_strike(sim_world *world, sim_region *about)
 {
-    sim_random *random = &world->random;
-    for (uint64_t operators = sim_random_between(random, 1, 2); operators; operators--) {
-        sim_region *at = sim_fault_region(world);
-        bool may_rekey = sim_random_chance(random, 250), stranger = sim_random_chance(random, 200);
-        uint64_t keep_s = sim_random_of(random, 0, 5, 86400);
+    act acts[2];
+    uint64_t strike = world->strikes[SIM_FAULT_MEMBERS], operators = sim_random_between(&world->random, 1, 2);
+    for (uint64_t i = 0; i < operators; i++) acts[i] = draw_act(world);
+    for (uint64_t i = 0; i < operators; i++) {
+        sim_region *at = acts[i].at;
         if (!at || !about || at == about || !at->replica || sim_client_is_mute(at)) continue;
-        change(at, about, may_rekey, stranger, keep_s);
+        if (sim_world_happens(world, sim_atom_strike(SIM_ATOM_ACT, 2 * strike + i))) change(&acts[i], about);
     }
 }
 
@@ -213,15 +229,18 @@ bool sim_member_waits(sim_world *world, const sim_region *region)
     return true;
 }
 
-/* A new region: added somewhere, started somewhat before or later. */
+/* A new region: added somewhere, started somewhat before or later. Without the one, healing adds it; without the other,
+ * healing starts it. */
 void sim_member_join(sim_world *world, sim_region *region)
 {
     if (world->phase != SIM_CHAOS) return; /* healing has started it, and operators see to the rest */
     sim_random_derive(&world->random, world->seed, STREAM_JOIN, 0, 0);
     sim_region *at = sim_fault_region(world);
     uint64_t later_us = sim_random_below(&world->random, 500000);
-    if (at && at != region && at->replica && !sim_client_is_mute(at)) (void)add(at, region, region->next_key);
-    sim_event_push(world, world->now_us + later_us, SIM_EVENT_START, region->index, 0, 0);
+    bool may_add = at && at != region && at->replica && !sim_client_is_mute(at);
+    if (may_add && sim_world_happens(world, sim_atom_strike(SIM_ATOM_JOIN, 1))) (void)add(at, region, region->next_key);
+    if (sim_world_happens(world, sim_atom_strike(SIM_ATOM_JOIN, 2)))
+        sim_event_push(world, world->now_us + later_us, SIM_EVENT_START, region->index, 0, 0);
 }
 
 void sim_member_linked(sim_world *world, const sim_link *link)

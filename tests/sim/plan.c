@@ -1,10 +1,16 @@
 /* What of a run happens, as text: REGIONS:PLAIN:MS:ATOM,ATOM,… with the regions' numbers joined by '+', the knobs as a
- * hexadecimal number, the length of chaos (0: as drawn), an atom as cREGION.CLIENT.N (a request) or FAULT.N (a strike).
- */
+ * hexadecimal number, the length of chaos (0: as drawn), an atom as cREGION.CLIENT.N (a request), FAULT.N (a strike),
+ * act.N (of an operator) or join.N (of the late region). */
 #include "tests/sim/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+const char *sim_atom_name(uint32_t kind)
+{
+    if (kind < SIM_FAULT_COUNT) return sim_fault_name((sim_fault)kind);
+    return kind == SIM_ATOM_ACT ? "act" : "join";
+}
 
 bool sim_plan_keeps(const sim_plan *plan, sim_atom atom)
 {
@@ -37,7 +43,7 @@ void sim_plan_print(const sim_plan *plan, sk_buf *text)
             sk_buf_printf(text, "c%u.%u.%llu", (unsigned)(atom >> 48 & 0xff), (unsigned)(atom >> 40 & 0xff),
                           (unsigned long long)(atom & 0xffffffff));
         else
-            sk_buf_printf(text, "%s.%llu", sim_fault_name((sim_fault)(atom >> 48)),
+            sk_buf_printf(text, "%s.%llu", sim_atom_name((uint32_t)(atom >> 48)),
                           (unsigned long long)(atom & 0xffffffff));
     }
 }
@@ -74,14 +80,14 @@ static bool read_request(const char **at, sim_atom *atom)
 
 static bool read_strike(const char **at, sim_atom *atom)
 {
-    for (uint32_t fault = 0; fault < SIM_FAULT_COUNT; fault++) {
-        const char *name = sim_fault_name((sim_fault)fault);
+    for (uint32_t kind = 0; kind < SIM_ATOM_KINDS; kind++) {
+        const char *name = sim_atom_name(kind);
         size_t len = strlen(name);
         uint64_t n;
         if (strncmp(*at, name, len) != 0 || (*at)[len] != '.') continue;
         *at += len + 1;
         if (!read_number(at, 10, UINT32_MAX, &n)) return false;
-        *atom = sim_atom_strike((sim_fault)fault, n);
+        *atom = sim_atom_strike(kind, n);
         return true;
     }
     return false;

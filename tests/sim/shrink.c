@@ -1,10 +1,11 @@
 /* Makes a failing run smaller, and tells its story.
  *
- * A run is a list of atoms (requests, strikes of faults) over a set of regions and some knobs. Each draws from a stream
- * of its own (world.h), so leaving one out leaves the others as they are. Taken away are, again and again until nothing
- * more can go: atoms, in halves, quarters and so on down to single ones (Zeller's delta debugging, without its second
- * half); regions; knobs, to their plainest values. What fails in the same way stays away; each try is a process of its
- * own. The number of tries and of their events is bounded, time is not asked: the same seed gives the same story. */
+ * A run is a list of atoms (requests, strikes of faults, acts of operators) over a set of regions and some knobs. What
+ * an atom draws comes from a stream of its own (world.h), so leaving one out leaves the others as they are. Taken away
+ * are, again and again until nothing more can go: atoms, in halves, quarters and so on down to single ones (Zeller's
+ * delta debugging, without its second half); regions; knobs, to their plainest values. What fails in the same way stays
+ * away; each try is a process of its own. The number of tries and of their events is bounded, time is not asked: the
+ * same seed gives the same story. */
 #include "tests/sim/world.h"
 
 #include <fcntl.h>

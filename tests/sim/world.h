@@ -154,8 +154,16 @@ typedef enum {
     SIM_KNOB_COUNT
 } sim_knob;
 
-/* Requests and strikes of faults, as one number each. */
+/* Requests, strikes of faults, and what operators do, as one number each. */
 typedef uint64_t sim_atom;
+
+/* Beside the faults. */
+enum {
+    SIM_ATOM_ACT = SIM_FAULT_COUNT, /* of an operator, in a strike of MEMBERS */
+    SIM_ATOM_JOIN,                  /* of the late region: 1 it is added, 2 it starts */
+    SIM_ATOM_KINDS
+};
+const char *sim_atom_name(uint32_t kind);
 
 /* What of a seed's run happens: all of it, unless `small`. */
 typedef struct {
@@ -171,7 +179,7 @@ static inline sim_atom sim_atom_request(uint32_t region, uint32_t client, uint64
 {
     return (uint64_t)1 << 62 | (uint64_t)region << 48 | (uint64_t)client << 40 | n;
 }
-static inline sim_atom sim_atom_strike(sim_fault fault, uint64_t n) { return (uint64_t)fault << 48 | n; }
+static inline sim_atom sim_atom_strike(uint32_t kind, uint64_t n) { return (uint64_t)kind << 48 | n; }
 bool sim_plan_keeps(const sim_plan *plan, sim_atom atom);
 /** As text of one word, for a command line. */
 void sim_plan_print(const sim_plan *plan, sk_buf *text);
