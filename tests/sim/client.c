@@ -199,6 +199,7 @@ static void execute(sim_client *client, uint32_t number, sim_request *request, c
     bool is_exec = expected_count && expected != request;
     if (expected_count) sim_expect_before(region);
     uint32_t verdict = is_exec ? sim_watch_verdict(client) : 0;
+    if (is_exec) sim_watch_exec(region, expected, expected_count);
     sk_command_execute(region->replica, client->session, request->argv, request->argc, &reply);
     world->counts.requests++;
     pending->wrote = region->last_txn;

@@ -4,7 +4,8 @@
  * What must be so is said by the history alone. A key has changed if a row of it is another one, at any time since,
  * than what it was at the vector of WATCH; if there was none to be seen, then only by one that is to be seen; and also
  * if time alone has made it go, or come back. What can be said neither way is left open: a row that was touched and is
- * as it was (a member that came and went within one batch), a key that is unsure (expect.c), a store that went back. */
+ * as it was (a member that came and went within one batch, a key within one MULTI), a key that is unsure (expect.c), a
+ * store that went back. */
 #include "tests/sim/world.h"
 
 #include <stdio.h>
@@ -111,6 +112,20 @@ void sim_watch_look(sim_region *region, const sk_vv *now)
     }
 }
 
+void sim_watch_exec(sim_region *region, const sim_request *requests, uint32_t count)
+{
+    for (uint32_t c = 0; c < region->world->config.clients; c++) {
+        sim_watch *watch = &region->clients[c].watch;
+        for (uint32_t i = 0; i < watch->count; i++) {
+            char name[16];
+            snprintf(name, sizeof name, "k%u", watch->keys[i]);
+            for (uint32_t r = 0; r < count; r++)
+                for (uint32_t a = 1; a < requests[r].argc; a++)
+                    watch->in_multi[i] |= sk_bytes_equal(requests[r].argv[a], sk_bytes_str(name));
+        }
+    }
+}
+
 /* What follows from one key. */
 static uint32_t verdict_of(sim_region *region, const sim_watch *watch, uint32_t i, const sk_vv *now)
 {
@@ -120,7 +135,8 @@ static uint32_t verdict_of(sim_region *region, const sim_watch *watch, uint32_t 
     bool unsure = then == SIM_UNSURE || here == SIM_UNSURE;
     if (!unsure && then != here) return SIM_MAY_BE_VOID;
     if (then == SIM_PRESENT && differs(world, key, &watch->vv, now)) return SIM_MAY_BE_VOID;
-    if (is_touched(world, key, &watch->vv, now, then == SIM_ABSENT)) return SIM_MAY_RUN | SIM_MAY_BE_VOID;
+    if (is_touched(world, key, &watch->vv, now, then == SIM_ABSENT) || watch->in_multi[i])
+        return SIM_MAY_RUN | SIM_MAY_BE_VOID;
     return then == here ? SIM_MAY_RUN : SIM_MAY_RUN | SIM_MAY_BE_VOID;
 }
 

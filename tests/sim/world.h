@@ -360,6 +360,7 @@ typedef struct {
     uint32_t count;
     uint32_t keys[SIM_WATCHED_MAX];
     sim_presence presence[SIM_WATCHED_MAX]; /* of each key, then */
+    bool in_multi[SIM_WATCHED_MAX];         /* a MULTI here has been about it since */
     bool changed;                           /* one that was there then had other rows at some time since */
 } sim_watch;
 
@@ -448,6 +449,8 @@ void sim_watch_begin(sim_client *client, const sim_request *request);
 /** The region has come to this canonical vector: what of that is watched? */
 void sim_watch_look(sim_region *region, const sk_vv *now);
 enum { SIM_MAY_RUN = 1, SIM_MAY_BE_VOID = 2 };
+/** An EXEC of these is done: what comes and goes within it, its transaction does not tell. */
+void sim_watch_exec(sim_region *region, const sim_request *requests, uint32_t count);
 /** What EXEC may come to, asked before it is done. Ends the watch. */
 uint32_t sim_watch_verdict(sim_client *client);
 /** The session is gone. */
