@@ -319,7 +319,8 @@ def test_a_removed_key_is_out(cluster):
 TESTS = [test_add, test_join, test_join_with_writes, test_errors, test_add_during_a_partition, test_two_of_one_name, test_forget, test_return, test_rekey,
          test_a_removed_key_is_out]
 
-if __name__ == "__main__":
+
+def main():
     for test in TESTS:
         if sys.argv[1:] and test.__name__ not in sys.argv[1:]:
             continue
@@ -327,3 +328,7 @@ if __name__ == "__main__":
             cluster.start()
             test(cluster)
         print(f"ok {test.__name__}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
