@@ -4,6 +4,7 @@
  *
  * Each run is a process of its own, and another one looks at what it left: like a node that was killed. */
 #include "tests/fault/calls.h"
+#include "tests/part.h"
 #include "tests/unit/store_harness.h"
 
 #include <sys/mman.h>
@@ -194,11 +195,12 @@ static int in_a_process(void (*run)(harness *), harness *with)
 
 /* -- sweeps -------------------------------------------------------------------------------------------------------- */
 
-/* The calls from the first on, one in `step`. */
+/* The calls from the first on, one in `step`; or a part of these. */
 static void sweep(int error, uint64_t length, uint64_t step, bool is_told)
 {
     uint64_t runs = 0, reopened = 0, refused = 0, stopped = 0, aborted = 0;
-    for (uint64_t n = 1;; n += step) {
+    const test_part part = test_part_asked();
+    for (uint64_t n = 1 + part.k * step;; n += part.of * step) {
         harness with = {.path = "/dev/shm/skerry-fault-XXXXXX"};
         assert_non_null(mkdtemp(with.path));
         *shared = (page){.control = {.kinds = FAULT_DISK, .error = error, .first = n, .length = length}};

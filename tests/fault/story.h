@@ -7,6 +7,7 @@
 #define SK_TESTS_FAULT_STORY_H
 
 #include "tests/fault/faulty_store.h"
+#include "tests/part.h"
 #include "tests/unit/replica_harness.h"
 
 #include <signal.h>

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "crdt/memory.h"
+#include "tests/part.h"
 
 typedef struct {
     uint64_t state;
@@ -122,7 +123,9 @@ static inline void prop_report(const prop_test *test, uint64_t seed, prop_event 
 
 static inline void prop_check(const prop_test *test)
 {
-    uint64_t seed = prop_number("SK_PROP_SEED", 1), runs = prop_number("SK_PROP_RUNS", test->runs);
+    const test_part part = test_part_asked();
+    uint64_t share = (test->runs + part.of - 1) / part.of, seed = prop_number("SK_PROP_SEED", 1 + part.k * share);
+    uint64_t runs = prop_number("SK_PROP_RUNS", share);
     prop_event *events = sk_alloc(test->events * sizeof *events);
     sk_buf why = {0};
     bool failed = false;
