@@ -1,4 +1,5 @@
 /* What a command in one region owes to what another has done: each a mistake that was planted and that nothing else saw. */
+#include "node/fold.h"
 #include "tests/unit/replica_harness.h"
 
 static void an_old_context_leaves_what_it_has_not_seen(void **state)
@@ -115,6 +116,43 @@ static void watch_sees_a_change_within_a_member(void **state)
     region_close(&us);
 }
 
+enum { OTHER_KEYS = 600 }; /* more than one step of the fold puts into place */
+
+/* What a transfer has brought is a change from the moment that it counts, also where its row is not in its place yet. */
+static void watch_sees_what_a_transfer_brought(void **state)
+{
+    (void)state;
+    static const char *const peers[] = {"eu"};
+    region eu, us;
+    char request[32];
+    regions_open(&eu, &us);
+    expect(&us, "SET z old", "+OK");
+    regions_meet(&eu, &us);
+    for (int i = 0; i < OTHER_KEYS; i++) {
+        snprintf(request, sizeof request, "SET k%d v", i);
+        expect(&us, request, "+OK");
+    }
+    expect(&us, "SET z new", "+OK"); /* the last of all rows */
+    region_turn(&us, 1);
+    sk_replica_free(us.replica);
+    region_boot(&us, "us", peers, NULL); /* none of it is in its ring any more */
+    expect(&eu, "WATCH z", "+OK");
+    sk_replica_link_up(eu.replica, 0);
+    sk_replica_link_up(us.replica, 0);
+    for (int i = 0; i < 100 && !sk_fold_active(&eu.replica->db); i++) {
+        region_turn(&us, 5);
+        region_turn(&eu, 5);
+    }
+    assert_true(sk_fold_active(&eu.replica->db));
+    expect(&eu, "MULTI", "+OK");
+    expect(&eu, "SET z mine", "+QUEUED");
+    expect(&eu, "EXEC", "*-1");
+    assert_true(sk_fold_active(&eu.replica->db));
+    expect(&eu, "GET z", "$3 new");
+    region_close(&eu);
+    region_close(&us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +161,7 @@ int main(void)
         cmocka_unit_test(a_clock_ten_years_ahead_wins_nothing),
         cmocka_unit_test(a_clock_that_began_ahead_comes_back),
         cmocka_unit_test(watch_sees_a_change_within_a_member),
+        cmocka_unit_test(watch_sees_what_a_transfer_brought),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
