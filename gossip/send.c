@@ -200,9 +200,9 @@ static void review_origin(sk_engine *engine, uint32_t peer, uint32_t origin)
     if (!lags && origin >= to->track_count) return;
     sk_track *track = sk_link_track(engine, to, origin);
     if (!lags) track->lag_since_ms = NEVER;
-    if (gets_itself(engine, peer, origin)) stop_relay(track);
-    if (!lags || gets_itself(engine, peer, origin)) return;
-    if (track->relaying) return;
+    bool itself = gets_itself(engine, peer, origin);
+    if (itself) stop_relay(track);
+    if (!lags || itself || track->relaying) return;
     if (track->lag_since_ms == NEVER || track->lag_seq != has) {
         track->lag_since_ms = engine->now_ms;
         track->lag_seq = has;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { MANY_EVERY = 8 }; /* of the events at many regions: what is looked at costs their square */
+
 /* -- what is durable, what is lost --------------------------------------------------------------------------------- */
 
 void sim_check_durable(sim_region *region, sk_vv *out)
@@ -208,6 +210,43 @@ void sim_check_rows(sim_region *region)
     free(check);
 }
 
+static void check_one_row(row_check *check, sk_bytes raw, sk_arena *arena)
+{
+    sk_db *db = &check->region->replica->db;
+    uint64_t read_batch = db->read_batch;
+    sk_row row;
+    int status = sk_db_row(db, raw, arena, &row);
+    db->read_batch = read_batch;
+    if (status < 0)
+        sim_fail(check->region->world, "%s: a row cannot be read: %s", check->region->name, sk_error_text(status));
+    visit_row(check, raw, &row);
+    sk_arena_reset(arena);
+}
+
+/* The rows that the transactions are about which have come since `before`: they are what changes. While a transfer is not
+ * wholly in its place no row can be looked at; all of them are when it is. */
+static void check_changed_rows(sim_region *region, const sk_vv *before)
+{
+    sim_world *world = region->world;
+    const sim_oracle *oracle = &world->oracle;
+    region->rows_due |= sk_fold_active(&region->replica->db);
+    if (region->rows_due || sk_vv_equal(before, &region->vv)) return;
+    row_check *check = sk_realloc(NULL, sizeof *check); /* large: not zeroed */
+    sk_arena arena = {0};
+    check->region = region;
+    check->mark = ++world->oracle.marks;
+    for (uint32_t o = 0; o < region->vv.count; o++)
+        for (uint64_t seq = sk_vv_get(before, o) + 1; seq <= region->vv.seq[o]; seq++) {
+            const sim_txn *txn = sim_oracle_txn(oracle, (sk_dot){o, seq});
+            for (uint32_t i = 0; i < txn->op_count; i++) {
+                const sim_row *row = &oracle->rows[txn->ops[i].row];
+                if (row->mark != check->mark) check_one_row(check, row->raw, &arena);
+            }
+        }
+    sk_arena_free(&arena);
+    free(check);
+}
+
 /* -- history ------------------------------------------------------------------------------------------------------- */
 
 bool sim_check_same(const sim_expected *a, const sim_expected *b)
@@ -370,7 +409,8 @@ static void check_vector(sim_region *region)
     const sk_replica *replica = region->replica;
     sk_vv now = {0};
     sim_region_canonical(region, &replica->db.vv, &now);
-    if (replica->epoch != region->last_epoch) {
+    bool rolled_back = replica->epoch != region->last_epoch;
+    if (rolled_back) {
         region->last_epoch = replica->epoch;
         world->counts.rollbacks++;
         if (!sk_vv_at_most(&region->durable, &now))
@@ -384,16 +424,19 @@ static void check_vector(sim_region *region)
         if (open) sim_fail(world, "%s: %s", region->name, open);
         sim_watch_look(region, &now);
     }
-    sk_vv_copy(&region->vv, &now);
-    sk_vv_free(&now);
+    sk_vv before = region->vv;
+    region->vv = now;
+    if (!region->world->options->unchecked && !rolled_back) check_changed_rows(region, &before);
+    region->rows_due |= rolled_back;
+    sk_vv_free(&before);
     sim_region_canonical(region, &replica->durable_vv, &region->durable);
     if (!sk_vv_at_most(&region->durable, &region->vv))
         sim_fail(world, "%s: more is durable than applied", region->name);
     if (!sk_vv_at_most(&replica->db.floor, &replica->db.vv)) sim_fail(world, "%s: the floor is above", region->name);
     for (uint32_t o = 0; o < world->oracle.origin_count; o++) {
         const sim_origin *origin = &world->oracle.origins[o];
-        if (origin->excused || strcmp(origin->region, region->name) != 0) continue;
-        if (sk_vv_get(&region->vv, o) < origin->acked)
+        if (sk_vv_get(&region->vv, o) >= origin->acked || origin->excused) continue;
+        if (strcmp(origin->region, region->name) == 0)
             sim_fail(world, "%s: acknowledged writes are lost: %llu of them, it has %llu", region->name,
                      (unsigned long long)origin->acked, (unsigned long long)sk_vv_get(&region->vv, o));
     }
@@ -424,17 +467,22 @@ void sim_check_region(sim_region *region, bool costly)
 {
     sk_replica *replica = region->replica;
     if (replica->db.failed || replica->store_error) return; /* between a failure and the way back */
+    sim_world *world = region->world;
     check_vector(region);
-    if (region->world->options->unchecked) return;
+    if (world->options->unchecked) return;
     sim_member_check(region);
-    sk_engine_check(replica->engine);
+    if (costly || world->config.regions < SIM_MANY || world->counts.events % MANY_EVERY == 0)
+        sk_engine_check(replica->engine);
     check_memory(region);
-    if (!sk_fold_active(&replica->db)) check_digest(region);
+    bool folding = sk_fold_active(&replica->db);
+    if (!folding) check_digest(region);
+    costly |= region->rows_due && !folding;
     if (!costly || !region->dirty) return;
     region->dirty = false;
     sk_memory_check(region->store);
     sk_db_check(&replica->db);
-    if (sk_fold_active(&replica->db)) return;
+    if (folding) return;
+    region->rows_due = false;
     sim_check_rows(region);
     check_bookkeeping(region);
     check_history(region);

@@ -135,6 +135,8 @@ static void note_made(sim_client *client, sim_pending *pending)
     pending->hold = client->session->hold;
     pending->epoch = replica->epoch;
     pending->blocked = client->session->block != SK_BLOCK_NONE;
+    if (pending->blocked && pending->request.ask != SIM_ASK_WAIT && pending->request.ask != SIM_ASK_AFTER)
+        sim_fail(region->world, "%s: a request waits for other regions, and did not ask to", region->name);
     sim_region_canonical(region, &replica->db.vv, &pending->saw);
     sk_dot last = client->session->last_write;
     if (last.seq) pending->last_write = (sk_dot){region->map[last.origin], last.seq};
@@ -211,6 +213,7 @@ static void execute(sim_client *client, uint32_t number, sim_request *request, c
     if (is_exec && !region->dead) check_exec(region, verdict, sk_buf_view(&pending->reply));
     if (expected_count && !region->dead)
         sim_expect_after(region, expected, expected_count, is_exec, sk_buf_view(&pending->reply));
+    if (expected == request && !region->dead) sim_conflict_check(region, request, sk_buf_view(&pending->reply));
     sim_region_after(region);
 }
 

@@ -575,6 +575,18 @@ static bool refused(sk_bytes reply)
     return false;
 }
 
+/* Is nothing that the request names in conflict? */
+static bool all_sure(const run *of)
+{
+    for (uint32_t i = 1; i < of->request->argc; i++) {
+        const model_key *key = key_at(of, i);
+        if (key && key->type == UNSURE) return false;
+        for (int m = 0; key && key->type == HASH && m < SIM_MEMBERS; m++)
+            if (key->there[m] && key->unsure[m]) return false;
+    }
+    return true;
+}
+
 void sim_expect_after(sim_region *region, const sim_request *requests, uint32_t count, bool exec, sk_bytes reply)
 {
     sim_world *world = region->world;
@@ -583,6 +595,10 @@ void sim_expect_after(sim_region *region, const sim_request *requests, uint32_t 
     run of = {.region = region, .expect = expect, .reply = &rest};
     const sk_replica *replica = region->replica;
     if (replica->db.failed || replica->store_error) return; /* what it did is void */
+    of.request = requests;
+    if (!exec && count && sk_bytes_starts(reply, sk_bytes_str("-CONFLICT")) && all_sure(&of))
+        sim_fail(world, "%s: %.*s is refused for a conflict, and there is none", region->name,
+                 (int)requests->argv[0].len, (const char *)requests->argv[0].data);
     if (!refused(reply) && reply.len) {                     /* no reply yet: it waits, and changes nothing */
         sim_reply head;
         bool is_void = exec && sim_reply_next(&rest, &head) && head.kind == SIM_REPLY_NULL; /* and changes nothing */

@@ -193,6 +193,7 @@ void sim_region_start(sim_region *region)
         sim_event_push(world, world->now_us + 1000000, SIM_EVENT_START, region->index, 0, 0);
     } else {
         region->run++;
+        region->rows_due = true;
         region->was_joining = region->replica->db.joining;
         region->last_epoch = region->replica->epoch;
         region->turn_pending = region->disk_busy = false;
@@ -429,6 +430,6 @@ void sim_region_canonical(sim_region *region, const sk_vv *vv, sk_vv *out)
         region->map_count = origins->count;
     }
     for (uint32_t o = 0; o < out->count; o++) out->seq[o] = 0;
-    for (uint32_t o = 0; o < vv->count; o++)
+    for (uint32_t o = vv->count; o-- > 0;) /* later ones have higher numbers, mostly: it grows once */
         if (vv->seq[o]) sk_vv_set(out, region->map[o], vv->seq[o]);
 }

@@ -77,10 +77,10 @@ static void print_numbers(const sim_counts *counts, double seconds)
            N(clones), N(rewinds), N(imports), N(disk_failures), N(clock_jumps), N(agains), N(rollbacks),
            N(dots_reused));
     printf("checks: %llu of all rows, %llu replies against the model, %llu reads for durability, %llu WAIT, %llu "
-           "SESSION AFTER, %llu EXEC after WATCH that were done and %llu void; %llu conflicts refused, %llu keys "
-           "expired\n",
+           "SESSION AFTER, %llu EXEC after WATCH that were done and %llu void; %llu GET of a key in conflict and "
+           "%llu of its newest value, %llu siblings listed; %llu conflicts refused, %llu keys expired\n",
            N(checks), N(replies_checked), N(reads_checked), N(waits), N(tokens), N(watches_ran), N(watches_void),
-           N(conflicts), N(expired));
+           N(conflicts_shown), N(newest_shown), N(siblings_listed), N(conflicts), N(expired));
     printf("members: %llu forgotten, %llu added, %llu with a new key, %llu clashes, %llu retired, %llu joins\n",
            N(forgets), N(adds), N(rekeys), N(clashes), N(retirements), N(joins));
 #undef N

@@ -69,6 +69,8 @@ static const char *region_at_rest(sim_region *region)
     if (sk_audit_damaged(db) || audit->damaged_history || audit->damaged_staged) return "an audit finds damage";
     if (audit->mended_derived || audit->mended_sizes) return "an audit has mended what nobody damaged";
     if (db->fold) return "a transfer is staged or being folded in";
+    for (uint32_t i = 0; i < region->world->config.clients; i++)
+        if (region->clients[i].pending_count) return "a reply has not left";
     const char *held = what_is_held(replica);
     if (held) return held;
     if (db->dirty || replica->sealed_count) return "something is not durable";

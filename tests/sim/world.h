@@ -14,6 +14,7 @@
  *   client.c    clients: requests, replies and when they may leave
  *   workload.c  what clients ask for
  *   expect.c    what a reply must be
+ *   conflict.c  what readers must be told of siblings
  *   watch.c     which EXEC must be void
  *   check.c     the promises, after every event
  *   rest.c      the end: who agrees, what is left, who lacks what
@@ -437,6 +438,8 @@ bool sim_reply_next(sk_bytes *at, sim_reply *reply);
 void sim_expect_before(sim_region *region);
 /** It has made it (or EXEC for several): what the keyspace shows now, and the reply, must be what follows from that. */
 void sim_expect_after(sim_region *region, const sim_request *requests, uint32_t count, bool exec, sk_bytes reply);
+/** What it was told of a key that may be in conflict is what the history shows there (GET, SIBLINGS GET). */
+void sim_conflict_check(sim_region *region, const sim_request *request, sk_bytes reply);
 void sim_expect_init(sim_world *world);
 void sim_expect_free(sim_world *world);
 /** Is the key there for readers, as the history says, at what the region has now? */
@@ -507,6 +510,7 @@ struct sim_region {
     uint32_t keys;                         /* that were ever made for it */
     sk_member_seed seeds[SIM_REGIONS_MAX]; /* what its configuration says: the others */
     uint32_t seed_count;
+    uint8_t peer_was[SK_MEMBERS_MAX]; /* which region a number of the engine meant last: a hint */
     bool was_joining;
     uint64_t restarted_us; /* by an operator, when that was last */
     sk_vv join_goal;       /* canonical: what the one that it joins through had on disk when they were linked */
@@ -537,6 +541,7 @@ struct sim_region {
     sk_vv durable;   /* canonical: durable in the last run, as far as it was known */
     uint64_t losses; /* times that something durable or committed was lost here */
     bool dirty;      /* something happened since the costly checks */
+    bool rows_due;   /* all rows are to be looked at: it has started, rolled back, or put a transfer into place */
     sk_dot last_txn; /* canonical; of the last local transaction; seq 0: none since it was zeroed */
 };
 
@@ -573,7 +578,7 @@ void sim_member_init(sim_world *world);
 /** The one that it joins through by its configuration; NULL: it does not. */
 const char *sim_member_joins(const sim_region *region);
 /** The region that has this number in the engine; the number that a region has there, or -1. */
-uint32_t sim_member_region(const sim_region *region, uint32_t peer);
+uint32_t sim_member_region(sim_region *region, uint32_t peer);
 int sim_member_peer(const sim_region *region, const sim_region *other);
 /** Does it take the other one, with the key that it has, for a member? */
 bool sim_member_accepts(const sim_region *region, const sim_region *other);
@@ -715,6 +720,7 @@ typedef struct {
     uint64_t forgets, adds, rekeys, clashes, retirements, joins;
     uint64_t transfers, transfers_reconcile, questions, wants, transfers_resumed, transfers_ended, duplicates, resends;
     uint64_t expired, conflicts, checks, waits, tokens, reads_checked, replies_checked, watches_ran, watches_void;
+    uint64_t conflicts_shown, newest_shown, siblings_listed;
     uint64_t deltas, calm_deltas, calm_rounds, rough_rounds;
     uint64_t runs, runs_with[SIM_HAD_COUNT];
 } sim_counts;
