@@ -12,7 +12,6 @@ enum {
     STORE_RETRY_MS = 1000,   /* how often a failed store is tried again */
     EXPIRE_EVERY_MS = 100,   /* how often deadlines are looked at */
     EXPIRE_MOST = 64,        /* keys removed by one look */
-    FOLD_ROWS = 256,         /* rows folded in a turn */
     SUMS_EVERY_MS = 2,       /* how often sums get on, by half a leaf: a fifth of the loop's time at most */
     SUMS_PUT_OFF_MS = 20,
     AUDIT_ENTRIES = 1024,    /* of history and the like gone through in a step: more than can be written meanwhile */
@@ -389,6 +388,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     sk_cursors_init(&replica->cursors, sk_replica_random(replica));
     strcpy(replica->region, options->region);
     replica->db.wall_ms = wall_ms;
+    replica->fold_rows = options->fold_rows ? options->fold_rows : SK_FOLD_ROWS;
     if (options->leaf_rows) replica->db.sums.leaf_rows = options->leaf_rows;
     replica->db.transaction_max = options->transaction_bytes_max;
     replica->db.on_local = on_local;
@@ -654,7 +654,7 @@ static void fold(sk_replica *replica)
 {
     if (replica->db.failed || !sk_fold_active(&replica->db) || replica->now_ms < replica->fold_at_ms) return;
     uint64_t begin_us = clock_us(replica);
-    bool more = sk_fold_step(&replica->db, FOLD_ROWS) > 0;
+    bool more = sk_fold_step(&replica->db, replica->fold_rows) > 0;
     replica->fold_debt_us += sk_engine_rest_us(replica->engine, clock_us(replica) - begin_us);
     replica->fold_at_ms = replica->now_ms + replica->fold_debt_us / 1000;
     replica->fold_debt_us %= 1000;

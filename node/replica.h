@@ -26,6 +26,8 @@
 
 struct sk_backup_status; /* node/backups.h */
 
+enum { SK_FOLD_ROWS = 256 };
+
 typedef struct {
     const char *region, *cluster;
     sk_bytes life;                  /* see sk_db_identity */
@@ -40,6 +42,7 @@ typedef struct {
     size_t transaction_bytes_max;   /* of one local transaction, and of the arguments that it is made of */
     sk_retention_cap retention;
     uint32_t leaf_rows;             /* rows in a leaf of the database's sums, about; 0: SK_LEAF_ROWS */
+    uint32_t fold_rows;             /* rows of a transfer that a turn puts into place, about; 0: SK_FOLD_ROWS */
     uint64_t seed;                  /* random bits: incarnations, SPOP, RANDOMKEY */
 } sk_replica_options;
 
@@ -112,6 +115,7 @@ struct sk_replica {
     uint64_t repair_at_ms;          /* monotonic: when damaged rows may be asked for again */
     uint64_t sums_at_ms;            /* monotonic: the next step of the sums */
     uint64_t fold_at_ms;            /* … of a fold */
+    uint32_t fold_rows;             /* put into place in a turn */
     uint64_t fold_debt_us;          /* to be rested for those that were */
     uint64_t worked_us;             /* for transfers, since the engine last asked */
     bool more_to_do;                /* a fold goes on: call turn again soon */

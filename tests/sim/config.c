@@ -199,6 +199,13 @@ void sim_config_draw(sim_config *config, sim_random *random)
     config->retention.age_ms = sim_random_of(random, 0, 0, 1000, 5000);
 }
 
+void sim_fold_draw(sim_config *config, uint64_t seed)
+{
+    sim_random random;
+    sim_random_seed(&random, seed ^ 0x666f6c64u);
+    config->fold_rows = (uint32_t)sim_random_of(&random, 0, 1, 1, 4);
+}
+
 /* -- taking away --------------------------------------------------------------------------------------------------- */
 
 bool sim_config_connected(const sim_config *config, uint32_t without)
@@ -239,6 +246,7 @@ static void make_plain(sim_config *config, sim_knob knob)
     case SIM_KNOB_CHUNK:
         limits->chunk_bytes = plain.chunk_bytes;
         limits->transfer_window = plain.transfer_window;
+        config->fold_rows = 0;
         break;
     case SIM_KNOB_TIMES:
         limits->flush_ms = plain.flush_ms;

@@ -167,6 +167,7 @@ void sim_region_start(sim_region *region)
         .retention = world->config.retention,
         .transaction_bytes_max = 1 << 20,
         .leaf_rows = 4,
+        .fold_rows = world->config.fold_rows,
         .seed = sim_random_next(&region->random),
     };
     sk_replica_host host = {

@@ -46,6 +46,7 @@ sim_world *sim_world_new(uint64_t seed, const sim_options *options, const sim_co
         world->config = *config;
     } else {
         sim_config_draw(&world->config, &world->random);
+        sim_fold_draw(&world->config, seed);
         sim_rewind_draw(&world->config, seed);
         sim_watch_draw(&world->config, seed);
         sim_member_draw(&world->config, seed);

@@ -206,6 +206,7 @@ typedef struct {
     sk_engine_limits limits;
     uint64_t foreign_expiry_ms;
     sk_retention_cap retention;
+    uint32_t fold_rows; /* of a transfer, put into place in a turn; 0: as many as the node would */
     uint32_t faults;  /* bit per sim_fault */
     uint32_t retired; /* this region, by id, is forgotten in the end; SIM_NOWHERE: none is */
     uint32_t late;    /* this one joins while the others run; SIM_NOWHERE: none does */
@@ -226,6 +227,8 @@ typedef struct {
 } sim_config;
 
 void sim_config_draw(sim_config *config, sim_random *random);
+/** In how small steps transfers are put into place: drawn from a generator of its own, as are those below. */
+void sim_fold_draw(sim_config *config, uint64_t seed);
 /** Whether this seed's clients WATCH: drawn from a generator of its own, so that other seeds mean what they meant. */
 void sim_watch_draw(sim_config *config, uint64_t seed);
 /** Whether this seed rewinds: drawn from a generator of its own, so that other seeds mean what they meant. */
