@@ -67,15 +67,17 @@ static strip_rule make_rule(sk_db *db, const sk_vv *everywhere)
     return rule;
 }
 
-/* Strips a row. *speaks: the record at `dot` still speaks of a dead count in it. */
+/* Strips a row. *speaks: the record at `dot` still speaks of a dead count in it. Of a row that makes no sense nobody can say;
+ * when it has been repaired all that stayed is gone through again. */
 static int strip(sk_db *db, sk_dot dot, sk_bytes raw, const strip_rule *rule, bool *speaks)
 {
     sk_row_name name = {.raw = raw};
     sk_row row, stripped;
     sk_arena_reset(&db->scratch);
-    *speaks = false;
     int status = sk_rowkey_parse(raw, &db->scratch, &name.key);
     if (!status) status = sk_db_row(db, raw, &db->scratch, &row);
+    *speaks = status == SK_E_CORRUPT && sk_db_row_is_there(db, raw);
+    if (*speaks) return 0;
     if (status || row.count == 0) return status;
     stripped = row;
     stripped.entries = sk_arena_take(&db->scratch, row.count * sizeof *row.entries);

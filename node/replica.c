@@ -609,21 +609,35 @@ static void forget(sk_replica *replica)
     replica->more_to_do |= sk_db_revisit(&replica->db, everywhere, REVISIT_ENTRIES) > 0;
 }
 
-/* An interrupted transfer is kept to be resumed, unless what it would bring has come in another way: no member is known
- * to have more than we do. What a start finds noted of the members is old; the first hello brings it up to date. */
-static void drop_staged(sk_replica *replica)
+static bool receives(const sk_replica *replica)
+{
+    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++)
+        if (sk_engine_is_peer(replica->engine, i) && sk_engine_peer_status(replica->engine, i).receiving_transfer) return true;
+    return false;
+}
+
+/* Has it come in another way, what an interrupted transfer would bring? So no member is known to have more than we do. What a
+ * start finds noted of the members is old; the first hello brings it up to date. */
+static bool has_what_is_known(const sk_replica *replica)
 {
     bool heard = sk_engine_others(replica->engine) == 0;
-    if (!replica->db.fold || sk_fold_active(&replica->db) || replica->import) return;
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
         if (!sk_engine_is_peer(replica->engine, i)) continue;
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
         bool heard_of = false;
         for (uint32_t o = 0; o < peer.acked->count; o++) heard_of |= peer.acked->seq[o] != 0;
-        if (peer.receiving_transfer || !heard_of || !sk_vv_at_most(peer.acked, &replica->db.vv)) return;
+        if (!heard_of || !sk_vv_at_most(peer.acked, &replica->db.vv)) return false;
         heard |= peer.last_heard_ms != 0;
     }
-    if (heard) sk_fold_drop_staged(&replica->db);
+    return heard;
+}
+
+/* An interrupted transfer is kept to be resumed, unless it would bring nothing. A repair is never resumed; and while one is
+ * staged, nothing is forgotten. */
+static void drop_staged(sk_replica *replica)
+{
+    if (!replica->db.fold || sk_fold_active(&replica->db) || replica->import || receives(replica)) return;
+    if (sk_fold_repairs(&replica->db) || has_what_is_known(replica)) sk_fold_drop_staged(&replica->db);
 }
 
 static bool audits_rows(const sk_replica *replica)
@@ -786,10 +800,7 @@ static int known_elsewhere(void *self, uint64_t seq)
 
 int sk_replica_import(sk_replica *replica, const sk_client *client)
 {
-    bool busy = replica->import || sk_fold_active(&replica->db);
-    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++)
-        busy |= sk_engine_is_peer(replica->engine, i) && sk_engine_peer_status(replica->engine, i).receiving_transfer;
-    if (busy) return SK_E_BUSY;
+    if (replica->import || sk_fold_active(&replica->db) || receives(replica)) return SK_E_BUSY;
     replica->import = sk_import_open(&replica->db, replica->options.cluster, known_elsewhere, replica);
     replica->importer = client;
     return 0;

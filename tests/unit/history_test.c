@@ -189,6 +189,35 @@ static void what_stays_is_looked_at_again_when_more_is_everywhere(void **state)
     sk_vv_free(&first);
 }
 
+static void store_row(const char *key, sk_bytes value)
+{
+    sk_store_put(a.store, SK_CF_ROW, row_name(&a, SK_TABLE_KEY, key, NULL).raw, value);
+}
+
+/* A row that makes no sense is to be repaired, and the records that speak of it wait for that. */
+static void a_damaged_row_stops_no_forgetting(void **state)
+{
+    (void)state;
+    sk_bytes value;
+    reset_one("n");
+    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, row_name(&a, SK_TABLE_KEY, "n", NULL).raw, &value, NULL), 1);
+    value = sk_arena_copy(&a.arena, value);
+    store_row("n", sk_bytes_str("\xc1"));
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+    assert_int_equal(a.db.failed, 0);
+    assert_true(sk_vv_equal(&a.db.floor, &a.db.vv));
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1);
+    a.db.revisit = true;
+    while (sk_db_revisit(&a.db, &a.db.vv, 1) > 0) continue;
+    assert_int_equal(a.db.failed, 0);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1);
+    store_row("n", value);
+    a.db.revisit = true;
+    (void)revisit(&a.db.vv);
+    assert_int_equal(dead_in("n"), 0);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, start, end)
 
 int main(void)
@@ -200,6 +229,7 @@ int main(void)
         test(what_has_to_be_read_goes_in_steps),
         test(what_need_not_be_read_goes_at_once),
         test(what_stays_is_looked_at_again_when_more_is_everywhere),
+        test(a_damaged_row_stops_no_forgetting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* A region whose disk was damaged while it was down: it finds out, and is repaired by the other. */
+#include "gossip/message.h"
 #include "tests/unit/replica_harness.h"
 
 static region eu, us;
@@ -90,6 +91,51 @@ static void damaged_rows_come_from_the_other(void **state)
     assert_non_null(strstr(audit, "$5 named *0"));
     expect_begins(&eu, "REGION AUDIT STOP", "-ERR syntax");
     expect_begins(&eu, "REGION AUDIT START now", "-ERR syntax");
+}
+
+/* What us has written meanwhile does not come over: only that it has. */
+static void lose_batches(void)
+{
+    sk_buf inbox = eu.inbox;
+    eu.inbox = (sk_buf){0};
+    for (size_t at = 0; at < inbox.len;) {
+        size_t len;
+        memcpy(&len, inbox.data + at, sizeof len);
+        if (inbox.data[at + sizeof len] != SK_MESSAGE_BATCH) sk_buf_append(&eu.inbox, inbox.data + at, sizeof len + len);
+        at += sizeof len + len;
+    }
+    sk_buf_free(&inbox);
+}
+
+/* The one that repaired it went away in the middle: what came can't be gone on with, and holds no history back. */
+static void a_repair_that_was_cut_holds_nothing_back(void **state)
+{
+    (void)state;
+    expect(&us, "SET unknown here", "+OK");
+    stop(&eu);
+    change(&eu, SK_CF_ROW, "kk", NULL);
+    region_boot(&eu, "eu", eu_peers, NULL);
+    for (int i = 0; i < 10; i++) region_turn(&us, 5);
+    sk_replica_link_up(eu.replica, 0);
+    sk_replica_link_up(us.replica, 0);
+    for (int i = 0; i < 1000 && !sk_fold_repairs(&eu.replica->db); i++) {
+        region_turn(&us, 5);
+        lose_batches();
+        region_turn(&eu, 5);
+    }
+    assert_true(sk_fold_repairs(&eu.replica->db));
+    assert_false(sk_vv_at_most(sk_engine_peer_status(eu.replica->engine, 0).acked, &eu.replica->db.vv));
+    sk_replica_link_down(eu.replica, 0);
+    sk_replica_link_down(us.replica, 0);
+    region_turn(&eu, 5);
+    assert_false(sk_fold_repairs(&eu.replica->db));
+    assert_true(says(&eu, "audit:damaged"));
+    sk_buf_reset(&eu.inbox);
+    sk_buf_reset(&us.inbox);
+    link_and_run(400);
+    assert_true(says(&eu, "audit:verified"));
+    expect(&eu, "GET k", "$5 value");
+    expect(&eu, "GET unknown", "$4 here");
 }
 
 /* Both have damage, of different rows: neither is to be believed. */
@@ -185,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(damaged_rows_come_from_the_other),
+        TEST(a_repair_that_was_cut_holds_nothing_back),
         TEST(two_that_are_damaged_do_not_repair_each_other),
         TEST(a_peer_gets_a_reconcile_after_damaged_history),
         TEST(damaged_records_refuse_the_start),
