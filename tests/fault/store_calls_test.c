@@ -13,7 +13,7 @@ static void story_heals(story *s)
 
 static void sweep(int error, uint64_t length)
 {
-    uint64_t errors = 0, refused = 0, hung_up = 0;
+    uint64_t errors = 0, refused = 0, hung_up = 0, laggards = 0, renewed = 0;
     const test_part part = test_part_asked();
     for (call = 1 + part.k;; call += part.of) {
         story s = {.faults = {.first = call, .length = length, .error = error}};
@@ -21,6 +21,8 @@ static void sweep(int error, uint64_t length)
         errors += s.errors;
         refused += s.restarts_refused;
         hung_up += s.hung_up;
+        laggards += s.laggards;
+        renewed += s.renewed;
         if (s.faults.counted < call) break;
     }
     print_message("%llu calls: %llu requests refused, %llu starts refused, %llu links closed\n",
@@ -28,6 +30,7 @@ static void sweep(int error, uint64_t length)
                   (unsigned long long)hung_up);
     assert_true(call > 100);
     assert_true(errors > 0 && refused > 0);
+    assert_true(laggards > call / 2 && renewed > call / 2);
 }
 
 static void one_call_fails(void **state)

@@ -1,8 +1,8 @@
 /* What the sweeps do while something fails: two regions, and of one of them, eu, the n-th call of its store, or the n-th
  * allocation that may fail. Commands of all types, transactions, expiry, live exchange, transfers both ways, folding,
- * forgetting, a restart. Checked: a command answers as it should or with an error; one that answered with an error changed
- * nothing; and when all works again the database is sound, the regions hold the same, and nothing is lost that was
- * acknowledged. */
+ * forgetting, also without a peer that is away for too long, a restart, damage found in the history. Checked: a command
+ * answers as it should or with an error; one that answered with an error changed nothing; and when all works again the
+ * database is sound, the regions hold the same, and nothing is lost that was acknowledged. */
 #ifndef SK_TESTS_FAULT_STORY_H
 #define SK_TESTS_FAULT_STORY_H
 
@@ -24,7 +24,7 @@ typedef struct {
     sk_engine_limits limits;
     outcome added[MANY], set[MANY], removed[MANY], field[MANY], pair[MANY];
     int64_t counted_least, counted_most;
-    uint64_t errors, restarts_refused, hung_up;
+    uint64_t errors, restarts_refused, hung_up, laggards, renewed;
 } story;
 
 static uint64_t call;               /* that fails */
@@ -183,6 +183,36 @@ static void take_back(story *s)
     exchange(s, 20);
 }
 
+/* us is away for longer than history is kept: from then on eu forgets without it, and reconciles it when it returns. */
+static void leave_behind(story *s)
+{
+    expect_begins(&s->us, "INCR taken-back", ":");
+    exchange(s, 20);
+    (void)request(s, "DEL taken-back"); /* what speaks of it stays in the history */
+    region_turn(&s->eu, 30000);         /* nobody is a laggard right after a start */
+    s->eu.replica->retention.cap.bytes = 100;
+    for (int i = 0; i < 6; i++) count(s, request(s, "INCR c"));
+    for (int i = 0; i < 4; i++) (void)turn(s);
+    s->laggards += s->eu.replica->retention.crossings;
+    s->eu.replica->retention.cap.bytes = 0;
+    exchange(s, 60);
+}
+
+/* A record is not what was put: the history begins anew. */
+static void damage_history(story *s)
+{
+    sk_bytes key, value;
+    for (int i = 0; i < 3; i++) count(s, request(s, "INCR c"));
+    sk_store_iter *iter = sk_store_iterate(s->eu.disk, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+    if (sk_store_next(s->eu.disk, iter, &key, &value) > 0)
+        sk_store_put(s->eu.disk, SK_CF_HISTORY, key, sk_bytes_str("damage"));
+    sk_store_iter_free(s->eu.disk, iter);
+    expect_or_error(s, "REGION AUDIT START", "+OK");
+    for (int i = 0; i < 8; i++) (void)turn(s);
+    s->renewed += s->eu.replica->db.audit.history_renewed;
+    exchange(s, 60);
+}
+
 static const char *const eu_peers[] = {"us"}, *const us_peers[] = {"eu"};
 
 static void start(story *s)
@@ -287,6 +317,8 @@ static void play(story *s)
     exchange(s, 60);
     for (int i = ROUNDS; i < MANY; i += 3) read_round(s, i);
     for (int i = 0; i < 2; i++) take_back(s);
+    leave_behind(s);
+    damage_history(s);
     heal_and_check(s);
     region_close(&s->eu);
     region_close(&s->us);
