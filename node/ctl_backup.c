@@ -1,5 +1,5 @@
 /* skerryctl: backups. A running node makes them; listing, purging, verifying and restoring read the files themselves,
- * on the machine where they are, without any node. */
+ * on the machine where they are, without any node. So does verifying the data directory of a node that is stopped. */
 #include "node/ctl.h"
 
 #include "node/inspect.h"
@@ -199,47 +199,123 @@ static void print_fault(void *self, const char *sentence)
     complain(sentence);
 }
 
-/* What the rows come to, in a folder of links. 0 or an error that was printed. */
+/* Goes through everything in an open store, and closes it. 0 or an error; faults are printed. */
+static int verify_store(sk_store *store, uint64_t *rows, sk_inspection *says)
+{
+    sk_buf faults = {0};
+    int status = sk_inspect_all(store, rows, &faults);
+    if (status && *sk_rocksdb_last_error(store)) complain(sk_rocksdb_last_error(store));
+    for (size_t at = 0; at < faults.len;) {
+        const char *line = (const char *)faults.data + at;
+        size_t len = strcspn(line, "\n");
+        fprintf(stderr, "skerryctl: %.*s\n", (int)len, line);
+        at += len + 1;
+    }
+    if (!status && sk_inspect(store, says)) status = complain(sk_error_text(SK_E_CORRUPT));
+    sk_store_close(store);
+    sk_buf_free(&faults);
+    return status;
+}
+
+/* What a backup holds, in a folder of links. 0 or an error that was printed. */
 static int verify_rows(const sk_backup_list *list, const sk_backup *backup, const char *folder, uint64_t *rows)
 {
     char error[SK_FILE_ERROR] = "";
     sk_store *store = NULL;
     sk_inspection says = {0}, noted = {0};
-    sk_buf why = {0};
     int status = sk_backup_link(list, backup, folder, error);
     if (!status) status = sk_rocksdb_open_copy(folder, &store, error);
-    if (status) complain(error);
-    if (!status) status = sk_inspect_rows(store, rows, &why);
-    if (!status) status = sk_inspect(store, &says);
-    if (!status) status = sk_inspection_read(sk_buf_view(&backup->manifest.about), &noted);
-    if (!status && (says.digest != noted.digest || says.keys != noted.keys)) {
-        sk_buf_printf(&why, "it holds another state than was noted when it was made");
-        status = SK_E_CORRUPT;
-    }
-    if (why.len) fprintf(stderr, "skerryctl: %.*s\n", (int)why.len, (const char *)why.data);
-    if (store && status && !why.len) complain(sk_error_text(status));
-    if (store) sk_store_close(store);
+    if (status)
+        complain(error);
+    else
+        status = verify_store(store, rows, &says);
+    if (!status && (sk_inspection_read(sk_buf_view(&backup->manifest.about), &noted) || says.digest != noted.digest ||
+                    says.keys != noted.keys))
+        status = complain("it holds another state than was noted when it was made");
     sk_inspection_free(&says);
     sk_inspection_free(&noted);
-    sk_buf_free(&why);
     return status;
+}
+
+/* A folder of our own for as long as something is verified; NULL after saying why there is none. */
+static char *make_folder(void)
+{
+    const char *temporary = getenv("TMPDIR");
+    char *folder = sk_file_join(temporary && *temporary ? temporary : "/tmp", "skerry-verify-XXXXXX");
+    if (mkdtemp(folder)) return folder;
+    char error[SK_FILE_ERROR];
+    sk_file_fail(error, folder, "make it", errno);
+    complain(error);
+    free(folder);
+    return NULL;
+}
+
+static void drop_folder(char *folder)
+{
+    char ignored[SK_FILE_ERROR];
+    sk_file_remove_folder(folder, ignored);
+    free(folder);
 }
 
 static int verify(const sk_backup_list *list, const sk_backup *backup, uint64_t *rows)
 {
-    const char *temporary = getenv("TMPDIR");
-    char *folder = sk_file_join(temporary && *temporary ? temporary : "/tmp", "skerry-verify-XXXXXX");
-    char error[SK_FILE_ERROR];
-    int status = sk_backup_check(list, backup, NULL, print_fault, NULL) ? SK_E_CORRUPT : SK_OK;
-    if (!status && !mkdtemp(folder)) {
-        status = sk_file_fail(error, folder, "make it", errno);
-        complain(error);
-    } else if (!status) {
-        status = verify_rows(list, backup, folder, rows);
-        sk_file_remove_folder(folder, error);
-    }
-    free(folder);
+    if (sk_backup_check(list, backup, NULL, print_fault, NULL)) return SK_E_CORRUPT;
+    char *folder = make_folder();
+    if (!folder) return SK_E_IO;
+    int status = verify_rows(list, backup, folder, rows);
+    drop_folder(folder);
     return status;
+}
+
+static void show_directory(ctl_tool *ctl, const char *directory, const sk_inspection *says, uint64_t rows)
+{
+    char hex[33];
+    digest_text(says->digest, hex);
+    if (!ctl->json) {
+        printf("%s is good: region %.*s of cluster %.*s, %" PRIu64 " keys, %" PRIu64 " rows, digest %s\n", directory,
+               (int)says->region.len, (const char *)says->region.data, (int)says->cluster.len,
+               (const char *)says->cluster.data, says->keys, rows, hex);
+        return;
+    }
+    ctl_json json = {.comma = false};
+    ctl_json_open(&json, NULL, '{');
+    ctl_json_text(&json, "region", sk_buf_view(&says->region));
+    ctl_json_text(&json, "cluster", sk_buf_view(&says->cluster));
+    ctl_json_int(&json, "keys", (int64_t)says->keys);
+    ctl_json_int(&json, "rows", (int64_t)rows);
+    ctl_json_text(&json, "digest", sk_bytes_str(hex));
+    ctl_json_text(&json, "vector", sk_buf_view(&says->vector));
+    ctl_json_close(&json, '}');
+    ctl_json_print(&json);
+}
+
+/* The data directory of a node that is stopped. It is left as it is. */
+static int verify_directory(ctl_tool *ctl, const char *directory)
+{
+    char error[SK_FILE_ERROR] = "", *folder = make_folder();
+    sk_store *store = NULL;
+    sk_inspection says = {0};
+    uint64_t rows;
+    if (!folder) return CTL_FAILED;
+    int status = sk_rocksdb_open_stopped(directory, folder, &store, error);
+    if (status)
+        complain(error);
+    else
+        status = verify_store(store, &rows, &says);
+    if (!status) show_directory(ctl, directory, &says, rows);
+    sk_inspection_free(&says);
+    drop_folder(folder);
+    return status ? CTL_FAILED : CTL_OK;
+}
+
+/* A directory of backups has a file SKERRY-BACKUPS. */
+static bool is_data_directory(const char *directory)
+{
+    char *own = sk_file_join(directory, "SKERRY"), *database = sk_file_join(directory, "db");
+    bool is = access(own, F_OK) == 0 || access(database, F_OK) == 0;
+    free(own);
+    free(database);
+    return is;
 }
 
 static int show_verified(ctl_tool *ctl, const sk_backup *backup, uint64_t rows)
@@ -272,6 +348,7 @@ int ctl_verify(ctl_tool *ctl, int argc, char **argv)
     uint64_t number, rows = 0;
     int status;
     if (!take_number(argc > 1 ? argv[1] : NULL, &number)) return CTL_USAGE;
+    if (argc == 1 && is_data_directory(argv[0])) return verify_directory(ctl, argv[0]);
     status = sk_backup_list_read(argv[0], &list, error);
     const sk_backup *backup = status ? NULL : sk_backup_find(&list, number, &status, error);
     int outcome = CTL_FAILED;

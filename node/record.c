@@ -100,8 +100,7 @@ int sk_record_snapshot_get(sk_store *store, sk_store_snapshot *snapshot, sk_cf c
     return status ? status : found;
 }
 
-/* The printable part of a key. */
-static void append_name(sk_buf *text, sk_bytes key)
+void sk_record_name(sk_buf *text, sk_bytes key)
 {
     for (size_t i = 0; i < key.len && i < 64; i++) {
         if (key.data[i] > ' ' && key.data[i] < 0x7f && key.data[i] != '"')
@@ -120,7 +119,7 @@ int sk_record_check_meta(sk_store *store, sk_buf *error)
         status = sk_record_open(SK_CF_META, key, stored, &value);
         if (!status) continue;
         sk_buf_printf(error, "the record \"");
-        append_name(error, key);
+        sk_record_name(error, key);
         sk_buf_printf(error, "\" of the database is damaged: " SK_RECORD_ADVICE);
         break;
     }

@@ -33,5 +33,7 @@ int sk_record_get(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes *value, uint
 int sk_record_snapshot_get(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes key, sk_buf *value);
 /** Reads all meta records. SK_E_CORRUPT, and a sentence that names the one that is damaged. */
 int sk_record_check_meta(sk_store *store, sk_buf *error);
+/** Appends a key for people: its beginning, what cannot be printed escaped. */
+void sk_record_name(sk_buf *text, sk_bytes key);
 
 #endif

@@ -47,8 +47,9 @@ static const ctl_command commands[] = {
     {NULL, "backups", "DIR", 1, 1, true, ctl_backups,
      "Lists the backups in a directory of this machine. No node is asked, nor by the next three."},
     {NULL, "verify", "DIR [NUMBER]", 1, 2, true, ctl_verify,
-     "Checks a backup (the newest, or that NUMBER): every file's bytes, that every row can be read, and that the rows'\n"
-     "digest is the one that was stored."},
+     "Checks a backup (the newest, or that NUMBER): every file's bytes, every row and record, and that the rows' digest is\n"
+     "the one that was stored. Or the data directory of a node that is stopped, likewise, without changing it. Exit code\n"
+     "3, and a line for each thing that is damaged."},
     {NULL, "restore", "DIR DATADIR [NUMBER]", 2, 3, true, ctl_restore,
      "Makes a data directory out of a backup (the newest, or that NUMBER): of the same region as before, for a node\n"
      "that is then started on it. DATADIR must be empty. The node begins a new life and learns from its peers what\n"

@@ -147,7 +147,7 @@ int sk_database_open(sk_database *database, const sk_folder *folder, bool read_o
     size_t room = strlen(folder->path) + sizeof "/placing.sst";
     database->table_path = sk_alloc(room);
     snprintf(database->table_path, room, "%s/placing.sst", folder->path);
-    unlink(database->table_path); /* what a crash left */
+    if (!read_only) unlink(database->table_path); /* what a crash left */
     database->db = db;
     database->read_only = read_only;
     return SK_OK;

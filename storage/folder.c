@@ -19,14 +19,16 @@ enum {
 
 /* -- opening ------------------------------------------------------------------------------------------------------ */
 
-static int take_lock(sk_folder *folder, char *error)
+/* Who only reads needs a lock only where there is a file to be locked: a copy may have been made without it. */
+static int take_lock(sk_folder *folder, bool reads, char *error)
 {
     char *path = sk_file_join(folder->path, "skerry.lock");
-    folder->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    folder->lock = open(path, reads ? O_RDONLY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     free(path);
+    if (reads && folder->lock < 0 && errno == ENOENT) return SK_OK;
     if (folder->lock < 0)
         return sk_file_fail(error, folder->path, "open skerry.lock", errno);
-    if (flock(folder->lock, LOCK_EX | LOCK_NB) == 0) return SK_OK;
+    if (flock(folder->lock, (reads ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0) return SK_OK;
     if (errno == EWOULDBLOCK) return sk_file_say(error, SK_E_LOCKED, "%s: another process has it open", folder->path);
     return sk_file_say(error, SK_E_IO, "%s: cannot lock skerry.lock: %s", folder->path, strerror(errno));
 }
@@ -94,7 +96,7 @@ static int read_identity(sk_folder *folder, int fd, char *error)
     return parse_identity(folder, text, (size_t)len, error);
 }
 
-static int check_identity(sk_folder *folder, char *error)
+static int check_identity(sk_folder *folder, bool reads, char *error)
 {
     contents found;
     if (look(folder->db_path, &found) < 0)
@@ -108,6 +110,8 @@ static int check_identity(sk_folder *folder, char *error)
         result = sk_file_say(error, SK_E_IO, "%s: cannot open its SKERRY file: %s", folder->path, strerror(errno));
     else if (found.current || found.data)
         result = sk_file_say(error, SK_E_FORMAT, "%s: holds a database but no SKERRY file", folder->path);
+    else if (reads)
+        result = sk_file_say(error, SK_E_FORMAT, "%s: is no data directory: it has no SKERRY file", folder->path);
     else
         result = write_identity(folder, error);
     if (result == SK_OK && found.data && !found.current)
@@ -130,29 +134,39 @@ static int check_empty(const sk_folder *folder, char *error)
     return result;
 }
 
-int sk_folder_open(sk_folder *folder, const char *path, char *error)
+static void begin(sk_folder *folder, const char *path, char *error)
 {
     *folder = (sk_folder){.lock = -1};
     error[0] = '\0';
     folder->path = strdup(path);
     sk_assert(folder->path != NULL);
     folder->db_path = sk_file_join(path, "db");
+}
+
+int sk_folder_open(sk_folder *folder, const char *path, char *error)
+{
+    begin(folder, path, error);
     int result = sk_file_make_folder(path, error);
-    if (result == SK_OK) result = take_lock(folder, error);
-    if (result == SK_OK) result = check_identity(folder, error);
+    if (result == SK_OK) result = take_lock(folder, false, error);
+    if (result == SK_OK) result = check_identity(folder, false, error);
+    if (result != SK_OK) sk_folder_close(folder);
+    return result;
+}
+
+int sk_folder_open_stopped(sk_folder *folder, const char *path, char *error)
+{
+    begin(folder, path, error);
+    int result = take_lock(folder, true, error);
+    if (result == SK_OK) result = check_identity(folder, true, error);
     if (result != SK_OK) sk_folder_close(folder);
     return result;
 }
 
 int sk_folder_open_empty(sk_folder *folder, const char *path, char *error)
 {
-    *folder = (sk_folder){.lock = -1};
-    error[0] = '\0';
-    folder->path = strdup(path);
-    sk_assert(folder->path != NULL);
-    folder->db_path = sk_file_join(path, "db");
+    begin(folder, path, error);
     int result = sk_file_make_folder(path, error);
-    if (result == SK_OK) result = take_lock(folder, error);
+    if (result == SK_OK) result = take_lock(folder, false, error);
     if (result == SK_OK) result = check_empty(folder, error);
     if (result != SK_OK) sk_folder_close(folder);
     return result;

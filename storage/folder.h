@@ -37,6 +37,9 @@ int sk_folder_open(sk_folder *folder, const char *path, char *error);
  *  sk_folder_open. */
 int sk_folder_open_empty(sk_folder *folder, const char *path, char *error);
 int sk_folder_declare(sk_folder *folder, char *error);
+/** The same for one whose node is stopped, to be read alone: nothing is made, and nothing changed. SK_E_FORMAT also if it is no
+ *  data directory. */
+int sk_folder_open_stopped(sk_folder *folder, const char *path, char *error);
 void sk_folder_close(sk_folder *folder);
 /** Whether what stands at the path is still the directory that was locked: nobody has removed it, or put another one, which
  *  another process may use, in its place. */

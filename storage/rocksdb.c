@@ -1,6 +1,7 @@
 #include "storage/rocksdb.h"
 
 #include "storage/committer.h"
+#include "storage/log.h"
 #include "storage/presence.h"
 #include "storage/rowcache.h"
 
@@ -606,21 +607,67 @@ static void init_parts(rocks *self, const sk_rocksdb_options *options)
     sk_database_thread_begin();
 }
 
-int sk_rocksdb_open_copy(const char *path, sk_store **store, char *error)
+/* For reading alone. */
+static void init_reader(rocks *self)
 {
     sk_rocksdb_options given = {.cache_bytes = COPY_BYTES, .row_cache_bytes = COPY_BYTES, .write_buffer_bytes = COPY_BYTES};
     sk_rocksdb_options options = with_defaults(&given);
+    init_parts(self, &options);
+}
+
+static int finish_reader(rocks *self, int result, sk_store **store)
+{
+    if (result == SK_OK)
+        *store = &self->store;
+    else
+        give_back(self);
+    return result;
+}
+
+int sk_rocksdb_open_copy(const char *path, sk_store **store, char *error)
+{
     rocks *self = sk_alloc(sizeof *self);
     self->folder = (sk_folder){.path = strdup(path), .db_path = strdup(path), .lock = -1};
     sk_assert(self->folder.path && self->folder.db_path);
-    init_parts(self, &options);
-    int result = sk_database_open(&self->database, &self->folder, true, error);
+    init_reader(self);
+    return finish_reader(self, sk_database_open(&self->database, &self->folder, true, error), store);
+}
+
+/* A record of the commit log, which is not placed but stays in the overlay. */
+static int take_logged(void *context, uint64_t number, sk_bytes bytes)
+{
+    rocks *self = context;
+    sk_reader reader = sk_reader_of(bytes);
+    sk_logged logged;
+    int status;
+    (void)number;
+    while ((status = sk_log_next(&reader, &logged)) > 0) {
+        if (logged.kind == SK_CHANGE_RANGE)
+            sk_overlay_remove_range(&self->overlay, logged.cf, logged.key, logged.open_end ? SK_BYTES_NONE : logged.value);
+        else
+            sk_overlay_change(&self->overlay, logged.kind, logged.cf, logged.key, logged.value);
+    }
+    if (status) snprintf(self->message, SK_ROCKSDB_ERROR, "a record of the commit log is damaged");
+    return status;
+}
+
+int sk_rocksdb_open_stopped(const char *path, const char *scratch, sk_store **store, char *error)
+{
+    rocks *self = sk_alloc(sizeof *self);
+    int result = sk_folder_open_stopped(&self->folder, path, error);
     if (result != SK_OK) {
-        give_back(self);
+        free(self);
         return result;
     }
-    *store = &self->store;
-    return SK_OK;
+    init_reader(self);
+    rocksdb_options_set_db_log_dir(self->database.options, scratch);
+    result = sk_database_open(&self->database, &self->folder, true, error);
+    if (result == SK_OK) {
+        result = sk_journal_read(&self->journal, take_logged, self, error);
+        if (result != SK_OK && self->message[0]) strcpy(error, self->message);
+        (void)sk_overlay_seal(&self->overlay); /* what is put from here on is not of the directory */
+    }
+    return finish_reader(self, result, store);
 }
 
 int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *error)

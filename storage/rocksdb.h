@@ -60,6 +60,10 @@ int sk_rocksdb_checkpoint(sk_store *store, const char *path, char *error);
 int sk_rocksdb_name(const sk_store *store, sk_buf *name, char *error);
 /** Opens a folder with such files for gets and iterators alone: nothing in it is written but RocksDB's own log. */
 int sk_rocksdb_open_copy(const char *path, sk_store **store, char *error);
+/** Opens the data directory of a node that is stopped as the node would find it, with what its commit log holds, for gets and
+ *  iterators: nothing in it is written, what is put stays in memory and must not be sealed. RocksDB's own log goes to the
+ *  folder `scratch`. Errors as of sk_rocksdb_open. */
+int sk_rocksdb_open_stopped(const char *path, const char *scratch, sk_store **store, char *error);
 
 /** What RocksDB said about the last failure; empty if there was none. Borrowed until the next call on the store. */
 const char *sk_rocksdb_last_error(sk_store *store);

@@ -253,6 +253,85 @@ def test_any_byte_of_any_file(cluster):
     cluster.wait_converged()
 
 
+def verify(node, code):
+    """skerryctl verify of its data directory, which is left as it was. What it says."""
+    program = os.environ.get("SKERRYCTL") or "build/skerryctl"
+    folder = os.path.join(node.folder, "data")
+    before = state_of(folder)
+    done = subprocess.run([program, "--json", "verify", folder], capture_output=True, text=True, check=False)
+    assert state_of(folder) == before, "it changed something"
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    assert bool(done.stderr) == (code != 0), done.stderr
+    return json.loads(done.stdout) if code == 0 else done.stderr
+
+
+def state_of(folder):
+    """Names, times and bytes of all there is."""
+    found = {}
+    for at, folders, names in os.walk(folder):
+        for name in folders + names:
+            path = os.path.join(at, name)
+            status = os.lstat(path)
+            with open(path if name in names else os.devnull, "rb") as file:
+                found[path] = (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, file.read())
+    return found
+
+
+def test_verify_of_a_stopped_directory(cluster):
+    """Whatever byte of whatever pair: it is named, and nothing is changed."""
+    us = cluster["us"]
+    fill(cluster)
+    digest = us.digest()
+    assert "another process has it open" in verify(us, 3)
+    us.kill()
+    found = verify(us, 0)  # what only the commit log has counts
+    assert found["region"] == "us" and found["rows"] > 100 and found["digest"] in str(digest), (found, digest)
+    us.start()
+    cluster.wait_links()
+    assert us.stop() == 0
+    assert verify(us, 0)["digest"] == found["digest"]
+    kept = keep(us)
+    says = {"default": "row", "history": "damaged records of the history: 1", "derived": "indexes", "meta": 'the record "'}
+    for family, word in says.items():
+        for _ in range(scaled(4)):
+            put_back(us, kept)
+            pair = choose.randrange(len(tool(us, "list", family)))
+            tool(us, "flip", family, pair, choose.randrange(5), choose.randrange(1, 256))
+            said = verify(us, 3)
+            assert word in said or "hashes and sets with another size" in said, f"seed {SEED}: {family} {pair}: {said}"
+    put_back(us, kept)
+    us.start()
+    cluster["ap"].start()
+    cluster.wait_links()
+    cluster.wait_converged()
+
+
+def test_what_verify_calls_good_is_good(cluster):
+    """A byte of any file: it is told, or it was none that matters, and the node starts and is as the others."""
+    us, eu = cluster["us"], cluster["eu"]
+    us.client().set("last", "but one")
+    cluster.wait_converged()
+    us.kill()
+    kept, outcomes = keep(us), {"told": 0, "good": 0}
+    program = os.environ.get("SKERRYCTL") or "build/skerryctl"
+    for _ in range(scaled(25)):
+        put_back(us, kept)
+        path = choose.choice(files(us))
+        what = f"seed {SEED}: {os.path.basename(path)} at {flip_file(path)}"
+        done = subprocess.run([program, "verify", os.path.join(us.folder, "data")], capture_output=True, text=True, check=False)
+        assert done.returncode in (0, 3) and bool(done.stderr) == (done.returncode == 3), (what, done)
+        outcomes["told" if done.returncode else "good"] += 1
+        if done.returncode == 0:
+            assert comes_up(us), f"it was called good: {what}"
+            cluster.wait(lambda: persistence(us)["audit"] == "verified" and same(us, eu), f"it was called good: {what}")
+            us.kill()
+    print("  verified:", outcomes)
+    put_back(us, kept)
+    us.start()
+    cluster.wait_links()
+    cluster.wait_converged()
+
+
 def main():
     print(f"seed {SEED}")
     with Cluster(["eu", "us", "ap"]) as cluster:

@@ -23,7 +23,7 @@ static void fill(database *with)
 static int look(database *with, uint64_t *rows)
 {
     sk_buf error = {0};
-    int status = sk_inspect_rows(with->store, rows, &error);
+    int status = sk_inspect_all(with->store, rows, &error);
     assert_int_equal(error.len > 0, status != 0);
     sk_buf_free(&error);
     return status;
