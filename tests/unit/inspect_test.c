@@ -20,12 +20,15 @@ static void fill(database *with)
     assert_int_equal(sk_memory_sync(with->store, UINT64_MAX), 0);
 }
 
+static char told[4096];
+
 static int look(database *with, uint64_t *rows)
 {
-    sk_buf error = {0};
-    int status = sk_inspect_all(with->store, rows, &error);
-    assert_int_equal(error.len > 0, status != 0);
-    sk_buf_free(&error);
+    sk_buf faults = {0};
+    int status = sk_inspect_all(with->store, rows, &faults);
+    assert_int_equal(faults.len > 0, status != 0);
+    snprintf(told, sizeof told, "%.*s", (int)faults.len, faults.len ? (const char *)faults.data : "");
+    sk_buf_free(&faults);
     return status;
 }
 
@@ -81,8 +84,63 @@ static void a_wrong_row_is_found(void **state)
         if (kind == 5) sk_store_put(with.store, SK_CF_ROW, sk_bytes_str("kc"), sk_bytes_of("\0\1\0", 3)); /* sizes */
         if (kind == 6) sk_store_put(with.store, SK_CF_HISTORY, sk_bytes_str("0123456789abc"), sk_bytes_of("\0\0\0\0\0", 5));
         assert_int_equal(look(&with, &rows), SK_E_CORRUPT);
+        static const char *const sentences[] = {
+            "the 2 rows are not those that were committed: ",
+            "the 1 rows are not those that were committed: ",
+            "the 2 rows are not those that were committed: ",
+            "the row \"?\" makes no sense: ",
+            "the 3 rows are not those that were committed: ",
+            "hashes and sets with another size than was noted: 1; ",
+            "damaged records of the history: 1; ",
+        };
+        if (strncmp(told, sentences[kind], strlen(sentences[kind])) != 0) fail_msg("%d: %s", kind, told);
+        assert_ptr_equal(strchr(told, '\n'), told + strlen(told) - 1); /* one line */
         database_end(&with);
     }
+}
+
+static void meta_derived_and_staged_are_looked_at(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        database with;
+        uint64_t rows;
+        fill(&with);
+        if (kind == 0) sk_store_put(with.store, SK_CF_META, sk_bytes_str("own"), sk_bytes_str("another"));
+        if (kind == 1) sk_store_put(with.store, SK_CF_DERIVED, sk_bytes_str("ckx"), SK_BYTES_NONE);
+        if (kind == 2) sk_store_put(with.store, SK_CF_STAGED, sk_bytes_str("rkx"), sk_bytes_str("staged"));
+        if (kind == 3) sk_audit_lost(&with.db);
+        assert_int_equal(look(&with, &rows), SK_E_CORRUPT);
+        static const char *const sentences[] = {
+            "the record \"own\" of the database is damaged: ",
+            "entries of indexes, or counts, that the rows belie: 1; ",
+            "damaged rows of an unfinished transfer: 1; ",
+            "rows of a transfer are lost: ",
+        };
+        if (strncmp(told, sentences[kind], strlen(sentences[kind])) != 0) fail_msg("%d: %s", kind, told);
+        database_end(&with);
+    }
+}
+
+/* The history is not begun anew while something is folded in; nor does one wait for that here. */
+static void damaged_history_is_told_while_a_transfer_is_folded_in(void **state)
+{
+    (void)state;
+    database from, to;
+    uint64_t rows;
+    fill(&from);
+    database_start(&to, "us", 0xdef);
+    write_key(&to, "c", "3");
+    transfer_all(&from, &to);
+    assert_true(sk_fold_active(&to.db));
+    (void)sk_db_seal(&to.db);
+    assert_int_equal(sk_memory_sync(to.store, UINT64_MAX), 0);
+    assert_int_equal(look(&to, &rows), 0);
+    sk_store_put(to.store, SK_CF_HISTORY, sk_bytes_str("0123456789abc"), sk_bytes_of("\0\0\0\0\0", 5));
+    assert_int_equal(look(&to, &rows), SK_E_CORRUPT);
+    assert_non_null(strstr(told, "damaged records of the history: 1; "));
+    database_end(&from);
+    database_end(&to);
 }
 
 static void an_empty_store_is_no_database(void **state)
@@ -100,6 +158,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_says_what_the_database_holds),
         cmocka_unit_test(a_wrong_row_is_found),
+        cmocka_unit_test(meta_derived_and_staged_are_looked_at),
+        cmocka_unit_test(damaged_history_is_told_while_a_transfer_is_folded_in),
         cmocka_unit_test(an_empty_store_is_no_database),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

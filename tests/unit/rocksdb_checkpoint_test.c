@@ -4,6 +4,7 @@
 #include "tests/unit/store_harness.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
 
 static const sk_cf families[] = {SK_CF_ROW, SK_CF_HISTORY, SK_CF_META, SK_CF_DERIVED};
 enum { FAMILIES = sizeof families / sizeof *families };
@@ -152,11 +153,84 @@ static void a_checkpoint_that_cannot_be_made_says_why(void **state)
     harness_end(&with);
 }
 
+/* Committed, and in the log alone: the process that did it ended before any of it was placed. */
+static void write_and_die(const char *path)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        char error[SK_ROCKSDB_ERROR];
+        sk_rocksdb_options options = {.path = path, .durability = SK_DURABILITY_ALWAYS, .place_bytes = 8 << 20};
+        sk_store *store;
+        if (sk_rocksdb_open(&options, &store, error)) _exit(1);
+        uint8_t from = 'k', to = 'l';
+        write_batch(store, 2);
+        sk_store_seal(store);
+        if (sk_store_flush(store)) _exit(2);
+        sk_store_remove_range(store, SK_CF_HISTORY, sk_bytes_of(&from, 1), sk_bytes_of(&to, 1));
+        sk_store_remove(store, SK_CF_DERIVED, sk_bytes_str("key 1"));
+        sk_store_seal(store);
+        _exit(sk_store_flush(store) ? 3 : 0);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static void list_files(const char *path, const char *name)
+{
+    char command[1024];
+    snprintf(command, sizeof command, "cd %s && find . -printf '%%p %%i %%T@ %%C@\\n' | sort > /tmp/%s.%d", path, name, (int)getpid());
+    assert_int_equal(system(command), 0);
+}
+
+static void a_directory_of_a_stopped_node_is_read_and_left_alone(void **state)
+{
+    harness with;
+    char error[SK_ROCKSDB_ERROR], scratch[] = "/tmp/skerry-scratch-XXXXXX";
+    sk_store *store;
+    (void)state;
+    assert_non_null(mkdtemp(scratch));
+    harness_start(&with, true, SK_DURABILITY_ALWAYS);
+    assert_int_equal(sk_rocksdb_open_stopped(with.path, scratch, &store, error), SK_E_LOCKED);
+    write_batch(with.store, 1);
+    assert_int_equal(harness_seal_commit(&with), SK_OK);
+    sk_store_close(with.store);
+    with.store = NULL;
+    write_and_die(with.path);
+    list_files(with.path, "before");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sk_rocksdb_open_stopped(with.path, scratch, &store, error), SK_OK);
+        for (int k = 0; k < FAMILIES; k++) assert_int_equal(number_in(store, families[k]), 2);
+        assert_value(store, SK_CF_ROW, "key 1", "1");
+        assert_value(store, SK_CF_ROW, "key 2", "2");
+        assert_value(store, SK_CF_HISTORY, "key 1", NULL);
+        assert_value(store, SK_CF_HISTORY, "key 2", NULL);
+        assert_value(store, SK_CF_DERIVED, "key 1", NULL);
+        assert_value(store, SK_CF_DERIVED, "key 2", "2");
+        put(store, SK_CF_ROW, "key 3", "3"); /* of nobody's but this process's */
+        assert_value(store, SK_CF_ROW, "key 3", "3");
+        sk_store_close(store);
+    }
+    list_files(with.path, "after");
+    char compare[128];
+    snprintf(compare, sizeof compare, "cd /tmp && diff before.%d after.%d && rm before.%d after.%d", (int)getpid(), (int)getpid(),
+             (int)getpid(), (int)getpid());
+    assert_int_equal(system(compare), 0);
+    assert_int_equal(sk_rocksdb_open_stopped(scratch, scratch, &store, error), SK_E_FORMAT);
+    assert_non_null(strstr(error, "is no data directory"));
+    harness_open(&with);
+    assert_value(with.store, SK_CF_ROW, "key 2", "2");
+    assert_value(with.store, SK_CF_ROW, "key 3", NULL);
+    harness_end(&with);
+    remove_tree(scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_checkpoint_is_one_moment),
         cmocka_unit_test(the_copy_is_not_written),
+        cmocka_unit_test(a_directory_of_a_stopped_node_is_read_and_left_alone),
         cmocka_unit_test(the_mark_stays),
         cmocka_unit_test(a_checkpoint_that_cannot_be_made_says_why),
     };
