@@ -14,6 +14,8 @@
     join     a region's disk is lost; a new database of that name, with a new key, joins
     rekey    a region gets a new key
     restore  a region is set back to a backup, the one that was made at the fault's beginning or an older one
+    behind   a region hears nobody, nobody it, and for longer than the others keep history for it (ground.RETENTION)
+    flip     a node stops; bytes of rows, history and index are others when it comes back  (e2e/damage_tool)
 
 A node that ends without having been told to is a failure of the run; but for one that refuses to start on a full disk,
 which is started again until it does."""
@@ -28,10 +30,11 @@ import time
 import operators
 
 KINDS = ("cut", "oneway", "isolate", "delay", "loss", "rate", "kill", "pause", "disk", "clock", "forget", "join", "rekey",
-         "restore")
+         "restore", "behind", "flip")
 CLOCKS = ("+3600", "-3600", "+315360000", "+0 x1.5", "-90 x0.5", "+45")
 GAP_S = 2.5        # between two faults' beginnings, about
 LASTS_S = (1.0, 8.0)
+BEHIND_S = (8.0, 12.0)
 TICK_S = 0.05
 START_AGAIN_S = 0.5
 ERRAND_S = 120     # until an operator's errand has succeeded on healed ground; far more than it takes
@@ -69,8 +72,9 @@ def schedule(seed, kinds, nodes, seconds):
     plan, at, bag = [], 0.0, []
     while kinds and at < 0.9 * seconds:
         bag = bag or dice.sample(kinds, len(kinds))
-        lasts = min(dice.uniform(*LASTS_S), seconds - at)
-        plan.append((at, lasts, bag.pop(), dice.randrange(1 << 30)))
+        kind = bag.pop()
+        lasts = min(dice.uniform(*(BEHIND_S if kind == "behind" else LASTS_S)), seconds - at)
+        plan.append((at, lasts, kind, dice.randrange(1 << 30)))
         at += gap * dice.uniform(0.7, 1.2)
     return plan
 
@@ -197,6 +201,8 @@ class Faults:
         a = dice.choice(self.nodes)
         return a.region, self.deaf([pair for b in self.nodes if b is not a for pair in ((a, b), (b, a))])
 
+    begin_behind = begin_isolate  # it lasts longer
+
     def begin_delay(self, dice):
         a, b = dice.sample(self.nodes, 2)
         delay, jitter = dice.uniform(100, 300), dice.uniform(5, 50)
@@ -299,3 +305,8 @@ class Faults:
         pick = dice.randrange(1 << 30)
         return self.errand(dice, lambda node, at: operators.restore(self.tool, node, pick, self.lock, self.recorder),
                            "process", "disk")
+
+    def begin_flip(self, dice):
+        seed = dice.randrange(1 << 30)
+        return self.errand(dice, lambda node, at: operators.flip(self.tool, node, seed, self.lock, self.recorder,
+                                                                 len(self.nodes) - 1), "process", "disk")

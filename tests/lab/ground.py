@@ -23,6 +23,7 @@ from cluster import Cluster, Node, public_key  # noqa: E402
 SKIPPED = 77  # ctest's SKIP_RETURN_CODE
 INSIDE = "SK_LAB_INSIDE"
 DISK_MB = 160
+RETENTION = "8kb"  # of history that is kept for a region that is away: some seconds' worth
 FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 TOOLS = ("unshare", "setpriv", "nsenter", "ip", "ethtool", "mount")
 
@@ -77,7 +78,7 @@ def probe():
                          "latency", "100ms"),
         "clock": None if glob.glob(FAKETIME) else "libfaketime is not installed (package faketime)",
     }
-    found["oneway"] = found["isolate"] = found["cut"]
+    found["oneway"] = found["isolate"] = found["behind"] = found["flip"] = found["cut"]
     run("ip", "link", "del", "probe0")
     run("ip", "netns", "del", "probe")
     return found
@@ -109,6 +110,7 @@ class LabNode(Node):
         self.was_full = False  # its disk, at some time since its start
         self.backup_folder = os.path.join(self.folder, "backups")  # not on its disk
         self.backups = []      # (when it was asked for, its number)
+        self.deaf_to, self.closed = set(), False
         os.makedirs(self.backup_folder)
         os.makedirs(self.disk)
         run("mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", f"lab-{region}", self.disk)
@@ -138,7 +140,7 @@ class LabNode(Node):
     def write_config(self, **settings):
         own = {
             "listen": {"address": self.host, "allow_public_without_password": "true"},
-            "replication": {"address": self.link_host, "heartbeat_ms": 250},
+            "replication": {"address": self.link_host, "heartbeat_ms": 250, "retention_bytes": RETENTION},
             "storage": {"backup_dir": self.backup_folder,
                         "write_buffer": "1mb"},  # room that the store has taken beforehand is room on a full disk
         }
@@ -216,9 +218,20 @@ class LabNode(Node):
     def cut(self, others):
         """Drops what comes from these regions, from now on; what goes there passes. Returns how many packets have been
         dropped since the last call."""
+        self.deaf_to = others
+        return self.filter()
+
+    def close_shore(self, closed):
+        """No client reaches it, or all do again. It goes on with the other regions."""
+        self.closed = closed
+        return self.filter()
+
+    def filter(self):
         listed = self.inside("nft", "list", "ruleset").split()
         dropped = sum(int(listed[i + 1]) for i, word in enumerate(listed) if word == "packets")
-        rules = "".join(f"add rule inet lab from_sea ip saddr {other.link_host} counter drop\n" for other in others)
+        rules = "".join(f"add rule inet lab from_sea ip saddr {other.link_host} counter drop\n" for other in self.deaf_to)
+        if self.closed:
+            rules += "add rule inet lab from_sea iifname shore drop\n"
         self.inside("nft", "-f", "-", text="flush ruleset\nadd table inet lab\nadd chain inet lab from_sea "
                     "{ type filter hook input priority 0; }\n" + rules)
         return dropped

@@ -10,9 +10,12 @@ missing with a region that was set back."""
 
 import json
 import os
+import random
 import subprocess
 import threading
 import time
+
+import workload
 
 AGAIN_S = 0.3
 ASK_S = 5
@@ -25,16 +28,16 @@ class Refusal(Exception):
 class Tool:
     """skerryctl."""
 
-    def __init__(self, program):
-        self.program = program
+    def __init__(self, program, damage=None):
+        self.program, self.damage = program, damage
 
     def ask(self, node, *words):
         """A node is asked. Raises Refusal."""
         return self.run("-H", f"{node.host}:{node.port}", *words)
 
-    def run(self, *words):
+    def run(self, *words, inside=()):
         try:
-            done = subprocess.run([self.program, *words], capture_output=True, text=True, timeout=4 * ASK_S)
+            done = subprocess.run([*inside, self.program, *words], capture_output=True, text=True, timeout=4 * ASK_S)
         except subprocess.TimeoutExpired:
             raise Refusal(f"{words}: no answer") from None
         if done.returncode:
@@ -44,6 +47,11 @@ class Tool:
     def add(self, at, node):
         self.ask(at, "region", "add", node.region, "--address", f"{node.link_host}:{node.link_port}", "--public-key",
                  node.public.hex())
+
+    def audit(self, node):
+        """What a node says of its disk, asked from within its namespace. Raises Refusal while it is not sound."""
+        inside = ("ip", "netns", "exec", node.region)
+        return json.loads(self.run("--json", "-H", f"{node.host}:{node.port}", "region", "audit", inside=inside))["nodes"][0]
 
     def regions(self, at):
         """What a node's REGION LIST says: a map for each key of each region."""
@@ -145,6 +153,62 @@ def restore(tool, node, pick, processes, recorder):
         with processes:
             node.begin()
     return body
+
+
+FLIPPED = {"default": (b"k", b"h", b"m"), "history": None, "derived": None}  # of rows those of clients' keys
+FLIPS = 3  # of each family
+
+
+def flip(tool, node, seed, processes, recorder, others):
+    """Its disk comes back with bytes that are not what was written, under sound checksums of the file's. What all others
+    had before cannot be lost. Clients are kept from it until it has found out."""
+    dice = random.Random(seed)
+
+    def body(errand):
+        def since_when():
+            begun = recorder.now()
+            connection = workload.Connection((node.host, node.port), timeout_s=ASK_S)
+            try:
+                connection.call("SET", "before the flip", begun)
+                if connection.call("WAIT", others, 3000) < others:
+                    raise Refusal("not everybody has what it has")
+            except (workload.NoAnswer, workload.Refused) as error:
+                raise Refusal(str(error)) from None
+            finally:
+                connection.close()
+            return begun
+        since = errand.until(since_when)
+        with processes:
+            node.close_shore(True)
+            node.running = False
+            code = node.stop()  # all is in its place then: a start replays nothing over what is damaged
+        if code:
+            raise AssertionError(f"{node.region} stopped with {code}: {node.log_tail()}")
+        recorder.loss(node.region, since)
+        for family, tables in FLIPPED.items():
+            damage(tool, node, family, tables, dice)
+        with processes:
+            node.begin()
+        said = errand.until(lambda: tool.audit(node))
+        recorder.put({"type": "fault", "begin": recorder.now(), "what": f"flip: {node.region} is mended: {said}"})
+        with processes:
+            node.close_shore(False)
+    return body
+
+
+def damage(tool, node, family, tables, dice):
+    def run(*words):
+        done = subprocess.run([tool.damage, os.path.join(node.disk, "db"), *map(str, words)], capture_output=True, text=True)
+        if done.returncode:
+            raise AssertionError(f"{words}: {done.stderr}")
+        return done.stdout.splitlines()
+    for _ in range(FLIPS):
+        pairs = [(i, *line.split()) for i, line in enumerate(run("list", family))]
+        pairs = [pair for pair in pairs if not tables or bytes.fromhex(pair[3]).startswith(tables)]
+        if pairs:
+            number, key_len, value_len, _ = dice.choice(pairs)
+            run("flip", family, number, dice.randrange(int(key_len), int(key_len) + int(value_len))
+                if int(value_len) else dice.randrange(int(key_len)), dice.randrange(1, 256))
 
 
 def settle(tool, nodes, give_up_s):
