@@ -25,7 +25,7 @@ import raw  # noqa: E402
 from cluster import Cluster, free_port  # noqa: E402
 from compare import PROTOCOLS, Connection, Difference, Sequence, compare_tables  # noqa: E402
 from compare import is_alone, show, wait_for, witness  # noqa: E402
-from differences import TIMES, is_asked  # noqa: E402
+from differences import TIMES, check, is_asked  # noqa: E402
 from values import FLOAT_FIELDS, FLOAT_KEYS, KEYS, UNKNOWN, Values  # noqa: E402
 
 LENGTH = 1500     # commands between two clean slates
@@ -245,6 +245,7 @@ def report(items, found):
 
 def compare_all(servers, options):
     table = grammar.read_table(servers.node.cluster.skerryd)
+    check(table)
     commands = [command for command in table if servers.knows(command)]
     own = sorted(repr(command) for command in table if command not in commands)
     print(f"{len(commands)} commands of the table are asked; this Redis has not: {', '.join(own)}", flush=True)

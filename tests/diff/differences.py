@@ -89,7 +89,7 @@ RULES = [
          "a relative deadline counts from when each server was asked; absolute ones are compared in compare.py",
          same=same_time),
     # -- what tells of the server itself
-    Rule("TIME CLIENT|ID CLIENT|INFO CLIENT|LIST INFO LASTSAVE",
+    Rule("TIME CLIENT|ID CLIENT|INFO CLIENT|LIST INFO",
          "tells of the server or of now: only the type is compared",
          same=same_kind),
     Rule("COMMAND COMMAND|COUNT COMMAND|LIST COMMAND|DOCS COMMAND|INFO",
@@ -127,6 +127,20 @@ RULES = [
     Rule("WAIT", "it would wait for ever on both", not_asked=lambda args: len(args) > 2 and whole(args[2]) == 0 and
          whole(args[1]) > 0),
 ]
+
+
+def check(commands):
+    """The list is about commands that there are, each rule does something, and says why. Otherwise ValueError."""
+    names = {"*"} | {"|".join(command.name[:length]) for command in commands for length in (1, 2)}
+    for rule in RULES:
+        missing = sorted(name.decode() for name in rule.names if name.decode() not in names)
+        if missing or not rule.names:
+            raise ValueError(f"differences.py: no command {', '.join(missing)}: {rule.why}")
+        if not rule.why or not (rule.same or rule.not_asked):
+            raise ValueError(f"differences.py: a rule about {sorted(rule.names)} without a reason, or that allows nothing")
+    for name, why in TABLE.items():
+        if name.decode().upper() not in names or not why:
+            raise ValueError(f"differences.py: TABLE: {name.decode()}: no such command, or no reason")
 
 
 def is_asked(args):

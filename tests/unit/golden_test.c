@@ -25,10 +25,12 @@ static void read_hex(const char *name, sk_buf *bytes)
 {
     char path[512];
     unsigned byte;
+    int found;
     file_path(path, name);
     FILE *file = fopen(path, "r");
     if (!file) fail_msg("%s is not there", path);
-    while (fscanf(file, "%2x", &byte) == 1) sk_buf_byte(bytes, (uint8_t)byte);
+    while ((found = fscanf(file, "%2x", &byte)) == 1) sk_buf_byte(bytes, (uint8_t)byte);
+    if (found != EOF || ferror(file)) fail_msg("%s is damaged: it has what is no digit", path);
     fclose(file);
 }
 
