@@ -28,10 +28,24 @@ static int said = -1; /* a file: what the last process wrote to its standard err
 
 #define must(condition) ((condition) ? (void)0 : wrong(#condition, __LINE__))
 
+#ifdef SK_COVERAGE
+void __gcov_dump(void);
+#endif
+
+/* As a process that is killed leaves: nothing is closed or written any more, but gcov's counts. */
+static _Noreturn void leave(int code)
+{
+    fault->kinds = 0;
+#ifdef SK_COVERAGE
+    __gcov_dump();
+#endif
+    _exit(code);
+}
+
 static void wrong(const char *condition, int line)
 {
     fprintf(stderr, "call %llu, line %d: not so: %s\n", (unsigned long long)fault->first, line, condition);
-    _exit(WRONG);
+    leave(WRONG);
 }
 
 /* -- the history: what batch `number` changes depends on its number alone ------------------------------------------ */
@@ -132,7 +146,7 @@ static void work(harness *with)
 {
     for (int i = 0; !open_store(with); i++) {
         shared->refused++;
-        if (i == TRIES) _exit(REFUSED);
+        if (i == TRIES) leave(REFUSED);
     }
     uint64_t more = fault->first % 4 == 3 ? BATCHES : fault->first % 4; /* batches after the one that was hit */
     for (uint64_t number = 1; number <= BATCHES; number++) {
@@ -140,16 +154,16 @@ static void work(harness *with)
         if (harness_seal_commit(with) == 0) {
             shared->acked = number;
         } else {
-            if (!reopen(with)) _exit(REFUSED);
+            if (!reopen(with)) leave(REFUSED);
             shared->reopened++;
             number = check(with->store);
             must(number >= shared->acked);
         }
-        if (fault->failed && more-- == 0) _exit(WELL); /* as if killed: what is not in its place is in the log, or lost */
+        if (fault->failed && more-- == 0) leave(WELL); /* as if killed: what is not in its place is in the log, or lost */
         if (number % 9 == 0) sk_store_snapshot_free(with->store, sk_store_snapshot_take(with->store)); /* waits for placing */
     }
     sk_store_close(with->store);
-    _exit(WELL);
+    leave(WELL);
 }
 
 static void look(harness *with)
@@ -160,7 +174,7 @@ static void look(harness *with)
     change(with->store, BATCHES + 1);
     must(harness_seal_commit(with) == 0); /* it takes writes */
     sk_store_close(with->store);
-    _exit(WELL);
+    leave(WELL);
 }
 
 /* Whether the last words are those of an assertion in RocksDB: "./file/some_file.cc:1: rocksdb::Some::Function(): Assertion `…". */
