@@ -52,10 +52,13 @@ static int look_at_mark(const char *directory, bool *empty, char *error)
     DIR *list = opendir(directory);
     if (!list) return sk_file_fail(error, directory, "list it", errno);
     int entries = 0;
-    for (struct dirent *entry; (entry = readdir(list));)
+    errno = 0;
+    for (struct dirent *entry; (entry = readdir(list)); errno = 0)
         entries += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
                    strcmp(entry->d_name, "lock") != 0 && strcmp(entry->d_name, "SKERRY-BACKUPS.new") != 0;
+    int number = errno;
     closedir(list);
+    if (number) return sk_file_fail(error, directory, "list it", number);
     *empty = entries == 0;
     return sk_file_say(error, SK_E_FORMAT, "%s: is not a directory of backups", directory);
 }
@@ -364,7 +367,8 @@ static int sweep(const char *directory, const sk_backup_list *list, uint64_t *by
     char *files = sk_file_join(directory, "files");
     DIR *entries = opendir(files);
     int result = entries ? SK_OK : sk_file_fail(error, files, "list it", errno);
-    for (struct dirent *entry; entries && !result && (entry = readdir(entries));) {
+    errno = 0;
+    for (struct dirent *entry; entries && !result && (entry = readdir(entries)); errno = 0) {
         struct stat status;
         if (entry->d_name[0] == '.' || strlen(entry->d_name) >= SK_MANIFEST_STORED_MAX) continue;
         if (bsearch(entry->d_name, wanted, count, sizeof *wanted, compare_stored)) continue;
@@ -373,6 +377,7 @@ static int sweep(const char *directory, const sk_backup_list *list, uint64_t *by
             result = sk_file_fail(error, files, "remove a file of it", errno);
         if (!result && looked) *bytes += (uint64_t)status.st_size;
     }
+    if (!result && errno) result = sk_file_fail(error, files, "list it", errno);
     if (entries) closedir(entries);
     free(files);
     free(wanted);

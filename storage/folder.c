@@ -126,10 +126,12 @@ static int check_empty(const sk_folder *folder, char *error)
     DIR *list = opendir(folder->path);
     if (!list) return sk_file_fail(error, folder->path, "list it", errno);
     int result = SK_OK;
-    for (struct dirent *entry; !result && (entry = readdir(list));)
+    errno = 0;
+    for (struct dirent *entry; !result && (entry = readdir(list)); errno = 0)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
             strcmp(entry->d_name, "skerry.lock") != 0)
             result = sk_file_say(error, SK_E_FORMAT, "%s: is not empty: it has %.64s", folder->path, entry->d_name);
+    if (!result && errno) result = sk_file_fail(error, folder->path, "list it", errno);
     closedir(list);
     return result;
 }

@@ -388,10 +388,12 @@ static int open_and_replay(rocks *self, char *error)
     return result;
 }
 
-static int start_threads(rocks *self)
+static int start_threads(rocks *self, char *error)
 {
     int result = sk_placing_start(&self->placing);
-    return result == SK_OK ? sk_committer_start(&self->committer) : result;
+    if (result == SK_OK) result = sk_committer_start(&self->committer);
+    if (result != SK_OK) sk_file_say(error, result, "%s: the system gives no thread", self->folder.path);
+    return result;
 }
 
 static int reopen_database(rocks *self)
@@ -432,7 +434,7 @@ static int rocks_reopen(sk_store *store)
     self->absent_len = 0;
     self->submitted_bytes = self->committed_bytes = atomic_load(&self->committer.committed_bytes);
     sk_failure_reset(&self->failure, result);
-    if (start_threads(self) != SK_OK && result == SK_OK) {
+    if (start_threads(self, self->message) != SK_OK && result == SK_OK) {
         result = SK_E_IO;
         sk_failure_reset(&self->failure, result);
     }
@@ -684,7 +686,7 @@ int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *err
     init_parts(self, &options);
     result = room_to_start(self, error);
     if (result == SK_OK) result = open_and_replay(self, error);
-    if (result == SK_OK) result = start_threads(self);
+    if (result == SK_OK) result = start_threads(self, error);
     if (result != SK_OK) {
         sk_placing_stop(&self->placing, true);
         give_back(self);

@@ -1,4 +1,4 @@
-/* The n-th call that writes to the disk fails while a backup is made, backups are purged, or one is restored, for n = 1, 2,
+/* The n-th call that writes to the disk, reads it or looks at it fails while a backup is made, backups are purged, or one is restored, for n = 1, 2,
  * 3 … until there are fewer: the operation says so, no backup of before is harmed by it, and asked again it is done. */
 #include "tests/fault/calls.h"
 #include "tests/unit/backup_harness.h"
@@ -94,7 +94,7 @@ typedef struct {
     void (*check)(bench *with, bool done);
 } operation;
 
-static void sweep(const operation *of, int error, uint64_t length)
+static void sweep(const operation *of, uint32_t kinds, int error, uint64_t length)
 {
     uint64_t refused = 0;
     for (call = 1;; call++) {
@@ -102,15 +102,16 @@ static void sweep(const operation *of, int error, uint64_t length)
         bench_start(&with);
         make_one(&with, 1);
         write_file(with.from, "000005.sst", "another table");
+        write_file(with.from, "MANIFEST-000003", "what there is now");
         make_one(&with, 2);
         write_file(with.from, "CURRENT", "MANIFEST-000006\n");
         with.error[0] = '\0';
-        *fault = (fault_control){.kinds = FAULT_DISK, .error = error, .first = call, .length = length};
+        *fault = (fault_control){.kinds = kinds, .error = error, .first = call, .length = length};
         int status = of->run(&with);
         bool reached = fault->counted >= call;
         *fault = (fault_control){0};
         must((status == 0) == (with.error[0] == '\0'));
-        if (status) must(status == SK_E_IO || status == SK_E_DISK_FULL);
+        if (status) must(status == SK_E_IO || status == SK_E_DISK_FULL || (kinds & FAULT_LOOK && status == SK_E_CORRUPT));
         if (!reached) must(status == 0);
         refused += status != 0;
         of->check(&with, status == 0);
@@ -123,20 +124,22 @@ static void sweep(const operation *of, int error, uint64_t length)
     }
     print_message("%llu calls: %llu operations refused\n", (unsigned long long)call - 1, (unsigned long long)refused);
     assert_true(call > 2);
-    assert_int_equal(refused > 0, error != 0);
+    assert_int_equal(refused > 0, error != 0 && error != EINTR);
 }
 
 static void sweep_all(const operation *of)
 {
-    sweep(of, EIO, 1);
-    sweep(of, ENOSPC, 100);
+    sweep(of, FAULT_DISK, EIO, 1);
+    sweep(of, FAULT_DISK, ENOSPC, 100);
+    sweep(of, FAULT_LOOK, EIO, 1);
+    sweep(of, FAULT_DISK | FAULT_LOOK, EINTR, 1); /* what reads or writes is made again */
 }
 
 static void a_backup_is_made(void **state)
 {
     (void)state;
     sweep_all(&(operation){make, check_made});
-    sweep(&(operation){make, check_made}, 0, 1); /* a short write goes on with the rest */
+    sweep(&(operation){make, check_made}, FAULT_DISK, 0, 1); /* a short write goes on with the rest */
 }
 
 static void backups_are_purged(void **state)
@@ -151,12 +154,46 @@ static void a_backup_is_restored(void **state)
     sweep_all(&(operation){restore, check_restored});
 }
 
+/* -- what is not ours ------------------------------------------------------------------------------------------------ */
+
+/* Nothing is written where something else is, however little of that can be seen. */
+static void is_left_alone(int (*run)(bench *with), bool restores)
+{
+    for (call = 1;; call++) {
+        bench with;
+        bench_start(&with);
+        if (restores) make_one(&with, 1);
+        const char *folder = restores ? with.target : with.directory;
+        assert_int_equal(mkdir(folder, 0700), 0);
+        write_file(folder, "letter", "dear");
+        *fault = (fault_control){.kinds = FAULT_LOOK, .error = EIO, .first = call, .length = 1};
+        int status = run(&with);
+        bool reached = fault->counted >= call;
+        *fault = (fault_control){0};
+        must(status != 0 && with.error[0]);
+        must(strcmp(file_text(folder, "letter"), "dear") == 0);
+        must(!file_text(folder, "SKERRY") && !file_text(folder, "SKERRY-BACKUPS"));
+        bench_end(&with);
+        if (!reached) break;
+    }
+    print_message("%llu calls: each refused\n", (unsigned long long)call - 1);
+    assert_true(call > 4);
+}
+
+static void another_directory_is_left_alone(void **state)
+{
+    (void)state;
+    is_left_alone(make, false);
+    is_left_alone(restore, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_backup_is_made),
         cmocka_unit_test(backups_are_purged),
         cmocka_unit_test(a_backup_is_restored),
+        cmocka_unit_test(another_directory_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

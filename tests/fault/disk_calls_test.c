@@ -1,5 +1,5 @@
 /* The n-th call that writes to the disk fails, for n = 1, 2, 3 … until the workload makes fewer: our own calls and RocksDB's
- * alike. The store answers with an error and goes back to what the disk has, or it refuses to start, with a sentence. Never
+ * alike; or the n-th of our own that reads the disk or looks at it. The store answers with an error and goes back to what the disk has, or it refuses to start, with a sentence. Never
  * is anything lost that was said to be durable, and what is there is always a prefix of the batches.
  *
  * Each run is a process of its own, and another one looks at what it left: like a node that was killed. */
@@ -134,6 +134,20 @@ static bool open_store(harness *with)
     return status == 0;
 }
 
+/* A copy of the files is made, or not, and the store does not care. */
+static void copy_files(harness *with)
+{
+    char path[128], error[SK_ROCKSDB_ERROR] = "";
+    sk_buf name = {0};
+    snprintf(path, sizeof path, "%s/copy", with->path);
+    int status = sk_rocksdb_checkpoint(with->store, path, error);
+    must((status == 0) == (error[0] == '\0'));
+    if (!status) status = sk_rocksdb_name(with->store, &name, error);
+    must(status || name.len > 0);
+    (void)sk_rocksdb_last_error(with->store);
+    sk_buf_free(&name);
+}
+
 /* As the node does it. True when the store takes writes again. */
 static bool reopen(harness *with)
 {
@@ -161,6 +175,8 @@ static void work(harness *with)
         }
         if (fault->failed && more-- == 0) leave(WELL); /* as if killed: what is not in its place is in the log, or lost */
         if (number % 9 == 0) sk_store_snapshot_free(with->store, sk_store_snapshot_take(with->store)); /* waits for placing */
+        if (number % 17 == 0 && fault->kinds & FAULT_LOOK) copy_files(with);
+        if (number == 25 && fault->kinds & FAULT_LOOK && !reopen(with)) leave(REFUSED);
     }
     sk_store_close(with->store);
     leave(WELL);
@@ -210,14 +226,14 @@ static int in_a_process(void (*run)(harness *), harness *with)
 /* -- sweeps -------------------------------------------------------------------------------------------------------- */
 
 /* The calls from the first on, one in `step`; or a part of these. */
-static void sweep(int error, uint64_t length, uint64_t step, bool is_told)
+static void sweep(uint32_t kind, int error, uint64_t length, uint64_t step, bool is_told)
 {
     uint64_t runs = 0, reopened = 0, refused = 0, stopped = 0, aborted = 0;
     const test_part part = test_part_asked();
     for (uint64_t n = 1 + part.k * step;; n += part.of * step) {
         harness with = {.path = "/dev/shm/skerry-fault-XXXXXX"};
         assert_non_null(mkdtemp(with.path));
-        *shared = (page){.control = {.kinds = FAULT_DISK, .error = error, .first = n, .length = length}};
+        *shared = (page){.control = {.kinds = kind, .error = error, .first = n, .length = length}};
         int worked = in_a_process(work, &with);
         if (worked != WELL && worked != REFUSED && worked != ROCKSDB)
             fail_msg("call %llu: the process that works ended with %d", (unsigned long long)n, worked);
@@ -242,19 +258,38 @@ static void sweep(int error, uint64_t length, uint64_t step, bool is_told)
 static void one_call_fails(void **state)
 {
     (void)state;
-    sweep(EIO, 1, 1, true);
+    sweep(FAULT_DISK, EIO, 1, 1, true);
 }
 
 static void the_disk_is_full_for_a_while(void **state)
 {
     (void)state;
-    sweep(ENOSPC, 3, 3, true); /* each call is hit by one of them */
+    sweep(FAULT_DISK, ENOSPC, 3, 3, true); /* each call is hit by one of them */
 }
 
 static void one_write_is_short(void **state)
 {
     (void)state;
-    sweep(0, 1, 3, false);
+    sweep(FAULT_DISK, 0, 1, 3, false);
+}
+
+static void one_look_fails(void **state)
+{
+    (void)state;
+    sweep(FAULT_LOOK, EIO, 1, 1, true);
+}
+
+static void no_look_succeeds_for_a_while(void **state)
+{
+    (void)state;
+    sweep(FAULT_LOOK, ENOENT, 12, 7, true);
+}
+
+/* What reads or writes is made again. */
+static void calls_are_interrupted(void **state)
+{
+    (void)state;
+    sweep(FAULT_DISK | FAULT_LOOK, EINTR, 1, 5, false);
 }
 
 static void assert_of_ours(harness *with)
@@ -293,6 +328,9 @@ int main(void)
         cmocka_unit_test(one_call_fails),
         cmocka_unit_test(the_disk_is_full_for_a_while),
         cmocka_unit_test(one_write_is_short),
+        cmocka_unit_test(one_look_fails),
+        cmocka_unit_test(no_look_succeeds_for_a_while),
+        cmocka_unit_test(calls_are_interrupted),
     };
     void *made = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (made == MAP_FAILED) return 1;
