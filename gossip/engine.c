@@ -17,6 +17,7 @@ sk_engine_limits sk_engine_limits_default(void)
         .heartbeat_ms = 500,
         .silence_ms = 5000,
         .relay_ms = 1000,
+        .audit_ms = 3000,
     };
 }
 
@@ -75,6 +76,7 @@ static void clear_session(sk_engine *engine, uint32_t peer)
     p->blocked = p->has_ping = p->has_offer = false;
     p->requested = p->resent_sum = 0;
     p->out = (sk_outgoing){0};
+    p->drift = (sk_drift){0};
     p->heartbeat_at_ms = p->ack_at_ms = p->flush_at_ms = p->resend_at_ms = p->review_at_ms = NEVER;
 }
 
@@ -343,6 +345,13 @@ bool sk_engine_repair(sk_engine *engine, const sk_vv *least, uint64_t now_ms, ui
     return sk_transfer_repair(engine, least);
 }
 
+void sk_engine_compare_again(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms)
+{
+    set_time(engine, now_ms, wall_ms);
+    sk_assert(sk_engine_is_peer(engine, peer));
+    sk_drift_again(engine, peer);
+}
+
 int sk_engine_known_elsewhere(sk_engine *engine, uint64_t seq, uint64_t now_ms, uint64_t wall_ms)
 {
     set_time(engine, now_ms, wall_ms);
@@ -421,6 +430,7 @@ void sk_engine_tick(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
     if (sk_engine_must_not_write(engine)) (void)sk_status_reincarnate(engine);
     for (uint32_t m = 0; m < engine->peer_count; m++) tick_link(engine, m);
     sk_transfer_tick(engine);
+    sk_drift_ask(engine);
     if (engine->now_ms >= engine->held_retry_at_ms) sk_receive_release(engine);
     sk_stability_tick(engine);
 }
@@ -486,6 +496,7 @@ sk_peer_status sk_engine_peer_status(const sk_engine *engine, uint32_t peer)
     status.region = p->region;
     status.up = p->state == LINK_UP;
     status.acked = &p->acked;
+    status.drifts = p->drift.told;
     status.laggard = p->laggard;
     status.staged = p->has_staged ? &p->staged : NULL;
     status.clock_known = p->clock.known;

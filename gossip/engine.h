@@ -28,7 +28,7 @@
 #include "gossip/message.h"
 
 enum {
-    SK_PROTOCOL_VERSION = 3,
+    SK_PROTOCOL_VERSION = 4,
     SK_MEMBERS_MAX = 64,               /* regions in a cluster, this one included */
     SK_MESSAGE_MAX = 1024 * 1024,      /* bytes of one message, but for one transaction that is larger by itself */
     SK_TRANSACTION_MAX = 64 * 1024 * 1024,
@@ -44,8 +44,9 @@ typedef struct {
     bool reconcile;  /* tier 3: what the sender removed and forgot is found by comparing */
     bool everything; /* not between regions: what it does not bring was not there either (node/export.h) */
     bool resumed;    /* it goes on where the interrupted one (same or earlier vv) stood */
-    bool repair;     /* the receiver asked for it because its own rows are damaged: a reconcile in any case, and whatever
-                      * differs is to be as the sender has it. Known before the rest */
+    sk_purpose purpose;    /* what the receiver asked for it for. Known before the rest… */
+    const char *from;      /* … at the receiver: the sender's region… */
+    sk_digest difference;  /* … and of an audit how much more the sender's digest is than ours */
 } sk_transfer_head;
 
 /* How far an interrupted incoming transfer had come. */
@@ -106,7 +107,15 @@ typedef struct {
     int (*sink_compare)(void *self);
     int (*sink_sum)(void *self, sk_bytes from, sk_bytes to, sk_digest *sum);
     int (*sink_settle)(void *self, sk_buf *from, sk_bytes to, sk_elements rows, sk_buf *wanted, uint32_t *count);
-    int (*sink_end)(void *self); /* the atomic step: applied vector joined, rows visible */
+    /* The atomic step: applied vector joined, rows visible. Of an audit neither: what differs is known from here on;
+     * SK_E_BUSY: not all of it. */
+    int (*sink_end)(void *self);
+
+    /* The digest of the durable state at this vector; false: it is not known, or not to be vouched for. May be NULL. */
+    bool (*digest)(void *self, const sk_vv *durable, sk_digest *digest);
+    /* Though the vectors are equal the peer's digest is another, and stays so; or (said again and again) it is the same.
+     * May be NULL. */
+    void (*drift)(void *self, uint32_t peer, bool drifts);
 
     /* How long the calls of source_* and sink_* have worked since this was last asked: what transfer_share goes by. May be
      * NULL: that is not measured. */
@@ -128,10 +137,11 @@ typedef struct {
     uint32_t heartbeat_ms;      /* a status goes out at least this often */
     uint32_t silence_ms;        /* a link that says nothing for this long is closed (SK_E_TIMEOUT) */
     uint32_t relay_ms;          /* how long a peer may lack an origin that it cannot reach before we relay */
+    uint32_t audit_ms;          /* how long digests differ at equal vectors before that is drift */
 } sk_engine_limits;
 
 /** The defaults: 64 MiB ring, 64 MiB held, 4 MiB queue, 64 KiB batches, 64 KiB chunks, window 16, no rate, all of
- *  the time, 2, 20, 500, 5000 and 1000 ms. */
+ *  the time, 2, 20, 500, 5000, 1000 and 3000 ms. */
 sk_engine_limits sk_engine_limits_default(void);
 
 /** `applied`, `origins` and `own` (our own origin's number; it changes with a new incarnation) are the host's, are read
@@ -182,6 +192,8 @@ void sk_engine_close_sources(sk_engine *engine);
 /** Our rows are damaged: asks one of the peers that have at least `least` on disk, another one each time, for a repair. False
  *  if there is none to be asked, or a transfer comes in already. */
 bool sk_engine_repair(sk_engine *engine, const sk_vv *least, uint64_t now_ms, uint64_t wall_ms);
+/** If this peer's rows differ from ours, they are compared once more. */
+void sk_engine_compare_again(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
 /** The applied vector was joined with what came another way than over a link: what waited for that goes on. */
 void sk_engine_joined(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 /** Somebody, over whatever way, knows our own origin up to `seq`: if that is more than we do, we have come back with less,
@@ -202,6 +214,7 @@ typedef struct {
     const char *region;
     bool up;                  /* the link is up and both have said hello */
     const sk_vv *acked;       /* durable at the peer, as far as we know */
+    bool drifts;              /* it has other rows at the same vector */
     bool laggard;             /* no history is kept for what it lacks… */
     const sk_vv *staged;      /* …but for what an unfinished transfer of ours has brought it: its vector. NULL: none */
     uint64_t last_heard_ms;   /* now_ms scale; 0: never */

@@ -7,6 +7,7 @@
  *   receive.c    live receiving, transactions held back
  *   transfer.c   transfers, both sides
  *   reconcile.c  what is compared in some of them
+ *   drift.c      equal vectors, unequal digests
  *   stability.c  what may be forgotten
  *
  * A link's states, and what moves it:
@@ -59,8 +60,19 @@ typedef struct {
 
 typedef enum { LINK_DOWN, LINK_GREETING, LINK_UP } sk_link_state;
 
+/* How the peer's digest compares with ours: drift.c. */
+typedef struct {
+    sk_digest difference; /* theirs less ours, when the vectors were last equal */
+    uint64_t since_ms;    /* it was first this */
+    bool lasts;           /* it is no passing one */
+    bool told;            /* the host knows of drift */
+    bool compared;        /* … and of the rows that make the difference */
+    uint64_t ask_at_ms;   /* not before */
+} sk_drift;
+
 typedef struct {
     sk_source *source;    /* owned, NULL: nothing is being sent */
+    sk_purpose purpose;
     uint64_t number;      /* of the transfer last begun; 0: none in this session */
     sk_vv vv;             /* owned; of its head */
     uint64_t sent, acked; /* chunks */
@@ -117,6 +129,7 @@ typedef struct {
     bool has_offer;
     sk_vv offer;        /* owned; what a transfer from it would bring */
     uint64_t requested; /* number of the last transfer we asked for */
+    sk_drift drift;
     sk_outgoing out;
 } sk_peer;
 
@@ -131,7 +144,8 @@ typedef struct {
 typedef struct {
     uint32_t peer; /* NO_PEER: none */
     bool begun;    /* BEGIN has come */
-    bool repair;
+    sk_purpose purpose;
+    sk_digest difference; /* of an audit: that it is to find the rows of */
     uint64_t number, chunks, progress_ms;
     uint64_t retry_at_ms; /* the sink was busy */
     struct sk_comparing *comparing; /* owned by reconcile.c; NULL: this is none */
@@ -269,6 +283,8 @@ void sk_transfer_pump(sk_engine *engine, uint32_t peer);
 void sk_transfer_request(sk_engine *engine);
 /** Asks a peer for a repair: sk_engine_repair. */
 bool sk_transfer_repair(sk_engine *engine, const sk_vv *least);
+/** Asks a peer for a transfer. None must be coming in. */
+void sk_transfer_ask(sk_engine *engine, uint32_t peer, sk_purpose purpose);
 /** Gives up what made no progress. */
 void sk_transfer_tick(sk_engine *engine);
 /** The link is gone. */
@@ -314,6 +330,18 @@ void sk_reconcile_send_compare(sk_engine *engine, uint32_t peer);
 int sk_reconcile_asked(sk_engine *engine, uint32_t peer, int type, sk_reader *reader);
 /** Deals with the next question: 1; 0 if there is none, or nothing follows it; or an error. */
 int sk_reconcile_answer(sk_engine *engine, uint32_t peer);
+
+/* -- drift.c ------------------------------------------------------------------------------------------------------- */
+
+/** Our digest as it may be told. */
+bool sk_drift_digest(const sk_engine *engine, sk_digest *digest);
+/** A heartbeat has come, and its vector been taken over. */
+void sk_drift_hear(sk_engine *engine, uint32_t peer, const sk_status *said);
+/** Asks peers that drift for their rows, if it is time. */
+void sk_drift_ask(sk_engine *engine);
+/** The rows that make this difference are known; they are to be compared once more. */
+void sk_drift_compared(sk_engine *engine, uint32_t peer, sk_digest difference);
+void sk_drift_again(sk_engine *engine, uint32_t peer);
 
 /* -- stability.c --------------------------------------------------------------------------------------------------- */
 

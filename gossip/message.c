@@ -1,6 +1,6 @@
 #include "gossip/message.h"
 
-enum { HEARTBEAT = 1, PONG = 2, STATUS_FLAGS_END = 4 };
+enum { HEARTBEAT = 1, PONG = 2, DIGEST = 4, STATUS_FLAGS_END = 8 };
 enum { CONTINUES = 1, BATCH_FLAGS_END = 2 };
 enum { COUNTER_ZERO = 1, RAISES = 2, HEAD_SHIFT = 2 };
 enum {
@@ -212,18 +212,32 @@ int sk_origins_read(sk_reader *reader, sk_elements *origins)
     return finish(reader);
 }
 
-void sk_status_pack_flags(sk_buf *buf, bool heartbeat, bool has_pong)
+static void pack_sum(sk_buf *buf, sk_digest sum)
 {
-    sk_pack_uint(buf, (heartbeat ? HEARTBEAT : 0U) | (has_pong ? PONG : 0U));
+    sk_pack_uint(buf, (uint64_t)(sum >> 64));
+    sk_pack_uint(buf, (uint64_t)sum);
 }
 
-void sk_status_pack_ping(sk_buf *buf, const sk_status *status)
+static sk_digest read_sum(sk_reader *reader)
+{
+    sk_digest high = sk_read_uint(reader);
+    return high << 64 | sk_read_uint(reader);
+}
+
+void sk_status_pack_flags(sk_buf *buf, bool heartbeat, bool has_pong, bool has_digest)
+{
+    sk_pack_uint(buf, (heartbeat ? HEARTBEAT : 0U) | (has_pong ? PONG : 0U) | (has_digest ? DIGEST : 0U));
+}
+
+void sk_status_pack_rest(sk_buf *buf, const sk_status *status)
 {
     sk_pack_uint(buf, status->ping_ms);
     sk_pack_uint(buf, status->wall_ms);
-    if (!status->has_pong) return;
-    sk_pack_uint(buf, status->pong_ms);
-    sk_pack_uint(buf, status->pong_held_ms);
+    if (status->has_pong) {
+        sk_pack_uint(buf, status->pong_ms);
+        sk_pack_uint(buf, status->pong_held_ms);
+    }
+    if (status->has_digest) pack_sum(buf, status->digest);
 }
 
 int sk_status_read(sk_reader *reader, const sk_origin_map *map, sk_status *status)
@@ -233,7 +247,8 @@ int sk_status_read(sk_reader *reader, const sk_origin_map *map, sk_status *statu
     if (flags >= STATUS_FLAGS_END) reader->bad = true;
     status->heartbeat = flags & HEARTBEAT;
     status->has_pong = flags & PONG;
-    if (status->has_pong && !status->heartbeat) reader->bad = true;
+    status->has_digest = flags & DIGEST;
+    if ((status->has_pong || status->has_digest) && !status->heartbeat) reader->bad = true;
     read_vv(reader, map, &status->vv);
     if (status->heartbeat) {
         read_news(reader, map, &status->news);
@@ -244,6 +259,7 @@ int sk_status_read(sk_reader *reader, const sk_origin_map *map, sk_status *statu
         status->pong_ms = read_number(reader);
         status->pong_held_ms = read_number(reader);
     }
+    if (status->has_digest) status->digest = read_sum(reader);
     return finish(reader);
 }
 
@@ -329,7 +345,7 @@ void sk_request_pack(sk_buf *buf, const sk_request *request)
 {
     sk_pack_uint(buf, request->number);
     sk_vv_pack(buf, &request->known);
-    sk_pack_bool(buf, request->repair);
+    sk_pack_uint(buf, request->purpose);
     sk_pack_bool(buf, request->resumable);
     if (!request->resumable) return;
     sk_vv_pack(buf, &request->vv);
@@ -341,7 +357,9 @@ int sk_request_read(sk_reader *reader, const sk_origin_map *map, sk_request *req
 {
     *request = (sk_request){.number = read_number(reader)};
     read_vv(reader, map, &request->known);
-    request->repair = sk_read_bool(reader);
+    uint64_t purpose = sk_read_uint(reader);
+    if (purpose > SK_FOR_AUDIT) reader->bad = true;
+    request->purpose = (sk_purpose)purpose;
     request->resumable = sk_read_bool(reader);
     if (request->resumable && !reader->bad) {
         read_vv(reader, map, &request->vv);
@@ -424,18 +442,6 @@ int sk_enough_read(sk_reader *reader, const sk_origin_map *map, uint32_t *origin
 }
 
 /* -- comparing ----------------------------------------------------------------------------------------------------- */
-
-static void pack_sum(sk_buf *buf, sk_digest sum)
-{
-    sk_pack_uint(buf, (uint64_t)(sum >> 64));
-    sk_pack_uint(buf, (uint64_t)sum);
-}
-
-static sk_digest read_sum(sk_reader *reader)
-{
-    sk_digest high = sk_read_uint(reader);
-    return high << 64 | sk_read_uint(reader);
-}
 
 void sk_compare_pack(sk_buf *buf, uint64_t number, uint64_t rows, sk_digest sum)
 {

@@ -6,10 +6,10 @@
  *   HELLO      version, region, origins [number, region, incarnation …], vv, news       first, once, both ways
  *   ORIGINS    [number, region, incarnation …]
  *   BATCH      flags, origin, first seq (unless it continues), count, transactions      live transactions, one origin's
- *   STATUS     flags, vv (what changed), and in a heartbeat: news, ping                 what is durable here
+ *   STATUS     flags, vv (what changed), and in a heartbeat: news, ping, [digest]       what is durable here
  *   RESEND     vv                                                    send again what is above it: something was dropped
  *   OFFER      vv                                                    you lack what only a transfer can bring
- *   REQUEST    number, vv, repair?, resumable?, [vv, reconcile, cursor]   start it
+ *   REQUEST    number, vv, purpose, resumable?, [vv, reconcile, cursor]   start it
  *   BEGIN      number, vv, floor, reconcile, resumed
  *   CHUNK      number, how many rows the sender has, has gone through, has sent; rows
  *   CHUNK_ACK  number, how many so far
@@ -144,12 +144,14 @@ typedef struct {
     bool has_pong;
     uint64_t pong_ms;      /* the receiver's own ping, given back */
     uint64_t pong_held_ms; /* how long the sender had it */
+    bool has_digest;
+    sk_digest digest;      /* of what is durable there */
 } sk_status;
 
 /** The part of a STATUS before the vector. */
-void sk_status_pack_flags(sk_buf *buf, bool heartbeat, bool has_pong);
+void sk_status_pack_flags(sk_buf *buf, bool heartbeat, bool has_pong, bool has_digest);
 /** The part behind the news. */
-void sk_status_pack_ping(sk_buf *buf, const sk_status *status);
+void sk_status_pack_rest(sk_buf *buf, const sk_status *status);
 /** The caller frees status->vv in any case. */
 int sk_status_read(sk_reader *reader, const sk_origin_map *map, sk_status *status);
 
@@ -180,10 +182,17 @@ bool sk_raise_next(sk_elements *list, const sk_origin_map *map, sk_dot *raise);
 /** RESEND and OFFER. The caller frees `vv` in any case. */
 int sk_vector_read(sk_reader *reader, const sk_origin_map *map, sk_vv *vv);
 
+/* What a transfer is asked for. */
+typedef enum {
+    SK_FOR_NEWS,   /* we lack something */
+    SK_FOR_REPAIR, /* our rows are damaged: a reconcile in any case, and whatever differs is to be as the sender has it */
+    SK_FOR_AUDIT,  /* vectors are equal and digests are not: a reconcile that changes nothing, to see which rows differ */
+} sk_purpose;
+
 typedef struct {
     uint64_t number; /* of the transfer: the receiver counts them, per link */
     sk_vv known;     /* owned */
-    bool repair;     /* our rows are damaged */
+    sk_purpose purpose;
     bool resumable;
     sk_vv vv; /* owned; what was staged so far */
     bool reconcile;

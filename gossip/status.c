@@ -100,18 +100,19 @@ void sk_status_send(sk_engine *engine, uint32_t peer, bool heartbeat)
     to->ack_at_ms = NEVER;
     if (!heartbeat && sk_vv_equal(&engine->durable, &to->told)) return;
     sk_message_begin(&engine->out, SK_MESSAGE_STATUS);
-    sk_status_pack_flags(&engine->out, heartbeat, heartbeat && to->has_ping);
+    sk_status rest = {.has_pong = heartbeat && to->has_ping};
+    rest.has_digest = heartbeat && sk_drift_digest(engine, &rest.digest);
+    sk_status_pack_flags(&engine->out, heartbeat, rest.has_pong, rest.has_digest);
     sk_message_pack_changes(&engine->out, &engine->durable, &to->told);
     sk_vv_copy(&to->told, &engine->durable);
     if (heartbeat) {
         to->heartbeat_at_ms = engine->now_ms + engine->limits.heartbeat_ms;
         pack_news(engine, peer, false);
-        sk_status ping = {.ping_ms = engine->now_ms,
-                          .wall_ms = engine->wall_ms,
-                          .has_pong = to->has_ping,
-                          .pong_ms = to->ping_ms,
-                          .pong_held_ms = engine->now_ms - to->ping_came_ms};
-        sk_status_pack_ping(&engine->out, &ping);
+        rest.ping_ms = engine->now_ms;
+        rest.wall_ms = engine->wall_ms;
+        rest.pong_ms = to->ping_ms;
+        rest.pong_held_ms = engine->now_ms - to->ping_came_ms;
+        sk_status_pack_rest(&engine->out, &rest);
         to->has_ping = false;
     }
     sk_link_send(engine, peer);
@@ -370,6 +371,7 @@ int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader)
         if (said.has_pong) take_pong(engine, from, &said);
     }
     if (!status) hear_itself(engine, from, false);
+    if (!status && said.heartbeat) sk_drift_hear(engine, peer, &said);
     if (!status && said.heartbeat) sk_send_review(engine, peer);
     sk_vv_free(&said.vv);
     return status;

@@ -12,8 +12,9 @@
  * Numbers tell transfers of one link apart: what still arrives of a cancelled one is recognized and ignored.
  * Live batches go on meanwhile. After END the sender's cursors stand behind the snapshot's vector.
  *
- * A REQUEST without an offer asks for a repair: the receiver's rows are damaged (node/audit.h). It is a reconcile in any
- * case, and never resumed.
+ * A REQUEST without an offer asks for a repair: the receiver's rows are damaged (node/audit.h); or for an audit: it has other
+ * rows at the same vector (drift.c). Both are reconciles in any case, and never resumed. After an audit the receiver's
+ * vector is what it was, so it moves no cursors, and no history is kept for it.
  *
  * An interrupted transfer can go on only while the sender has the history since then: what is staged is brought forward
  * by it. So the sender forgets nothing above the vector of what the peer has staged (stability.c), until the peer
@@ -76,6 +77,7 @@ void sk_transfer_send_end(sk_engine *engine, uint32_t peer)
     sk_message_begin(&engine->out, SK_MESSAGE_END);
     sk_pack_uint(&engine->out, to->out.number);
     sk_link_send(engine, peer);
+    if (to->out.purpose == SK_FOR_AUDIT) return;
     for (uint32_t o = 0; o < to->out.vv.count; o++) {
         if (sk_send_next(to, o) > to->out.vv.seq[o]) continue;
         sk_track *track = sk_link_track(engine, to, o);
@@ -188,7 +190,7 @@ static int open_source(sk_engine *engine, uint32_t peer, const sk_request *reque
     sk_peer *to = &engine->peers[peer];
     sk_transfer_progress progress = {.vv = request->vv, .reconcile = request->reconcile};
     sk_buf_bytes(&progress.cursor, request->cursor);
-    head->repair = request->repair;
+    head->purpose = request->purpose;
     int status = engine->host.source_open(engine->host.self, &request->known, request->resumable ? &progress : NULL,
                                           &to->out.source, head);
     sk_buf_free(&progress.cursor);
@@ -200,6 +202,7 @@ static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *re
     sk_peer *to = &engine->peers[peer];
     close_source(engine, to);
     to->out.number = request->number;
+    to->out.purpose = request->purpose;
     to->out.sent = to->out.acked = to->out.debt_us = to->out.rows_sent = 0;
     to->out.pace = (sk_pace){0};
     to->out.progress_ms = to->out.said_ms = to->out.again_at_ms = engine->now_ms;
@@ -221,6 +224,8 @@ static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *re
         sk_link_send(engine, peer);
         to->out.reconcile = head.reconcile;
         sk_vv_copy(&to->out.vv, &head.vv);
+    }
+    if (!status && request->purpose != SK_FOR_AUDIT) {
         sk_vv_copy(&to->staged, head.resumed ? &request->vv : &head.vv);
         to->has_staged = true;
     }
@@ -273,18 +278,20 @@ static void give_up_receiving(sk_engine *engine, int code)
     send_cancel(engine, peer, number, false, code);
 }
 
-static void send_request(sk_engine *engine, uint32_t peer, bool repair)
+void sk_transfer_ask(sk_engine *engine, uint32_t peer, sk_purpose purpose)
 {
     sk_peer *from = &engine->peers[peer];
-    from->has_offer &= repair;
+    bool news = purpose == SK_FOR_NEWS;
+    from->has_offer &= !news;
     engine->incoming = (sk_incoming){.peer = peer,
                                      .number = ++from->requested,
                                      .progress_ms = engine->now_ms,
                                      .retry_at_ms = NEVER,
-                                     .repair = repair};
+                                     .purpose = purpose,
+                                     .difference = from->drift.difference};
     sk_transfer_progress progress = {0};
-    sk_request request = {.number = from->requested, .known = *engine->applied, .repair = repair};
-    request.resumable = !repair && engine->host.sink_progress(engine->host.self, &progress) == 1;
+    sk_request request = {.number = from->requested, .known = *engine->applied, .purpose = purpose};
+    request.resumable = news && engine->host.sink_progress(engine->host.self, &progress) == 1;
     request.vv = progress.vv;
     request.reconcile = progress.reconcile;
     request.cursor = sk_buf_view(&progress.cursor);
@@ -310,7 +317,7 @@ void sk_transfer_request(sk_engine *engine)
             engine->incoming.retry_at_ms = engine->now_ms + BUSY_MS;
             return;
         }
-        send_request(engine, m, false);
+        sk_transfer_ask(engine, m, SK_FOR_NEWS);
         return;
     }
 }
@@ -322,7 +329,7 @@ bool sk_transfer_repair(sk_engine *engine, const sk_vv *least)
         uint32_t m = (engine->repair_from + i) % engine->peer_count;
         if (engine->peers[m].state != LINK_UP || !sk_vv_at_most(least, &engine->peers[m].vv)) continue;
         engine->repair_from = m + 1;
-        send_request(engine, m, true);
+        sk_transfer_ask(engine, m, SK_FOR_REPAIR);
         return true;
     }
     return false;
@@ -362,11 +369,13 @@ static int take_begin(sk_engine *engine, uint32_t peer, sk_reader *reader)
     sk_begin begin;
     int status = sk_begin_read(reader, &engine->peers[peer].map, &begin);
     int ours = status ? status : is_incoming(engine, peer, begin.number);
-    if (ours > 0 && (engine->incoming.begun || (engine->incoming.repair && !begin.reconcile))) ours = SK_E_PROTOCOL;
+    if (ours > 0 && (engine->incoming.begun || (engine->incoming.purpose && !begin.reconcile))) ours = SK_E_PROTOCOL;
     if (ours > 0) status = sk_status_amnesia(engine, sk_vv_get(&begin.vv, *engine->own));
     if (ours > 0 && !status) {
         sk_transfer_head head = {.vv = begin.vv, .floor = begin.floor, .reconcile = begin.reconcile, .resumed = begin.resumed};
-        head.repair = engine->incoming.repair;
+        head.purpose = engine->incoming.purpose;
+        head.from = engine->peers[peer].region;
+        head.difference = engine->incoming.difference;
         engine->incoming.begun = true;
         engine->incoming.progress_ms = engine->now_ms;
         if (begin.reconcile) sk_reconcile_begin(engine, &begin.vv);
@@ -423,6 +432,7 @@ static int take_end(sk_engine *engine, uint32_t peer, sk_reader *reader)
     if (!engine->incoming.begun || !sk_reconcile_is_through(engine)) return SK_E_PROTOCOL;
     status = engine->host.sink_end(engine->host.self);
     if (status) return sk_transfer_sink_failed(engine, status);
+    if (engine->incoming.purpose == SK_FOR_AUDIT) sk_drift_compared(engine, peer, engine->incoming.difference);
     engine->peers[peer].counts.transfers_in++;
     forget_incoming(engine);
     sk_receive_release(engine);
@@ -447,7 +457,8 @@ static int take_cancel(sk_engine *engine, uint32_t peer, sk_reader *reader)
     if (number < other->out.number) return 0;
     close_source(engine, other);
     other->out.offer_at_ms = engine->now_ms + engine->limits.relay_ms;
-    sk_send_rewind(engine, peer, &other->vv); /* also after END: its last step failed there */
+    if (other->out.purpose != SK_FOR_AUDIT)
+        sk_send_rewind(engine, peer, &other->vv); /* also after END: its last step failed there */
     return 0;
 }
 

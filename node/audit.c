@@ -236,8 +236,7 @@ static int step_staged(sk_db *db, uint32_t entries)
 
 /* -- rows ---------------------------------------------------------------------------------------------------------- */
 
-/* Where the history is damaged: the records of a row's dead counts, which are to be stripped one day. */
-static int record_dead(sk_db *db, sk_bytes raw, const sk_row *row)
+int sk_audit_record_dead(sk_db *db, sk_bytes raw, const sk_row *row)
 {
     int status = 0;
     sk_buf key = {0};
@@ -264,7 +263,7 @@ int sk_audit_row(sk_db *db, sk_bytes raw, const sk_row *row, sk_row_counts *coun
     sk_table table = (sk_table)raw.data[0];
     int mended = sk_derived_mend_row(db, raw, row);
     int status = mended < 0 ? mended : 0;
-    if (!status && db->audit.history_damaged) status = record_dead(db, raw, row);
+    if (!status && db->audit.history_damaged) status = sk_audit_record_dead(db, raw, row);
     if (status) return status;
     db->audit.mended_derived += (uint64_t)mended;
     counts->rest += sk_row_rest(raw, row);
@@ -278,6 +277,7 @@ static void adopt(sk_db *db)
 {
     db->digest = db->sums.sum;
     db->rest = db->sums.counts.rest;
+    db->audit.adopted_by = db->sealed + 1;
     db->sums.state = SK_SUMS_VERIFIED;
     db->audit.adopt = db->audit.lost = false;
     strike(db, KEY_ADOPT);

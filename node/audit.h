@@ -46,6 +46,7 @@ typedef struct {
     bool history_renewed;    /* it did */
     bool lost, beyond, unreadable;
     bool adopt;              /* rows were brought from elsewhere: what they come to is what is committed from here on */
+    uint64_t adopted_by;     /* number of the batch that says so; 0: none */
     uint64_t entries;        /* of history, gone through */
     uint64_t damaged_history, damaged_staged;
     uint64_t mended_derived, mended_sizes;
@@ -93,6 +94,8 @@ void sk_audit_repaired(struct sk_db *db, bool sure);
 bool sk_audit_wants_repair(const struct sk_db *db);
 /** The scan of the rows has come to one that makes sense: adds up what digests leave out, mends what follows from it. */
 int sk_audit_row(struct sk_db *db, sk_bytes raw, const sk_row *row, sk_row_counts *counts);
+/** History gets the records of a row's dead counts that it lacks: they are to be stripped one day. */
+int sk_audit_record_dead(struct sk_db *db, sk_bytes raw, const sk_row *row);
 /** Is there a note on the disk that the database could not be mended? 1, 0, or an error. */
 int sk_audit_noted(struct sk_db *db);
 

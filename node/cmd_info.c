@@ -45,16 +45,20 @@ static void append_memory(sk_replica *replica, sk_buf *text)
     line_uint(text, "memory_sums", replica->db.sums.bytes);
 }
 
-static void append_audit(const sk_db *db, sk_buf *text)
+static void append_audit(const sk_replica *replica, sk_buf *text)
 {
+    const sk_db *db = &replica->db;
     const sk_audit *audit = &db->audit;
-    sk_buf_printf(text, "audit:%s\r\n", sk_audit_text(db));
+    sk_buf_printf(text, "audit:%s\r\n", sk_replica_audit_text(replica));
     line_uint(text, "audit_history_entries", audit->entries);
     line_uint(text, "audit_damaged_history", audit->damaged_history);
     line_uint(text, "audit_damaged_staged", audit->damaged_staged);
     line_uint(text, "audit_damaged_rows", db->sums.senseless);
     line_uint(text, "audit_repairs", audit->repairs);
     line_uint(text, "audit_mended", audit->mended_derived + audit->mended_sizes);
+    line_uint(text, "drift_regions", sk_replica_drifts(replica));
+    line_uint(text, "drift_rows", db->quarantine.count + db->quarantine.nameless);
+    line_uint(text, "drift_settled", db->quarantine.settled);
 }
 
 static void append_persistence(sk_replica *replica, sk_buf *text)
@@ -68,7 +72,7 @@ static void append_persistence(sk_replica *replica, sk_buf *text)
     line_uint(text, "folding_transfer", sk_fold_active(&replica->db));
     const sk_sums *sums = &replica->db.sums;
     line_uint(text, "digest_rows", sums->rows);
-    append_audit(&replica->db, text);
+    append_audit(replica, text);
     sk_store_stats(replica->store, text);
 }
 

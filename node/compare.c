@@ -193,7 +193,7 @@ int sk_compare_answer(sk_db *db, sk_store_snapshot *snapshot, const sk_outline *
 typedef struct {
     sk_db *db;
     const sk_vv *vv;
-    bool repair;
+    sk_purpose purpose;
     sk_store_iter *iters[2]; /* its own, staged */
     sk_bytes keys[2], values[2];
     int more[2]; /* what the last step of each said: 1, 0 or an error */
@@ -214,7 +214,7 @@ static void step(walk *at, int side)
 
 static walk walk_begin(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_bytes from, sk_bytes to)
 {
-    walk at = {.db = db, .vv = vv, .repair = belief->repair};
+    walk at = {.db = db, .vv = vv, .purpose = belief->purpose};
     sk_buf staged_from = {0}, staged_to = {0};
     sk_buf_byte(&staged_from, SK_STAGED_ROW);
     sk_buf_bytes(&staged_from, from);
@@ -254,12 +254,12 @@ static bool has_counts(const sk_row *row)
 static int read_own(walk *at, sk_row *row)
 {
     bool sense;
-    int status = at->repair ? sk_sums_digest(at->db, at->raw, at->values[0], &at->arena, row, &at->digest, &sense)
+    int status = at->purpose ? sk_sums_digest(at->db, at->raw, at->values[0], &at->arena, row, &at->digest, &sense)
                             : sk_db_row_read(at->db, at->values[0], &at->arena, row);
-    at->senseless = at->repair && sk_row_empty(row);
+    at->senseless = at->purpose && sk_row_empty(row);
     if (status) return status;
     at->counts = has_counts(row);
-    keep_covered(row, at->vv);
+    if (at->purpose != SK_FOR_AUDIT) keep_covered(row, at->vv);
     return 0;
 }
 
@@ -410,7 +410,7 @@ typedef enum { ALIKE, WANTED, ABSENT } finding;
 static finding look(const walk *at, const sk_listed *row)
 {
     if (!row) return at->digest ? ABSENT : ALIKE;
-    bool believed = at->staged || at->digest || at->counts || at->repair;
+    bool believed = at->staged || at->digest || at->counts || at->purpose;
     return (row->news || believed) && (uint64_t)at->digest != row->digest ? WANTED : ALIKE;
 }
 
@@ -427,7 +427,7 @@ int sk_belief_settle(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_buf
     int status;
     while ((status = walk_next(&at)) > 0) {
         for (; more && sk_bytes_compare(row.key, at.raw) < 0; more = sk_listed_next(&listed, &row))
-            if (row.news || belief->repair) want(row.key, wanted, count);
+            if (row.news || belief->purpose) want(row.key, wanted, count);
         bool in_both = more && sk_bytes_equal(row.key, at.raw);
         finding found = look(&at, in_both ? &row : NULL);
         if (found == WANTED) want(at.raw, wanted, count);
@@ -441,7 +441,7 @@ int sk_belief_settle(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_buf
     }
     walk_end(&at);
     for (; status == 0 && more; more = sk_listed_next(&listed, &row))
-        if (row.news || belief->repair) want(row.key, wanted, count);
+        if (row.news || belief->purpose) want(row.key, wanted, count);
     for (uint64_t i = 0; i < absents; i++) sk_fold_stage_absent(db, absent[i]);
     free(absent);
     sk_arena_free(&arena);

@@ -22,8 +22,9 @@
  * its entries when it asked: it has removed them, and S∖K brings nothing. The sender tells of each row whether it has `news`.
  * Rows with counts are asked for all the same: the sender's may hold a later base for a count that has gone on here.
  *
- * A repair (sk_transfer_head.repair) is for a receiver whose own rows are damaged. Of its row's entries it then believes what
- * is there, whatever they are worth, and every row that differs is asked for. node/fold.h says what becomes of them.
+ * A repair (SK_FOR_REPAIR) is for a receiver whose own rows are damaged. Of its row's entries it then believes what
+ * is there, whatever they are worth, and every row that differs is asked for. node/fold.h says what becomes of them. In an
+ * audit it believes even what the sender's vector does not cover: nothing that is there may be left out.
  *
  * Resuming needs no memory of what was compared: staged rows are part of the belief, and what the sender has changed since
  * is one more difference. */
@@ -49,7 +50,7 @@ typedef struct {
     sk_outline outline;
     sk_buf from; /* what is below it is in the outline */
     bool inside; /* `from` stands within a leaf */
-    bool repair;
+    sk_purpose purpose;
     bool complete;
 } sk_belief;
 

@@ -314,8 +314,9 @@ int ctl_region_link(ctl_tool *ctl, int argc, char **argv)
 
 static int show_audit(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
 {
-    static const char *const counts[] = {"rows", "history", "damaged_history", "damaged_staged", "mended", "repairs"};
-    static const char *const names[] = {"STATE", "TABLE", "KEY", "MEMBER"};
+    static const char *const counts[] = {"rows", "history", "damaged_history", "damaged_staged", "mended", "repairs",
+                                         "drift_regions", "drift_settled"};
+    static const char *const names[] = {"STATE", "TABLE", "KEY", "MEMBER", "REGION", "OURS", "THEIRS"};
     (void)ctl, (void)node;
     sk_bytes state = ctl_text(ctl_field(answer, "state"));
     const redisReply *rows = ctl_field(answer, "named");
@@ -330,13 +331,16 @@ static int show_audit(ctl_tool *ctl, ctl_node *node, const redisReply *answer, s
     ctl_json_open(json, "named", '[');
     for (size_t i = 0; i < ctl_count(rows); i++) ctl_json_map(json, NULL, rows->element[i]);
     ctl_json_close(json, ']');
-    ctl_table table = {.columns = 4};
+    ctl_table table = {.columns = sizeof names / sizeof *names};
     if (ctl_count(rows)) headings(&table, names);
     for (size_t i = 0; i < ctl_count(rows); i++) {
         cell_text(&table, 0, ctl_field(rows->element[i], "state"));
         cell_text(&table, 1, ctl_field(rows->element[i], "table"));
         cell_text(&table, 2, ctl_field(rows->element[i], "key"));
         cell_text(&table, 3, ctl_field(rows->element[i], "member"));
+        cell_text(&table, 4, ctl_field(rows->element[i], "region"));
+        cell_text(&table, 5, ctl_field(rows->element[i], "ours"));
+        cell_text(&table, 6, ctl_field(rows->element[i], "theirs"));
     }
     append_table(&table, text);
     return sk_bytes_equal(state, sk_bytes_str("verified")) ? CTL_OK : CTL_NO;
@@ -344,6 +348,7 @@ static int show_audit(ctl_tool *ctl, ctl_node *node, const redisReply *answer, s
 
 int ctl_region_audit(ctl_tool *ctl, int argc, char **argv)
 {
-    const char *question[] = {"REGION", "AUDIT", argc ? argv[0] : NULL};
-    return argc ? each_node(ctl, question, 3, show_ok) : each_node(ctl, question, 2, show_audit);
+    const char *question[] = {"REGION", "AUDIT", NULL, NULL, NULL, NULL};
+    for (int i = 0; i < argc; i++) question[2 + i] = argv[i];
+    return each_node(ctl, question, 2 + argc, argc ? show_ok : show_audit);
 }

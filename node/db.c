@@ -266,7 +266,8 @@ int sk_db_reload(sk_db *db)
     sk_buf_reset(&db->revisit_from);
     sk_vv_copy(&db->scan_until, &db->vv);
     db->dead_flags = 0;
-    return sk_audit_begin(db);
+    status = sk_audit_begin(db);
+    return status ? status : sk_quarantine_load(db);
 }
 
 /* What could not be mended when it was last open is gone through before it answers anything. */
@@ -332,6 +333,7 @@ void sk_db_close(sk_db *db)
     sk_fold_free(db);
     sk_sums_reset(&db->sums);
     sk_audit_free(&db->audit);
+    sk_quarantine_free(&db->quarantine);
     sk_origins_free(&db->origins);
     sk_vv_free(&db->vv);
     sk_vv_free(&db->floor);

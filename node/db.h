@@ -23,6 +23,7 @@
 #include "crdt/register_mv.h"
 #include "crdt/rowkey.h"
 #include "node/audit.h"
+#include "node/quarantine.h"
 #include "node/sums.h"
 #include "storage/store.h"
 
@@ -79,6 +80,7 @@ struct sk_db {
     sk_digest digest;
     sk_sums sums;
     sk_audit audit;
+    sk_quarantine quarantine;
     uint64_t sealed; /* number of the last batch that was sealed: the open one has a higher */
     uint64_t keys, conflicts;
     uint64_t rest; /* the sum over all rows of sk_row_rest */
@@ -204,6 +206,8 @@ enum { SK_HISTORY_REMOVES = 1, SK_HISTORY_DEAD = 2, SK_HISTORY_DOT_BYTES = 12 };
 void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq);
 /** Splits a history key. False if it is none. */
 bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw);
+/** Adds the rows that the history names above a vector, which is at or above the floor, and sorts the list. */
+int sk_db_history_rows(sk_db *db, const sk_vv *above, sk_row_keys *rows);
 /** A history entry as it was read. SK_E_CORRUPT if it is not what was put. */
 int sk_history_read(sk_bytes key, sk_bytes stored, sk_dot *dot, sk_bytes *raw, unsigned *flags);
 

@@ -9,12 +9,12 @@ typedef enum { STAGING, FOLDING } phase;
 
 struct sk_fold {
     phase phase;
-    bool reconcile, everything, repair;
+    bool reconcile, everything;
+    sk_purpose purpose;
     bool unsure;   /* folding a repair: some row may be damaged still */
-    bool has_recent;
-    sk_bytes *recent; /* owned, keys in the arena: rows that changed above vv, in order. Not on the disk */
-    uint32_t recent_count;
-    sk_arena arena;
+    bool has_recent, has_news;
+    sk_row_keys recent; /* folding a repair: rows that changed above vv… */
+    sk_row_keys news;   /* … and above `known`. Not on the disk */
     sk_vv vv;      /* the sender's, to be joined at the end */
     sk_vv floor;   /* the sender's */
     sk_vv low;     /* staging: rows at or below the cursor are at least at this vector of the sender's */
@@ -40,7 +40,7 @@ static void put_record(sk_db *db)
     sk_pack_uint(&db->pack, fold->phase);
     sk_pack_bool(&db->pack, fold->reconcile);
     sk_pack_bool(&db->pack, fold->everything);
-    sk_pack_bool(&db->pack, fold->repair);
+    sk_pack_uint(&db->pack, fold->purpose);
     sk_pack_bool(&db->pack, fold->unsure);
     sk_vv_pack(&db->pack, &fold->vv);
     sk_vv_pack(&db->pack, &fold->floor);
@@ -70,8 +70,8 @@ void sk_fold_free(sk_db *db)
     sk_vv_free(&fold->known);
     sk_vv_free(&fold->kept);
     sk_buf_free(&fold->cursor);
-    sk_arena_free(&fold->arena);
-    free(fold->recent);
+    sk_row_keys_free(&fold->recent);
+    sk_row_keys_free(&fold->news);
     free(fold);
     db->fold = NULL;
 }
@@ -84,11 +84,12 @@ int sk_fold_load(sk_db *db)
     if (found <= 0) return found;
     struct sk_fold *fold = db->fold = sk_alloc(sizeof *fold);
     sk_reader reader = sk_reader_of(value);
-    uint64_t stored = sk_read_uint(&reader);
+    uint64_t stored = sk_read_uint(&reader), purpose;
     fold->phase = (phase)stored;
     fold->reconcile = sk_read_bool(&reader);
     fold->everything = sk_read_bool(&reader);
-    fold->repair = sk_read_bool(&reader);
+    purpose = sk_read_uint(&reader);
+    fold->purpose = (sk_purpose)purpose;
     fold->unsure = sk_read_bool(&reader);
     sk_vv_read(&reader, NULL, &fold->vv);
     sk_vv_read(&reader, NULL, &fold->floor);
@@ -96,7 +97,7 @@ int sk_fold_load(sk_db *db)
     sk_vv_read(&reader, NULL, &fold->known);
     sk_vv_read(&reader, NULL, &fold->kept);
     sk_buf_bytes(&fold->cursor, sk_read_bytes(&reader));
-    return sk_reader_done(&reader) && stored <= FOLDING ? 0 : SK_E_CORRUPT;
+    return sk_reader_done(&reader) && stored <= FOLDING && purpose <= SK_FOR_AUDIT ? 0 : SK_E_CORRUPT;
 }
 
 /* Nothing is staged any more. */
@@ -135,9 +136,14 @@ static bool staging(const sk_db *db)
     return db->fold && db->fold->phase == STAGING;
 }
 
-bool sk_fold_repairs(const sk_db *db)
+bool sk_fold_waits_for_history(const sk_db *db)
 {
-    return db->fold && db->fold->repair;
+    return db->fold && db->fold->purpose != SK_FOR_NEWS;
+}
+
+bool sk_fold_audits(const sk_db *db)
+{
+    return db->fold && db->fold->purpose == SK_FOR_AUDIT;
 }
 
 bool sk_fold_active(const sk_db *db)
@@ -167,7 +173,7 @@ static void staged_key(sk_buf *buf, uint8_t kind, sk_bytes rest)
 int sk_fold_progress(sk_db *db, sk_transfer_progress *progress)
 {
     struct sk_fold *fold = db->fold;
-    if (!fold || fold->phase != STAGING || fold->everything || fold->repair) return 0;
+    if (!fold || fold->phase != STAGING || fold->everything || fold->purpose) return 0;
     sk_vv_copy(&progress->vv, &fold->low);
     progress->reconcile = fold->reconcile;
     sk_buf_reset(&progress->cursor);
@@ -180,10 +186,11 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
     if (db->failed) return db->failed;
     if (sk_fold_active(db)) return SK_E_BUSY;
     if (!sk_vv_at_most(&head->floor, &head->vv)) return SK_E_PROTOCOL;
-    if (head->repair && !sk_vv_at_most(&db->floor, &head->vv)) return SK_E_GAP;
+    if (head->purpose && !sk_vv_at_most(&db->floor, &head->vv)) return SK_E_GAP;
+    if (head->purpose == SK_FOR_AUDIT && db->fold && !sk_fold_audits(db)) return SK_E_BUSY; /* something is to be resumed */
     if (head->resumed) {
         /* What is staged may come from an earlier vector of the sender's than this one, never from a later. */
-        if (!db->fold || db->fold->repair || db->fold->reconcile != head->reconcile || !sk_vv_at_most(&db->fold->vv, &head->vv)) {
+        if (!db->fold || db->fold->purpose || db->fold->reconcile != head->reconcile || !sk_vv_at_most(&db->fold->vv, &head->vv)) {
             abandon(db);
             return SK_E_GAP;
         }
@@ -193,7 +200,8 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
         sk_vv_copy(&db->fold->low, &head->vv);
         db->fold->reconcile = head->reconcile;
         db->fold->everything = head->everything;
-        db->fold->repair = head->repair;
+        db->fold->purpose = head->purpose;
+        if (head->purpose == SK_FOR_AUDIT) sk_quarantine_begin(db, head->from, head->difference);
     }
     sk_vv_copy(&db->fold->vv, &head->vv);
     sk_vv_copy(&db->fold->floor, &head->floor);
@@ -245,7 +253,8 @@ static int stage_row(sk_db *db, sk_bytes raw, sk_bytes packed, const sk_origin_m
     if (!status) status = sk_row_read(packed, map, &db->scratch, &row);
     if (status) return status;
     if (row.fields || row.members) return SK_E_MALFORMED;
-    for (uint32_t i = 0; i < row.count; i++)
+    bool audit = db->fold->purpose == SK_FOR_AUDIT; /* it wants the row as it is, right or wrong */
+    for (uint32_t i = 0; i < row.count && !audit; i++)
         if (!sk_vv_covers(&db->fold->vv, row.entries[i].dot) ||
             (!sk_entry_live(&row.entries[i]) && !sk_vv_covers(&db->fold->vv, row.entries[i].count.reset_by)))
             return SK_E_PROTOCOL;
@@ -256,6 +265,8 @@ static int stage_row(sk_db *db, sk_bytes raw, sk_bytes packed, const sk_origin_m
     sk_row_pack(&db->pack, &row, false);
     sk_record_put(db->store, SK_CF_STAGED, sk_buf_view(&staged), &db->pack);
     sk_buf_free(&staged);
+    if (audit && !db->fold->belief) sk_quarantine_changed(db, raw);
+    if (audit) return 0;
     note_history(db, raw, &row);
     struct sk_fold *fold = db->fold;
     if (sk_bytes_compare(raw, sk_buf_view(&fold->cursor)) > 0) {
@@ -285,7 +296,7 @@ static int stage_record(sk_db *db, sk_reader *reader, const sk_origin_map *map, 
     int status = sk_rowkey_parse(raw, &db->scratch, &key);
     if (status) return status;
     /* What we have applied ourselves has its own record, with flags that say what it left here. */
-    if (!dry && !sk_vv_covers(&db->vv, dot)) add_history(db, dot, raw, (unsigned)flags);
+    if (!dry && db->fold->purpose != SK_FOR_AUDIT && !sk_vv_covers(&db->vv, dot)) add_history(db, dot, raw, (unsigned)flags);
     return 0;
 }
 
@@ -330,7 +341,7 @@ int sk_fold_compare(sk_db *db)
     if (!fold->belief) {
         /* What is pushed is through: the cursor goes beyond every key, and all below it is of this vector. */
         fold->belief = sk_alloc(sizeof *fold->belief);
-        fold->belief->repair = fold->repair;
+        fold->belief->purpose = fold->purpose;
         sk_vv_copy(&fold->low, &fold->vv);
         sk_buf_reset(&fold->cursor);
         sk_buf_byte(&fold->cursor, 0xff);
@@ -379,35 +390,6 @@ static int read_ours(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row, bool
     return 0;
 }
 
-/* Which rows changed above the sender's vector. */
-static int find_recent(sk_db *db)
-{
-    struct sk_fold *fold = db->fold;
-    uint32_t room = 0;
-    int status = 0;
-    for (uint32_t o = 0; o < db->vv.count && status >= 0; o++) {
-        uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
-        if (db->vv.seq[o] <= sk_vv_get(&fold->vv, o)) continue;
-        sk_history_key(from, o, sk_vv_get(&fold->vv, o) + 1);
-        sk_history_key(to, o, db->vv.seq[o] + 1);
-        sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, sk_bytes_of(from, sizeof from),
-                                               sk_bytes_of(to, sizeof to));
-        sk_bytes key, value;
-        while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
-            if (fold->recent_count == room) {
-                room = room ? room * 2 : 64;
-                fold->recent = sk_realloc(fold->recent, room * sizeof *fold->recent);
-            }
-            sk_bytes raw = {key.data + SK_HISTORY_DOT_BYTES, key.len - SK_HISTORY_DOT_BYTES};
-            fold->recent[fold->recent_count++] = sk_arena_copy(&fold->arena, raw);
-        }
-        sk_store_iter_free(db->store, iter);
-    }
-    if (fold->recent_count) qsort(fold->recent, fold->recent_count, sizeof *fold->recent, compare_keys);
-    fold->has_recent = status >= 0;
-    return status < 0 ? status : 0;
-}
-
 /* Is every entry of ours one that the sender has too, or one that our history above its vector names? (Of entries with the
  * same dot the merge takes the sender's; but of a count it may take our base.) */
 static int borne_out(sk_db *db, sk_bytes raw, const sk_row *ours, const sk_row *theirs, bool *sure)
@@ -446,8 +428,9 @@ static int borne_out(sk_db *db, sk_bytes raw, const sk_row *ours, const sk_row *
 static int may_replace(sk_db *db, sk_bytes raw, const sk_row *ours, bool sense, const sk_row *theirs, bool *replaces)
 {
     struct sk_fold *fold = db->fold;
-    int status = fold->has_recent ? 0 : find_recent(db);
-    bool is_recent = fold->recent_count && bsearch(&raw, fold->recent, fold->recent_count, sizeof raw, compare_keys);
+    int status = fold->has_recent ? 0 : sk_db_history_rows(db, &fold->vv, &fold->recent);
+    fold->has_recent = status == 0;
+    bool is_recent = sk_row_keys_has(&fold->recent, raw);
     *replaces = !is_recent || !sense;
     bool sure = *replaces;
     if (!status && !sure) status = borne_out(db, raw, ours, theirs, &sure);
@@ -455,6 +438,19 @@ static int may_replace(sk_db *db, sk_bytes raw, const sk_row *ours, bool sense, 
         fold->unsure = true;
         put_record(db);
     }
+    return status;
+}
+
+/* Is our row one that differs from another region's for reasons that nobody knows? A repair is for damage of the disk, and
+ * leaves it as it is, unless the sender has seen a change of it that we have not. */
+static int is_held(sk_db *db, sk_bytes raw, const sk_row *ours, bool *held)
+{
+    struct sk_fold *fold = db->fold;
+    *held = fold->purpose == SK_FOR_REPAIR && sk_quarantine_holds(db, raw, ours);
+    if (!*held) return 0;
+    int status = fold->has_news ? 0 : sk_db_history_rows(db, &fold->known, &fold->news);
+    fold->has_news = status == 0;
+    *held = !sk_row_keys_has(&fold->news, raw);
     return status;
 }
 
@@ -490,14 +486,16 @@ static int fold_row(sk_db *db, sk_bytes raw)
         status = sk_row_read(value, NULL, &arena, &s);
     }
     if (!status && (found || fold->everything)) {
-        bool is_key = sk_rowkey_parse(name.raw, &arena, &name.key) == 0, sense = true, replaces = false;
+        bool is_key = sk_rowkey_parse(name.raw, &arena, &name.key) == 0, sense = true, replaces = false, held = false;
         if (is_key) status = read_ours(db, name.raw, &arena, &r, &sense);
-        if (!status && fold->repair) status = may_replace(db, name.raw, &r, sense, &s, &replaces);
+        if (!status && sense) status = is_held(db, name.raw, &r, &held);
+        if (!status && fold->purpose == SK_FOR_REPAIR && !held) status = may_replace(db, name.raw, &r, sense, &s, &replaces);
         merged = s;
         merged.fields = r.fields;
         merged.members = r.members;
         if (!status && replaces && (!sense || !is_key || differ(db, name.raw, &s, &r))) sk_audit_name(db, name.raw, true);
-        if (!status && !replaces) status = sk_row_merge(&s, &fold->vv, &r, &fold->known, &arena, &merged);
+        if (!status && held) merged = r;
+        if (!status && !replaces && !held) status = sk_row_merge(&s, &fold->vv, &r, &fold->known, &arena, &merged);
         if (!status && is_key) status = sk_db_row_put(db, &name, &r, &merged);
         if (!status && !is_key) sk_store_remove(db->store, SK_CF_ROW, name.raw); /* damage made it */
         if (!status && found) sk_store_remove(db->store, SK_CF_STAGED, sk_buf_view(&key));
@@ -635,6 +633,12 @@ int sk_fold_end(sk_db *db)
     struct sk_fold *fold = db->fold;
     if (db->failed) return db->failed;
     if (!staging(db)) return SK_E_GAP;
+    if (fold->purpose == SK_FOR_AUDIT) {
+        int found = sk_quarantine_end(db, &fold->vv);
+        clear(db);
+        if (found == SK_E_IO || found == SK_E_MEMORY) db->failed = found;
+        return found ? SK_E_BUSY : 0;
+    }
     fold->phase = FOLDING;
     drop_belief(fold);
     sk_vv_copy(&fold->known, &db->vv);
@@ -658,7 +662,7 @@ static void finish(sk_db *db)
     static const sk_vv nowhere;
     sk_vv floor = {0};
     if (db->fold->reconcile || db->fold->everything) sk_vv_copy(&floor, &db->fold->floor);
-    bool repair = db->fold->repair, sure = !db->fold->unsure;
+    bool repair = db->fold->purpose == SK_FOR_REPAIR, sure = !db->fold->unsure;
     clear(db);
     if (repair) sk_audit_repaired(db, sure);
     sk_db_forget(db, &floor, &nowhere); /* dead counts that came with it are there for a reason */

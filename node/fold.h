@@ -20,13 +20,14 @@
  *     staged is as good as one that is empty.
  *  3. Nobody writes a row that is not folded: whoever touches a key folds all of its rows first (sk_db_touch).
  *
- *
  * A repair is a reconcile for a database whose own rows are damaged (node/audit.h). The sender has all that our floor covers,
  * and from BEGIN on we forget nothing; so what we know and it does not is in the history above `vv`. A row that is staged and
  * that no such record names is replaced by the staged one, whatever it was: the sender has seen all that we know of it. A
  * row that is named is merged like others; if it holds anything that neither the sender nor that history bears out, it may be
  * damaged still (`unsure`). When there was none of those, what the rows then come to is what is committed from there on; else the next
- * audit asks for another repair.
+ * audit asks for another repair. What is in quarantine (node/quarantine.h) stays as it is.
+ *
+ * An audit stages rows that differ, as the sender has them, and then changes nothing: node/quarantine.h.
  *
  * Staged keys: 'r' raw row key -> packed row (our origin numbers); 'f' client key -> nothing: folded early. */
 #ifndef SK_NODE_FOLD_H
@@ -49,8 +50,10 @@ int sk_db_touch(sk_db *db, sk_bytes key);
 int sk_db_touch_row(sk_db *db, const sk_rowkey *key);
 /** All rows of the database: for whoever looks at everything. */
 int sk_db_touch_all(sk_db *db);
-/** A repair is staged or being folded in: nothing may be forgotten. */
-bool sk_fold_repairs(const sk_db *db);
+/** A repair is staged or being folded in, or an audit is staged: nothing may be forgotten. */
+bool sk_fold_waits_for_history(const sk_db *db);
+/** An audit is staged. */
+bool sk_fold_audits(const sk_db *db);
 /** Drops an interrupted transfer that nobody will go on with. */
 void sk_fold_drop_staged(sk_db *db);
 /** Folds about `rows` more. 1: there are more, 0: done; or an error (also in db->failed). */

@@ -52,6 +52,25 @@ void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_v
     if (flags & SK_HISTORY_DEAD) db->dead_flags++;
 }
 
+int sk_db_history_rows(sk_db *db, const sk_vv *above, sk_row_keys *rows)
+{
+    int status = 0;
+    for (uint32_t o = 0; o < db->vv.count && status >= 0; o++) {
+        uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
+        if (db->vv.seq[o] <= sk_vv_get(above, o)) continue;
+        sk_history_key(from, o, sk_vv_get(above, o) + 1);
+        sk_history_key(to, o, db->vv.seq[o] + 1);
+        sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, sk_bytes_of(from, sizeof from),
+                                               sk_bytes_of(to, sizeof to));
+        sk_bytes key, value;
+        while ((status = sk_store_next(db->store, iter, &key, &value)) > 0)
+            sk_row_keys_add(rows, sk_bytes_of(key.data + SK_HISTORY_DOT_BYTES, key.len - SK_HISTORY_DOT_BYTES));
+        sk_store_iter_free(db->store, iter);
+    }
+    sk_row_keys_sort(rows);
+    return status < 0 ? status : 0;
+}
+
 /* -- forgetting -------------------------------------------------------------------------------------------------------------- */
 
 /* Which dead counts may go, and what is left to do. */
@@ -179,7 +198,7 @@ int sk_db_forget_some(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, u
 {
     /* A staged transfer may be brought forward by history that only its sender has; ours can go. But rows not yet folded
      * could hold dead counts that no later visit would find: wait. */
-    if (db->failed || sk_fold_active(db) || sk_fold_repairs(db)) return 0;
+    if (db->failed || sk_fold_active(db) || sk_fold_waits_for_history(db)) return 0;
     if (db->revisit_waits && !sk_vv_equal(everywhere, &db->revisit_by)) db->revisit = true;
     bool scan = db->dead_flags > 0 || !sk_vv_at_most(&db->scan_until, &db->floor), more = false;
     strip_rule rule = {0};

@@ -59,6 +59,7 @@ typedef struct {
     int logged_store_error;
     uint32_t logged_rows;
     bool logged_damage, logged_history, audits; /* of the audit, as it was logged */
+    bool logged_drift[SK_MEMBERS_MAX];
     _Atomic bool backup_ended; /* set by its thread: to be logged */
     bool joining; /* as it was logged */
     bool busy;   /* something happened: the turn's end is wanted */
@@ -139,6 +140,33 @@ static void log_rows(node *n, const sk_db *db)
         if (i >= n->logged_rows && i < LOGGED_MAX)
             sk_log(SK_LOG_WARN, repaired ? "audit.row_repaired" : "audit.row_damaged", sk_log_bytes("row", raw));
     n->logged_rows = db->audit.named;
+}
+
+/* Regions that have seen the same and have other rows; and those rows, some at a time. */
+static void note_drift(node *n)
+{
+    enum { LOGGED_MAX = 20 };
+    sk_quarantine *quarantine = &n->replica->db.quarantine;
+    for (uint32_t i = 0; i < sk_engine_peers(n->replica->engine); i++) {
+        bool drifts = false;
+        sk_peer_status peer = {0};
+        if (sk_engine_is_peer(n->replica->engine, i)) peer = sk_engine_peer_status(n->replica->engine, i);
+        drifts = peer.drifts;
+        if (drifts && !n->logged_drift[i])
+            sk_log(SK_LOG_ERROR, "audit.drift", sk_log_text("region", peer.region),
+                   sk_log_text("why", "it has other rows than this region, though both have seen the same"),
+                   sk_log_text("do", "see REGION AUDIT, and say which region is right (REGION AUDIT RESOLVE key FROM region)"));
+        n->logged_drift[i] = drifts;
+    }
+    for (uint32_t i = 0, logged = 0; i < quarantine->count && logged < LOGGED_MAX; i++) {
+        sk_quarantined *row = &quarantine->rows[i];
+        if (row->logged) continue;
+        row->logged = true;
+        logged++;
+        sk_log(SK_LOG_ERROR, "audit.row_differs", sk_log_bytes("row", row->raw), sk_log_bytes("region", row->region),
+               sk_log_bytes("ours", row->ours.hash ? row->ours.dots : sk_bytes_str("none")),
+               sk_log_bytes("theirs", row->theirs.hash ? row->theirs.dots : sk_bytes_str("none")));
+    }
 }
 
 /* Is everything on the disk what was put there? */
@@ -236,6 +264,7 @@ static void turn(node *n)
     }
     note_store(n);
     note_audit(n);
+    note_drift(n);
     note_backup(n);
     sk_clocks_look(&n->clocks, n->replica, n->config->replication.clock_alarm);
     sk_retention_log_look(&n->retention, n->replica);

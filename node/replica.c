@@ -202,6 +202,25 @@ static int host_sink_end(void *self)
     return replica->store_error ? replica->store_error : sk_fold_end(&replica->db);
 }
 
+/* Told only where nobody could doubt that it belongs to the vector: all rows are in place, those on the disk were added
+ * up, and nothing is under way that may bring others. */
+static bool host_digest(void *self, const sk_vv *durable, sk_digest *digest)
+{
+    const sk_replica *replica = self;
+    const sk_db *db = &replica->db;
+    if (replica->store_error || db->failed || db->fold || sk_audit_pending(db) || sk_audit_damaged(db)) return false;
+    if (!replica->durable_whole || replica->durable < db->audit.adopted_by) return false;
+    *digest = replica->durable_digest;
+    return sk_vv_equal(durable, &replica->durable_vv);
+}
+
+static void host_drift(void *self, uint32_t peer, bool drifts)
+{
+    sk_replica *replica = self;
+    if (drifts || replica->store_error || replica->db.failed) return;
+    sk_quarantine_agree(&replica->db, sk_bytes_str(sk_engine_peer_status(replica->engine, peer).region));
+}
+
 /* -- what the database tells -------------------------------------------------------------------------------------------------- */
 
 static void on_local(void *self, const sk_txn *txn)
@@ -265,6 +284,7 @@ static void remove_peer(sk_replica *replica, uint32_t peer)
     replica->db.dirty = true;
     replica->link_down[peer] = false;
     sk_retention_removed(replica, peer);
+    sk_quarantine_agree(&replica->db, sk_bytes_str(region));
     sk_engine_remove_peer(replica->engine, peer, SK_E_FORGOTTEN, replica->now_ms, replica->wall_ms);
     sk_buf_free(&key);
 }
@@ -362,6 +382,13 @@ static int drop_import(sk_db *db)
     return status;
 }
 
+static void all_is_durable(sk_replica *replica)
+{
+    sk_vv_copy(&replica->durable_vv, &replica->db.vv);
+    replica->durable_digest = replica->db.digest;
+    replica->durable_whole = !sk_fold_active(&replica->db);
+}
+
 int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_replica_host *host, uint64_t now_ms,
                    uint64_t wall_ms, sk_buf *error, sk_replica **out)
 {
@@ -423,6 +450,8 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
         .sink_sum = host_sink_sum,
         .sink_settle = host_sink_settle,
         .sink_end = host_sink_end,
+        .digest = host_digest,
+        .drift = host_drift,
         .worked_us = host_worked_us,
     };
     replica->engine = sk_engine_new(replica->region, &asked, &options->limits, &replica->db.vv, &replica->db.origins,
@@ -435,7 +464,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
         sk_replica_free(replica);
         return status;
     }
-    sk_vv_copy(&replica->durable_vv, &replica->db.vv);
+    all_is_durable(replica);
     /* What was sealed while opening is flushed: numbers up to here are durable. */
     replica->last_sealed = sk_db_seal(&replica->db);
     (void)sk_store_reap(store, &replica->durable);
@@ -485,6 +514,8 @@ static void seal(sk_replica *replica)
     }
     sk_sealed *sealed = &replica->sealed[replica->sealed_count++];
     sk_vv_copy(&sealed->vv, &replica->db.vv);
+    sealed->digest = replica->db.digest;
+    sealed->whole = !sk_fold_active(&replica->db);
     sealed->batch = replica->last_sealed = sk_db_seal(&replica->db);
 }
 
@@ -632,12 +663,12 @@ static bool has_what_is_known(const sk_replica *replica)
     return heard;
 }
 
-/* An interrupted transfer is kept to be resumed, unless it would bring nothing. A repair is never resumed; and while one is
- * staged, nothing is forgotten. */
+/* An interrupted transfer is kept to be resumed, unless it would bring nothing. A repair or an audit is never resumed; and
+ * while one is staged, nothing is forgotten. */
 static void drop_staged(sk_replica *replica)
 {
     if (!replica->db.fold || sk_fold_active(&replica->db) || replica->import || receives(replica)) return;
-    if (sk_fold_repairs(&replica->db) || has_what_is_known(replica)) sk_fold_drop_staged(&replica->db);
+    if (sk_fold_waits_for_history(&replica->db) || has_what_is_known(replica)) sk_fold_drop_staged(&replica->db);
 }
 
 static bool audits_rows(const sk_replica *replica)
@@ -740,7 +771,7 @@ static void roll_back(sk_replica *replica)
         return;
     }
     if (!status) replica->last_sealed = sk_db_seal(&replica->db);
-    sk_vv_copy(&replica->durable_vv, &replica->db.vv);
+    all_is_durable(replica);
     sk_engine_rolled_back(replica->engine, replica->now_ms, replica->wall_ms);
     sk_engine_durable(replica->engine, &replica->durable_vv, replica->now_ms, replica->wall_ms);
 }
@@ -757,7 +788,10 @@ void sk_replica_reap(sk_replica *replica)
         uint32_t done = 0;
         while (done < replica->sealed_count && replica->sealed[done].batch <= durable) done++;
         if (done) {
-            sk_vv_copy(&replica->durable_vv, &replica->sealed[done - 1].vv);
+            const sk_sealed *last = &replica->sealed[done - 1];
+            sk_vv_copy(&replica->durable_vv, &last->vv);
+            replica->durable_digest = last->digest;
+            replica->durable_whole = last->whole;
             for (uint32_t i = 0; i < replica->sealed_count - done; i++) {
                 sk_sealed spare = replica->sealed[i];
                 replica->sealed[i] = replica->sealed[i + done];
@@ -811,6 +845,21 @@ void sk_replica_import_abort(sk_replica *replica)
     sk_import_abort(replica->import);
     replica->import = NULL;
     replica->importer = NULL;
+}
+
+uint32_t sk_replica_drifts(const sk_replica *replica)
+{
+    uint32_t drifts = 0;
+    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++)
+        drifts += sk_engine_is_peer(replica->engine, i) && sk_engine_peer_status(replica->engine, i).drifts;
+    return drifts;
+}
+
+const char *sk_replica_audit_text(const sk_replica *replica)
+{
+    bool drift = replica->db.quarantine.count || sk_replica_drifts(replica);
+    bool sound = !sk_audit_damaged(&replica->db) && !sk_audit_pending(&replica->db);
+    return drift && sound ? "drift" : sk_audit_text(&replica->db);
 }
 
 int sk_replica_peer(const sk_replica *replica, sk_bytes region)

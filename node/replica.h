@@ -82,6 +82,8 @@ typedef struct {
 typedef struct {
     uint64_t batch;
     sk_vv vv; /* owned */
+    sk_digest digest;
+    bool whole; /* every row is in place: the digest is that of the vector */
 } sk_sealed;
 
 struct sk_replica {
@@ -103,6 +105,8 @@ struct sk_replica {
     uint32_t sealed_count, sealed_room;
     uint64_t last_sealed, durable;
     sk_vv durable_vv; /* owned */
+    sk_digest durable_digest;
+    bool durable_whole; /* as of sk_sealed */
     uint64_t epoch;   /* moves whenever uncommitted state was lost: replies held across it are void */
     int store_error;  /* not 0: writes are refused until the store works again */
     uint64_t retry_at_ms;
@@ -186,6 +190,10 @@ void sk_replica_import_abort(sk_replica *replica);
 void sk_replica_join_progress(const sk_replica *replica, sk_buf *text);
 /** The peer's number in the engine, or -1. */
 int sk_replica_peer(const sk_replica *replica, sk_bytes region);
+/** How many other regions have other rows than this one at the same vector. */
+uint32_t sk_replica_drifts(const sk_replica *replica);
+/** What the audit has found, in a word: as sk_audit_text, or "drift". */
+const char *sk_replica_audit_text(const sk_replica *replica);
 /** Random bits from the replica's seeded generator. */
 uint64_t sk_replica_random(sk_replica *replica);
 

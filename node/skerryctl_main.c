@@ -35,9 +35,10 @@ static const ctl_command commands[] = {
     {"region", "list", "", 0, 0, true, ctl_region_list, "Every region as each node sees it."},
     {"region", "lag", "", 0, 0, true, ctl_region_lag,
      "For each other region how many transactions it lacks of this node's, and this node of its."},
-    {"region", "audit", "[start]", 0, 1, true, ctl_region_audit,
-     "Whether everything on the node's disk is what was put there, and which rows were not; exit code 1 where it is not, or\n"
-     "not known yet. With start it looks anew."},
+    {"region", "audit", "[start | resolve KEY from REGION]", 0, 4, true, ctl_region_audit,
+     "Whether everything on the node's disk is what was put there, and what the other regions have, and which rows are not;\n"
+     "exit code 1 where it is not, or not known yet. With start it looks anew. With resolve the rows of a key that differ\n"
+     "from that region's become that region's."},
     {"region", "link", "NAME up|down", 2, 2, false, ctl_region_link,
      "Takes the node's link to region NAME out of service, or into it again. Both sides go on taking writes."},
     {NULL, "backup", "[DIR]", 0, 1, false, ctl_backup,

@@ -101,7 +101,7 @@ int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *pr
     if (db->failed) return db->failed;
     if (sk_fold_active(db)) return SK_E_BUSY; /* the snapshot's rows would not be what its vector says */
     int status = sk_audit_may_send(db);
-    if (!status && head->repair && sk_audit_pending(db)) status = SK_E_BUSY; /* it is not known to be sound itself */
+    if (!status && head->purpose && sk_audit_pending(db)) status = SK_E_BUSY; /* it is not known to be sound itself */
     if (status) return status;
     sk_source *source = sk_alloc(sizeof *source);
     uint64_t durable = 0;
@@ -111,7 +111,11 @@ int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *pr
         return status;
     }
     sk_vv_copy(&source->known, known);
-    source->reconcile = head->repair || !sk_vv_at_most(&source->floor, known);
+    if (head->purpose == SK_FOR_AUDIT && !sk_vv_at_most(&source->floor, known)) { /* what changed since is not known */
+        sk_source_close(db, source);
+        return SK_E_BUSY;
+    }
+    source->reconcile = head->purpose || !sk_vv_at_most(&source->floor, known);
     if (source->reconcile) take_stretches(db, source, durable);
     bool resumable = progress && progress->reconcile == source->reconcile &&
                      sk_vv_at_most(&progress->vv, &source->vv) && sk_vv_at_most(&source->floor, &progress->vv);

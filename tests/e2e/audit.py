@@ -5,6 +5,7 @@ start again, and says what to do. SK_E2E_SEED: which bytes."""
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -71,13 +72,13 @@ def persistence(node):
     return node.info("persistence")
 
 
-def audit(node, *args, code=0):
-    """skerryctl region audit, which must end with that code."""
+def audit(node, *args, code=0, reply=True):
+    """skerryctl region audit, which must end with that code (None: any)."""
     program = os.environ.get("SKERRYCTL") or "build/skerryctl"
     done = subprocess.run([program, "--json", "-H", f"127.0.0.1:{node.port}", "region", "audit", *args],
                           capture_output=True, text=True, check=False)
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return json.loads(done.stdout)["nodes"][0]
+    assert code is None or done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return json.loads(done.stdout)["nodes"][0] if reply else None
 
 
 def same(one, other):
@@ -183,6 +184,75 @@ def test_rows_that_vanish(cluster):
     assert audit(us)["named"] == []
     assert "audit.damaged" in us.log()
     cluster.wait_links()
+
+
+def drift(node, *args):
+    """A row of ours becomes another one, and all sums with it, as only a mistake of the program could do it."""
+    done = subprocess.run([TOOL, os.path.join(node.folder, "data"), "drift", *args], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def drifting(node, region):
+    """The keys that this node says differ from that region's; None: it has not come to that."""
+    said = audit(node, code=None)
+    if said["state"] != "drift":
+        return None
+    return {row["key"]: row for row in said["named"] if row.get("region") == region}
+
+
+def test_drift(cluster):
+    """Both sides are sound, have seen the same, and have other rows: it is found within a minute, named on both sides, and
+    stays as it is until somebody says who is right."""
+    us, eu, ap = cluster["us"], cluster["eu"], cluster["ap"]
+    if ap.process.poll() is not None:
+        ap.start()
+    for i in range(8):
+        eu.client().set(f"drifts {i}", f"value {i}")
+    cluster.wait_links()
+    cluster.wait_converged()
+    assert us.stop() == 0
+    drift(us, "drifts 0", "another")
+    drift(us, "drifts 1")
+    drift(us, "drifts 2", "a third")
+    drift(us, "drifts 3", "resolved")
+    assert comes_up(us)
+    wanted = {f"drifts {i}" for i in range(4)}
+    for node, region in ((us, "eu"), (us, "ap"), (eu, "us"), (ap, "us")):
+        cluster.wait(lambda: set(drifting(node, region) or ()) == wanted, f"{node.region} names what differs from {region}")
+    named = drifting(us, "eu")
+    assert named["drifts 1"]["ours"] == "none" and re.fullmatch("[0-9a-f]{16}: eu:[0-9]+", named["drifts 1"]["theirs"]), named
+    assert drifting(eu, "ap") == {}, "eu and ap agree"
+    assert us.client().get("drifts 0") == b"another" and eu.client().get("drifts 0") == b"value 0", "nobody guessed"
+    for node in (us, eu):
+        assert "audit.drift" in node.log() and "audit.row_differs" in node.log()
+        assert persistence(node)["drift_rows"] >= 4, persistence(node)
+    assert us.stop() == 0
+    assert comes_up(us)
+    assert set(drifting(us, "eu")) == wanted, "it is not forgotten"
+    # a new write takes the place of both, in either region
+    us.client().set("drifts 0", "written")
+    eu.client().delete("drifts 2")
+    cluster.wait(lambda: set(drifting(us, "eu") or ()) == {"drifts 1", "drifts 3"}, "what was written anew is alike")
+    # somebody says
+    for args, why in ((("drifts 9", "from", "eu"), "known to differ"), (("drifts 1", "from", "us"), "itself"),
+                      (("drifts 1", "from", "xx"), "no region")):
+        try:
+            us.client().execute_command("region", "audit", "resolve", *args)
+            assert False, args
+        except redis.ResponseError as error:
+            assert why in str(error), error
+    audit(us, "resolve", "drifts 1", "from", "eu", reply=False)
+    cluster.wait(lambda: us.client().get("drifts 1") == b"value 1", "eu's row")
+    eu.client().execute_command("region", "audit", "resolve", "drifts 3", "from", "us")
+    ap.client().execute_command("region", "audit", "resolve", "drifts 3", "from", "us")
+    cluster.wait(lambda: eu.client().get("drifts 3") == b"resolved", "us's row")
+    cluster.wait(lambda: all(persistence(node)["audit"] == "verified" for node in (us, eu, ap)), "no more drift")
+    cluster.wait_converged()
+    for node in (us, eu, ap):
+        assert persistence(node)["drift_rows"] == 0 and audit(node)["state"] == "verified"
+    for key, value in (("drifts 0", b"written"), ("drifts 1", b"value 1"), ("drifts 2", None), ("drifts 3", b"resolved")):
+        assert [node.client().get(key) for node in (us, eu, ap)] == 3 * [value], key
 
 
 def files(node):

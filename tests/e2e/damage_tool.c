@@ -4,8 +4,13 @@
  *   damage_tool DB list FAMILY                 each pair's length of key and value, and the key in hex, a line each
  *   damage_tool DB flip FAMILY PAIR BYTE XOR   byte BYTE of key and value, as if they were one, of the PAIR-th pair
  *   damage_tool DB drop FAMILY PAIR            the pair is gone
+ *   damage_tool DATA drift KEY [VALUE]         a string has another value under the same dot, or is gone, and the sums are
+ *                                              those of it: what a mistake of the program would leave
  *
- * DB is the folder `db` of a data directory; families: default (rows), history, meta, staged, derived. */
+ * DB is the folder `db` of the data directory DATA; families: default (rows), history, meta, staged, derived. */
+#include "node/db.h"
+#include "storage/rocksdb.h"
+
 #include <rocksdb/c.h>
 
 #include <stdbool.h>
@@ -61,14 +66,52 @@ static void change(rocksdb_t *db, rocksdb_column_family_handle_t *family, rocksd
     rocksdb_writeoptions_destroy(options);
 }
 
+static void expect(bool right, const char *what)
+{
+    if (right) return;
+    fprintf(stderr, "damage_tool: %s\n", what);
+    exit(1);
+}
+
+static void drift(const char *path, const char *key, const char *value)
+{
+    char error[SK_ROCKSDB_ERROR] = "";
+    sk_rocksdb_options options = {.path = path};
+    sk_db db = {0};
+    sk_arena arena = {0};
+    sk_row old, new;
+    expect(sk_rocksdb_open(&options, &db.store, error) == 0, error);
+    sk_sums_init(&db.sums, SK_LEAF_ROWS);
+    expect(sk_db_reload(&db) == 0, "the database cannot be read");
+    sk_row_name name = sk_row_name_of(&arena, SK_TABLE_KEY, sk_bytes_str(key), SK_BYTES_NONE);
+    expect(sk_db_row(&db, name.raw, &arena, &old) == 0 && old.count, "there is no such key");
+    new = (sk_row){.fields = old.fields, .members = old.members};
+    sk_entry entry = old.entries[0];
+    if (value) {
+        entry.value = sk_bytes_str(value);
+        new.entries = &entry;
+        new.count = 1;
+    }
+    expect(sk_db_row_put(&db, &name, &old, &new) == 0, "the row cannot be put");
+    (void)sk_db_seal(&db);
+    expect(sk_store_flush(db.store) == 0, "the database cannot be written");
+    sk_db_close(&db);
+    sk_store_close(db.store);
+    sk_arena_free(&arena);
+}
+
 int main(int argc, char **argv)
 {
+    if ((argc == 4 || argc == 5) && strcmp(argv[2], "drift") == 0) {
+        drift(argv[1], argv[3], argv[4]);
+        return 0;
+    }
     int cf = 0;
     bool listed = argc == 4 && strcmp(argv[2], "list") == 0;
     bool known = listed || (argc == 7 && strcmp(argv[2], "flip") == 0) || (argc == 5 && strcmp(argv[2], "drop") == 0);
     while (known && cf < FAMILIES && strcmp(argv[3], names[cf]) != 0) cf++;
     if (!known || cf == FAMILIES) {
-        fprintf(stderr, "usage: damage_tool DB list FAMILY | flip FAMILY PAIR BYTE XOR | drop FAMILY PAIR\n");
+        fprintf(stderr, "usage: damage_tool DB list FAMILY | flip FAMILY PAIR BYTE XOR | drop FAMILY PAIR | drift KEY [VALUE]\n");
         return 2;
     }
     char *error = NULL;

@@ -338,7 +338,7 @@ static void repair(database *good, database *bad)
 {
     assert_true(sk_audit_wants_repair(&bad->db));
     assert_string_equal(audited(good), "verified");
-    transfer whole = transfer_start_as(good, bad, true);
+    transfer whole = transfer_start_as(good, bad, SK_FOR_REPAIR);
     assert_int_equal(whole.begun, 0);
     assert_true(whole.head.reconcile);
     transfer_finish(&whole);
@@ -478,18 +478,18 @@ static void a_repair_is_asked_of_a_sound_database_that_has_enough(void **state)
     damage(&a, "count", "\xc1");
     assert_string_equal(audited(&a), "damaged");
     assert_int_equal(sk_db_reload(&b.db), 0);
-    transfer early = transfer_start_as(&b, &a, true);
+    transfer early = transfer_start_as(&b, &a, SK_FOR_REPAIR);
     assert_int_equal(early.begun, SK_E_BUSY); /* its own audit is not done */
     transfer_stop(&early);
     assert_string_equal(audited(&b), "verified");
     txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "newer"));
     sk_db_forget(&a.db, &a.db.vv, &a.db.vv); /* what we removed above its vector would not be known */
-    transfer behind = transfer_start_as(&b, &a, true);
+    transfer behind = transfer_start_as(&b, &a, SK_FOR_REPAIR);
     assert_int_equal(behind.begun, SK_E_GAP);
     transfer_stop(&behind);
     damage(&b, "string", NULL);
     assert_string_equal(audited(&b), "damaged");
-    transfer damaged = transfer_start_as(&b, &a, true);
+    transfer damaged = transfer_start_as(&b, &a, SK_FOR_REPAIR);
     assert_int_equal(damaged.begun, SK_E_CORRUPT);
     transfer_stop(&damaged);
 }
@@ -501,7 +501,7 @@ static void nothing_is_forgotten_in_a_repair(void **state)
     damage(&a, "count", "\xc1");
     assert_string_equal(audited(&a), "damaged");
     assert_string_equal(audited(&b), "verified");
-    transfer whole = transfer_start_as(&b, &a, true);
+    transfer whole = transfer_start_as(&b, &a, SK_FOR_REPAIR);
     txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "newer"));
     sk_vv floor = {0};
     sk_vv_copy(&floor, &a.db.floor);

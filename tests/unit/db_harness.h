@@ -202,9 +202,9 @@ typedef struct {
     uint32_t questions, wanted;
 } transfer;
 
-static inline transfer transfer_start_as(database *from, database *to, bool repair)
+static inline transfer transfer_start_as(database *from, database *to, sk_purpose purpose)
 {
-    transfer made = {.from = from, .to = to, .head.repair = repair};
+    transfer made = {.from = from, .to = to, .head.purpose = purpose};
     sk_vv known = vv_across(to, from, &to->db.vv);
     sk_transfer_progress ours = {0}, theirs = {0};
     bool some = sk_fold_progress(&to->db, &ours) == 1;
@@ -230,7 +230,7 @@ static inline transfer transfer_start_as(database *from, database *to, bool repa
 
 static inline transfer transfer_start(database *from, database *to)
 {
-    return transfer_start_as(from, to, false);
+    return transfer_start_as(from, to, SK_FOR_NEWS);
 }
 
 /* One chunk of about `max` bytes. 1: more follows. */

@@ -77,6 +77,13 @@ typedef struct {
     uint64_t rows_in;
     uint32_t prepared; /* steps of comparing */
     bool begun;        /* a transfer that was asked for */
+    bool audit;        /* … is to change nothing */
+    uint32_t audits;
+    int fail_audit;    /* the next so many have not found all */
+    bool tells_digest;
+    sk_digest wrong;   /* how much its digest is off */
+    bool drifts[NODES_MAX]; /* as it was told; index = peer */
+    uint32_t drift_calls;
     uint64_t works, works_told; /* calls that take world.work_us; of those, told by host_worked_us */
 } world_node;
 
@@ -244,7 +251,7 @@ static inline int host_source_open(void *self, const sk_vv *known, const sk_tran
 {
     world_node *node = self;
     sk_source *source = sk_alloc(sizeof *source);
-    head->reconcile = source->reconcile = head->repair || !sk_vv_at_most(&node->forgotten, known);
+    head->reconcile = source->reconcile = head->purpose || !sk_vv_at_most(&node->forgotten, known);
     head->resumed = progress && progress->reconcile == head->reconcile &&
                     sk_vv_at_most(&progress->vv, &node->durable) && sk_vv_at_most(&node->forgotten, &progress->vv);
     for (uint32_t o = 0; o < node->durable.count && !node->world->lenient; o++)
@@ -336,6 +343,23 @@ static inline void host_source_compare(void *self, sk_source *source, uint64_t *
     for (size_t i = 0; i < source->count; i++) *sum += digest_of(source->rows[i].key);
 }
 
+static inline bool host_digest(void *self, const sk_vv *durable, sk_digest *digest)
+{
+    const world_node *node = self;
+    if (!node->tells_digest) return false;
+    *digest = node->wrong;
+    for (uint32_t o = 0; o < durable->count; o++)
+        for (uint64_t seq = 1; seq <= durable->seq[o]; seq++) *digest += digest_of(node->now.lanes[o].keys[seq - 1]);
+    return true;
+}
+
+static inline void host_drift(void *self, uint32_t peer, bool drifts)
+{
+    world_node *node = self;
+    node->drift_calls += drifts;
+    node->drifts[peer] = drifts;
+}
+
 /* Lists of at most two, else three parts. */
 static inline int host_source_answer(void *self, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to,
                                      sk_buf *out)
@@ -400,6 +424,7 @@ static inline int host_sink_begin(void *self, const sk_transfer_head *head)
     node->begun = true;
     node->staging = true;
     node->reconcile = head->reconcile;
+    node->audit = head->purpose == SK_FOR_AUDIT;
     sk_vv_copy(&node->staged_vv, &head->vv);
     return 0;
 }
@@ -507,6 +532,14 @@ static inline int host_sink_end(void *self)
         node->fail_sink_end--;
         return SK_E_IO;
     }
+    if (node->audit) {
+        node->staging = false;
+        node->staged_count = 0;
+        node->audits++;
+        if (node->fail_audit == 0) return 0;
+        node->fail_audit--;
+        return SK_E_BUSY;
+    }
     for (size_t i = 0; i < node->staged_count; i++)
         if (sk_vv_covers(&node->staged_vv, node->staged[i].dot))
             lane_put(node, node->staged[i].dot, node->staged[i].key);
@@ -606,6 +639,8 @@ static inline void node_start(world_node *node)
                            host_sink_sum,
                            host_sink_settle,
                            host_sink_end,
+                           host_digest,
+                           host_drift,
                            host_worked_us};
     sk_vv_copy(&node->durable, &node->now.vv);
     node->durable_origins = node->now.origins.count;

@@ -122,7 +122,7 @@ static void status_tells_what_changed(void **state)
     sk_origin_map map = shifted_map();
     sk_buf buf = {0};
     sk_message_begin(&buf, SK_MESSAGE_STATUS);
-    sk_status_pack_flags(&buf, false, false);
+    sk_status_pack_flags(&buf, false, false, false);
     sk_message_pack_changes(&buf, &vv, &told);
     assert_in_range(buf.len, 1, 8); /* what an acknowledgement costs */
     sk_reader reader = body_of(&buf, SK_MESSAGE_STATUS);
@@ -135,14 +135,17 @@ static void status_tells_what_changed(void **state)
     sk_vv_free(&status.vv);
 
     sk_message_begin(&buf, SK_MESSAGE_STATUS);
-    sk_status_pack_flags(&buf, true, true);
+    sk_status_pack_flags(&buf, true, true, true);
     sk_message_pack_changes(&buf, &vv, &told);
     sk_news_pack(&buf, 2, 1, 0, 0, SK_BYTES_NONE, 0, SK_BYTES_NONE);
-    sk_status_pack_ping(&buf,
-                        &(sk_status){.ping_ms = 1, .wall_ms = 2, .has_pong = true, .pong_ms = 3, .pong_held_ms = 4});
+    sk_digest digest = (sk_digest)7 << 100 | 9;
+    sk_status said = {.ping_ms = 1, .wall_ms = 2, .has_pong = true, .pong_ms = 3, .pong_held_ms = 4};
+    said.has_digest = true;
+    said.digest = digest;
+    sk_status_pack_rest(&buf, &said);
     reader = body_of(&buf, SK_MESSAGE_STATUS);
     assert_int_equal(sk_status_read(&reader, &map, &status), 0);
-    assert_true(status.heartbeat && status.has_pong);
+    assert_true(status.heartbeat && status.has_pong && status.has_digest && status.digest == digest);
     assert_int_equal(status.ping_ms * 1000 + status.wall_ms * 100 + status.pong_ms * 10 + status.pong_held_ms, 1234);
     assert_int_equal(status.news.own, 7);
     sk_vv_free(&status.vv);
@@ -220,7 +223,7 @@ static void transfers_come_back(void **state)
     sk_origin_map map = shifted_map();
     sk_vv known = vector(1, 2, 3), staged = vector(4, 5, 6);
     sk_buf buf = {0};
-    sk_request said = {.number = 9, .known = known, .resumable = true, .vv = staged, .reconcile = true, .repair = true};
+    sk_request said = {.number = 9, .known = known, .resumable = true, .vv = staged, .reconcile = true, .purpose = SK_FOR_AUDIT};
     said.cursor = sk_bytes_str("row");
     sk_message_begin(&buf, SK_MESSAGE_REQUEST);
     sk_request_pack(&buf, &said);
@@ -230,7 +233,7 @@ static void transfers_come_back(void **state)
     assert_int_equal(request.number, 9);
     assert_int_equal(sk_vv_get(&request.known, 7), 3);
     assert_int_equal(sk_vv_get(&request.vv, 5), 4);
-    assert_true(request.resumable && request.reconcile && request.repair);
+    assert_true(request.resumable && request.reconcile && request.purpose == SK_FOR_AUDIT);
     assert_true(sk_bytes_equal(request.cursor, sk_bytes_str("row")));
     sk_vv_free(&request.known);
     sk_vv_free(&request.vv);

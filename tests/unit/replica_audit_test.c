@@ -118,17 +118,17 @@ static void a_repair_that_was_cut_holds_nothing_back(void **state)
     for (int i = 0; i < 10; i++) region_turn(&us, 5);
     sk_replica_link_up(eu.replica, 0);
     sk_replica_link_up(us.replica, 0);
-    for (int i = 0; i < 1000 && !sk_fold_repairs(&eu.replica->db); i++) {
+    for (int i = 0; i < 1000 && !sk_fold_waits_for_history(&eu.replica->db); i++) {
         region_turn(&us, 5);
         lose_batches();
         region_turn(&eu, 5);
     }
-    assert_true(sk_fold_repairs(&eu.replica->db));
+    assert_true(sk_fold_waits_for_history(&eu.replica->db));
     assert_false(sk_vv_at_most(sk_engine_peer_status(eu.replica->engine, 0).acked, &eu.replica->db.vv));
     sk_replica_link_down(eu.replica, 0);
     sk_replica_link_down(us.replica, 0);
     region_turn(&eu, 5);
-    assert_false(sk_fold_repairs(&eu.replica->db));
+    assert_false(sk_fold_waits_for_history(&eu.replica->db));
     assert_true(says(&eu, "audit:damaged"));
     sk_buf_reset(&eu.inbox);
     sk_buf_reset(&us.inbox);
