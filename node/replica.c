@@ -202,13 +202,13 @@ static int host_sink_end(void *self)
     return replica->store_error ? replica->store_error : sk_fold_end(&replica->db);
 }
 
-/* Told only where nobody could doubt that it belongs to the vector: all rows are in place, those on the disk were added
- * up, and nothing is under way that may bring others. */
+/* Told only where nobody could doubt that it is that of the rows, and belongs to the vector: those on the disk were added up
+ * and found right, and none waits to be folded in. */
 static bool host_digest(void *self, const sk_vv *durable, sk_digest *digest)
 {
     const sk_replica *replica = self;
     const sk_db *db = &replica->db;
-    if (replica->store_error || db->failed || db->fold || sk_audit_pending(db) || sk_audit_damaged(db)) return false;
+    if (replica->store_error || db->failed || sk_audit_pending(db) || sk_audit_damaged(db)) return false;
     if (!replica->durable_whole || replica->durable < db->audit.adopted_by) return false;
     *digest = replica->durable_digest;
     return sk_vv_equal(durable, &replica->durable_vv);

@@ -442,6 +442,14 @@ static void check_vector(sim_region *region)
     }
 }
 
+/* Digests and vectors that are told belong together: nobody hears another digest for what it has itself. */
+static void check_drift(const sim_region *region)
+{
+    const sk_quarantine *quarantine = &region->replica->db.quarantine;
+    if (sk_replica_drifts(region->replica) || quarantine->count || quarantine->nameless || quarantine->settled)
+        sim_fail(region->world, "%s: another region has other rows at the same vector", region->name);
+}
+
 static void check_memory(sim_region *region)
 {
     sim_world *world = region->world;
@@ -474,6 +482,7 @@ void sim_check_region(sim_region *region, bool costly)
     if (costly || world->config.regions < SIM_MANY || world->counts.events % MANY_EVERY == 0)
         sk_engine_check(replica->engine);
     check_memory(region);
+    check_drift(region);
     bool folding = sk_fold_active(&replica->db);
     if (!folding) check_digest(region);
     costly |= region->rows_due && !folding;

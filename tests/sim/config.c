@@ -117,6 +117,7 @@ static void draw_limits(const sim_config *config, sk_engine_limits *limits, sim_
     limits->heartbeat_ms = (uint32_t)sim_random_of(random, 200, 500, 1000);
     limits->silence_ms = limits->heartbeat_ms * (uint32_t)sim_random_between(random, 4, 10);
     limits->relay_ms = (uint32_t)sim_random_of(random, 200, 500, 1000);
+    limits->audit_ms = 0; /* no difference is passed over: check.c */
     if (!is_many(config)) return;
     limits->chunk_bytes = (size_t)sim_random_of(random, 400, 64 << 10);
     limits->heartbeat_ms = 1000;

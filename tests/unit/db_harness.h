@@ -205,6 +205,8 @@ typedef struct {
 static inline transfer transfer_start_as(database *from, database *to, sk_purpose purpose)
 {
     transfer made = {.from = from, .to = to, .head.purpose = purpose};
+    made.head.from = from->db.region;
+    made.head.difference = from->db.digest - to->db.digest;
     sk_vv known = vv_across(to, from, &to->db.vv);
     sk_transfer_progress ours = {0}, theirs = {0};
     bool some = sk_fold_progress(&to->db, &ours) == 1;
