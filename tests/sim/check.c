@@ -483,10 +483,10 @@ void sim_check_region(sim_region *region, bool costly)
         sk_engine_check(replica->engine);
     check_memory(region);
     check_drift(region);
-    bool folding = sk_fold_active(&replica->db);
-    if (!folding) check_digest(region);
+    bool folding = sk_fold_active(&replica->db), unsound = sim_flip_unsound(region);
+    if (!folding && !unsound) check_digest(region);
     costly |= region->rows_due && !folding;
-    if (!costly || !region->dirty) return;
+    if (!costly || !region->dirty || unsound) return;
     region->dirty = false;
     sk_memory_check(region->store);
     sk_db_check(&replica->db);

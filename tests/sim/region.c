@@ -188,7 +188,7 @@ void sim_region_start(sim_region *region)
                                 &error, &region->replica);
     if (status) {
         sim_trace(world, "%s cannot start: %.*s", region->name, (int)error.len, (const char *)error.data);
-        if (!region->disk_error) sim_fail(world, "%s does not start: %s", region->name, sk_error_text(status));
+        if (!region->disk_error && !sim_flip_refused(region)) sim_fail(world, "%s does not start: %s", region->name, sk_error_text(status));
         region->replica = NULL;
         sk_memory_crash(region->store, 0);
         sim_event_push(world, world->now_us + 1000000, SIM_EVENT_START, region->index, 0, 0);

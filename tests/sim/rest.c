@@ -66,8 +66,10 @@ static const char *region_at_rest(sim_region *region)
     if (db->joining) return "a region is still joining";
     const sk_audit *audit = &db->audit;
     if (sk_audit_pending(db)) return "an audit is not done";
-    if (sk_audit_damaged(db) || audit->damaged_history || audit->damaged_staged) return "an audit finds damage";
-    if (audit->mended_derived || audit->mended_sizes) return "an audit has mended what nobody damaged";
+    bool damaged = sim_flip_found(region);
+    if (sk_audit_damaged(db)) return "an audit finds damage";
+    if (!damaged && (audit->damaged_history || audit->damaged_staged)) return "an audit has found damage that is none";
+    if (!damaged && (audit->mended_derived || audit->mended_sizes)) return "an audit has mended what nobody damaged";
     if (db->fold) return "a transfer is staged or being folded in";
     for (uint32_t i = 0; i < region->world->config.clients; i++)
         if (region->clients[i].pending_count) return "a reply has not left";

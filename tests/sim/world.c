@@ -78,6 +78,7 @@ bool sim_world_happens(sim_world *world, sim_atom atom)
 /* All that can be asked of a world at rest. */
 static void check_end(sim_world *world)
 {
+    sim_flip_check_end(world);
     for (uint32_t i = 0; i < world->config.regions; i++) {
         sim_region *region = &world->regions[i];
         if (!sim_member_stays(world, i)) continue;
@@ -135,6 +136,7 @@ static void look(sim_world *world)
         sim_fault_heal(world);
         break;
     case SIM_HEALING:
+        sim_flip_look(world);
         begins = world->config.calm_rounds && world->round == 0;
         if (sim_member_heal(world))
             missing = "members differ";
@@ -145,6 +147,8 @@ static void look(sim_world *world)
             must_not_wait(world, missing);
         } else if (begins && sim_crossing_round(world)) {
             enter(world, SIM_CALM);
+        } else if (sim_flip_strike(world)) {
+            enter(world, SIM_HEALING);
         } else {
             enter(world, SIM_DONE);
             check_end(world);
@@ -208,6 +212,7 @@ void sim_world_free(sim_world *world)
 {
     for (uint32_t i = 0; i < world->config.regions; i++) sim_region_free(&world->regions[i]);
     sim_port_free(world);
+    sim_flip_free(world);
     sim_network_free(world);
     sim_workload_free(world);
     sim_oracle_free(&world->oracle);

@@ -11,6 +11,7 @@
  *   clock.c     clocks that are far ahead
  *   rewind.c    backups, and all regions going back to them
  *   port.c      exports and imports
+ *   flip.c      a byte on a disk that is another
  *   client.c    clients: requests, replies and when they may leave
  *   workload.c  what clients ask for
  *   expect.c    what a reply must be
@@ -595,6 +596,21 @@ void sim_member_linked(sim_world *world, const sim_link *link);
 void sim_member_check(sim_region *region);
 /** From now on the others do without the one that is retired. */
 void sim_member_retire(sim_world *world);
+/* -- flip.c -------------------------------------------------------------------------------------------------------- */
+
+/** All is at rest: a region is stopped and damaged, in some runs, once. True if it was. */
+bool sim_flip_strike(sim_world *world);
+/** It does not start: is that right? Then its disk is as it was. */
+bool sim_flip_refused(sim_region *region);
+/** What its rows are, or what follows from them, may be wrong. */
+bool sim_flip_unsound(const sim_region *region);
+/** It has found what was damaged. */
+bool sim_flip_found(const sim_region *region);
+/** What it says that it cannot mend an operator mends. */
+void sim_flip_look(sim_world *world);
+void sim_flip_check_end(sim_world *world);
+void sim_flip_free(sim_world *world);
+
 /** While it heals, operators bring the members in order. False: they had nothing to do. */
 bool sim_member_heal(sim_world *world);
 void sim_member_check_end(sim_region *region);
@@ -718,6 +734,7 @@ typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
     uint64_t messages, bytes, batches, batch_bytes, cuts, partitions, kills, power_losses, stops, restores, amnesias;
     uint64_t disk_failures, clock_jumps, rewinds, imports;
+    uint64_t flips, flips_refused, flips_found;
     uint64_t clones, midways, agains, lost;
     uint64_t rollbacks, new_incarnations, dots_reused;
     uint64_t forgets, adds, rekeys, clashes, retirements, joins;
@@ -771,6 +788,15 @@ typedef struct {
 
 typedef enum { SIM_CHAOS, SIM_HEALING, SIM_CALM, SIM_DONE } sim_phase;
 
+/* A byte that was made another: flip.c. */
+typedef struct {
+    bool struck; /* the time for it has come and gone */
+    uint32_t region;
+    sk_cf cf;
+    sk_store *sound; /* owned; the disk as it was before; NULL: nothing was flipped, or it was put back */
+    bool refused;
+} sim_flip;
+
 struct sim_world {
     uint64_t seed;
     const sim_options *options;
@@ -789,6 +815,7 @@ struct sim_world {
     sk_vv rewound; /* canonical: all that the backups had when all regions were last restored */
     uint64_t rewound_losses;
     sim_stream streams[SIM_STREAMS_MAX];
+    sim_flip flip;
     uint64_t had;         /* bit per sim_had */
     uint32_t round;       /* of the calm ones */
     uint32_t rounds_left; /* to be judged */

@@ -217,7 +217,8 @@ static void unknown_types_and_origins_are_refused(void **state)
         {{SK_MESSAGE_CHUNK_ACK, 1, 1}, 3, SK_E_PROTOCOL},
         {{SK_MESSAGE_CANCEL, 1, 0xc3, 0xff}, 4, SK_E_PROTOCOL},
         {{SK_MESSAGE_CANCEL, 1, 0xc2, 0xff}, 4, SK_E_PROTOCOL},
-        {{SK_MESSAGE_REQUEST, 0, 0x90, 0xc2, 0xc2}, 5, SK_E_PROTOCOL},
+        {{SK_MESSAGE_REQUEST, 0, 0x90, 0, 0xc2}, 5, SK_E_PROTOCOL},
+        {{SK_MESSAGE_REQUEST, 1, 0x90, 3, 0xc2}, 5, SK_E_MALFORMED}, /* for what? */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         world *w = fresh_world(true);
@@ -249,7 +250,7 @@ static void a_vector_does_not_run_backwards(void **state)
     world_run(w, 600);
     sk_buf buf = {0};
     sk_message_begin(&buf, SK_MESSAGE_STATUS);
-    sk_status_pack_flags(&buf, false, false);
+    sk_status_pack_flags(&buf, false, false, false);
     sk_pack_array(&buf, 2);
     sk_pack_uint(&buf, own_of_b(w));
     sk_pack_uint(&buf, 4);
@@ -261,7 +262,7 @@ static void a_vector_does_not_run_backwards(void **state)
 static void claim_status(sk_buf *buf, uint32_t origin, uint64_t seq)
 {
     sk_message_begin(buf, SK_MESSAGE_STATUS);
-    sk_status_pack_flags(buf, false, false);
+    sk_status_pack_flags(buf, false, false, false);
     sk_pack_array(buf, 2);
     sk_pack_uint(buf, origin);
     sk_pack_uint(buf, seq);

@@ -1,0 +1,151 @@
+/* Damage on a disk that nobody reports. In some runs, when all is at rest, a region is stopped and one byte of one pair in
+ * its store is made another: of a row, of the history, of a meta record, of the derived index. It is started again, and
+ * either refuses to, or knows that something is wrong; in the end all regions hold again what they held, and it says that
+ * all is well. Where it refuses, says that this is beyond it, or has nobody to ask, an operator puts back the disk as it was.
+ *
+ * It comes to that at rest because what a damaged row answers before it has been gone through is anybody's guess, and a
+ * write that only the damaged row had is lost with it: neither is promised to be otherwise. One write there is none the
+ * less, where the history is to be damaged: at rest there is none. No other region has seen it yet. */
+#include "tests/sim/world.h"
+
+#ifndef SIM_FLIP_PERMILLE
+#define SIM_FLIP_PERMILLE 400 /* of the seeds */
+#endif
+
+static void run_command(sim_region *region, const sk_bytes *argv, size_t argc)
+{
+    sk_client *client = sk_client_new(region->replica);
+    sk_buf out = {0};
+    sk_reply reply = {&out, 2};
+    sim_region_time(region);
+    sk_command_execute(region->replica, client, argv, argc, &reply);
+    sk_buf_free(&out);
+    sk_client_free(client);
+    sim_region_after(region);
+}
+
+static bool any_pair(const sim_region *region, sk_cf cf, sim_random *random, sk_buf *key, sk_buf *value)
+{
+    sk_bytes k, v;
+    uint64_t count = 0;
+    sk_store_iter *iter = sk_store_iterate(region->store, NULL, cf, SK_BYTES_NONE, SK_BYTES_NONE);
+    while (sk_store_next(region->store, iter, &k, &v) > 0) {
+        if (sim_random_below(random, ++count) != 0) continue;
+        sk_buf_reset(key);
+        sk_buf_reset(value);
+        sk_buf_bytes(key, k);
+        sk_buf_bytes(value, v);
+    }
+    sk_store_iter_free(region->store, iter);
+    return count > 0;
+}
+
+static void flip(sim_region *region, sim_random *random)
+{
+    static const char *const names[] = {[SK_CF_ROW] = "row", [SK_CF_HISTORY] = "history", [SK_CF_META] = "meta record",
+                                        [SK_CF_DERIVED] = "derived entry"};
+    sim_flip *done = &region->world->flip;
+    sk_buf key = {0}, value = {0};
+    if (any_pair(region, done->cf, random, &key, &value)) {
+        done->sound = sk_memory_copy(region->store);
+        size_t at = (size_t)sim_random_below(random, key.len + value.len);
+        uint8_t by = (uint8_t)sim_random_between(random, 1, 255);
+        sk_store_remove(region->store, done->cf, sk_buf_view(&key));
+        *(at < key.len ? key.data + at : value.data + (at - key.len)) ^= by;
+        sk_store_put(region->store, done->cf, sk_buf_view(&key), sk_buf_view(&value));
+        (void)sk_store_seal(region->store);
+        if (sk_memory_sync(region->store, UINT64_MAX)) sim_fail(region->world, "a byte cannot be flipped");
+        sk_memory_crash(region->store, UINT64_MAX);
+        region->world->counts.flips++;
+        sim_tell(region->world, "%s: byte %zu of a %s, of %zu and %zu bytes, is changed by %02x", region->name, at,
+                 names[done->cf], key.len, value.len, by);
+    }
+    sk_buf_free(&key);
+    sk_buf_free(&value);
+}
+
+bool sim_flip_strike(sim_world *world)
+{
+    static const sk_cf families[] = {SK_CF_ROW, SK_CF_ROW, SK_CF_HISTORY, SK_CF_META, SK_CF_DERIVED};
+    sim_flip *done = &world->flip;
+    sim_random random;
+    if (done->struck) return false;
+    done->struck = true;
+    sim_random_seed(&random, world->seed ^ 0x666c6970u);
+    if (!sim_random_chance(&random, SIM_FLIP_PERMILLE)) return false;
+    done->region = (uint32_t)sim_random_below(&random, world->config.regions);
+    done->cf = families[sim_random_below(&random, sizeof families / sizeof *families)];
+    sim_region *region = &world->regions[done->region];
+    if (!sim_member_stays(world, done->region) || !region->replica || region->disk_error) return false;
+    bool writes = done->cf == SK_CF_HISTORY && !sim_client_is_mute(region);
+    const sk_bytes set[] = {sk_bytes_str("SET"), sk_bytes_str("flip"), sk_bytes_str("written")};
+    if (writes) run_command(region, set, 3);
+    sim_region_stop(region);
+    if (region->replica) return false;
+    flip(region, &random);
+    sim_event_push(world, world->now_us, SIM_EVENT_START, region->index, 0, 0);
+    return true;
+}
+
+/* The disk as it was. */
+static void put_back(sim_region *region)
+{
+    sim_flip *done = &region->world->flip;
+    sk_store_close(region->store);
+    region->store = done->sound;
+    done->sound = NULL;
+    done->refused = true;
+    region->world->counts.flips_refused++;
+    sim_tell(region->world, "%s: its disk is as it was", region->name);
+}
+
+bool sim_flip_refused(sim_region *region)
+{
+    sim_flip *done = &region->world->flip;
+    bool may_refuse = done->cf == SK_CF_META || done->cf == SK_CF_ROW; /* a row may be a member's */
+    if (!done->sound || done->region != region->index || !may_refuse) return false;
+    put_back(region);
+    return true;
+}
+
+bool sim_flip_unsound(const sim_region *region)
+{
+    const sim_flip *done = &region->world->flip;
+    const sk_db *db = &region->replica->db;
+    return done->sound && done->region == region->index && (sk_audit_pending(db) || sk_audit_damaged(db));
+}
+
+void sim_flip_look(sim_world *world)
+{
+    sim_flip *done = &world->flip;
+    sim_region *region = &world->regions[done->region];
+    if (!done->sound || !region->replica) return;
+    const sk_audit *audit = &region->replica->db.audit;
+    bool alone = sk_engine_others(region->replica->engine) == 0 && sk_audit_damaged(&region->replica->db);
+    if (sk_audit_pending(&region->replica->db) || !(audit->beyond || audit->unreadable || alone)) return;
+    sim_region_stop(region);
+    if (region->replica) return;
+    put_back(region);
+    sim_event_push(world, world->now_us, SIM_EVENT_START, region->index, 0, 0);
+}
+
+bool sim_flip_found(const sim_region *region)
+{
+    const sim_flip *done = &region->world->flip;
+    const sk_audit *audit = &region->replica->db.audit;
+    if (!done->sound || done->region != region->index) return false;
+    return audit->damaged_history + audit->mended_derived + audit->mended_sizes + audit->repairs > 0;
+}
+
+void sim_flip_check_end(sim_world *world)
+{
+    const sim_flip *done = &world->flip;
+    if (done->sound && !sim_flip_found(&world->regions[done->region]))
+        sim_fail(world, "%s: a flipped byte was not found", world->regions[done->region].name);
+    world->counts.flips_found += done->sound != NULL;
+}
+
+void sim_flip_free(sim_world *world)
+{
+    if (world->flip.sound) sk_store_close(world->flip.sound);
+}
