@@ -148,7 +148,7 @@ def preamble(cluster="test", source="us", target="eu", version=None, magic=b"SKR
     return frame(magic + bytes([PROTOCOL if version is None else version]) + mark + b"\0" + names)
 
 
-PROTOCOL = 3
+PROTOCOL = 4
 
 
 def test_strangers(cluster):
