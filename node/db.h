@@ -189,6 +189,9 @@ void sk_db_forget(sk_db *db, const sk_vv *stable, const sk_vv *everywhere);
 /** The same, but where history has to be read for it about so many entries. 1: there is more to forget, 0: that was all, or
  *  it has to wait; errors in db->failed. */
 int sk_db_forget_some(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, uint32_t entries);
+/** The same up to the floor of the sender of a transfer that has come in; no dead counts are stripped. For node/fold.c. 1: there
+ *  is more, 0: that was all; or an error (also in db->failed). */
+int sk_db_forget_inherited(sk_db *db, const sk_vv *floor, uint32_t entries);
 /** About how many bytes of history there are above the floor that `has` (NULL: nothing) does not cover. */
 uint64_t sk_db_kept(const sk_db *db, const sk_vv *has);
 /** Looks again at about so many entries of what stayed. 1: at more later, 0: done for now; or an error (also in

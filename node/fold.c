@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-typedef enum { STAGING, FOLDING } phase;
+typedef enum { STAGING, FOLDING, SETTLING } phase;
 
 struct sk_fold {
     phase phase;
@@ -28,6 +28,7 @@ enum {
     STAGED_ROW = SK_STAGED_ROW,
     STAGED_MARK = 'f',
     COMPARE_ROWS = 512, /* read in a step of comparing */
+    SETTLE_ENTRIES = 8, /* of history, that are read as fast as a row is folded */
 };
 static const sk_bytes KEY_FOLD = {(const uint8_t *)"fold", 4};
 
@@ -97,14 +98,19 @@ int sk_fold_load(sk_db *db)
     sk_vv_read(&reader, NULL, &fold->known);
     sk_vv_read(&reader, NULL, &fold->kept);
     sk_buf_bytes(&fold->cursor, sk_read_bytes(&reader));
-    return sk_reader_done(&reader) && stored <= FOLDING && purpose <= SK_FOR_AUDIT ? 0 : SK_E_CORRUPT;
+    return sk_reader_done(&reader) && stored <= SETTLING && purpose <= SK_FOR_AUDIT ? 0 : SK_E_CORRUPT;
 }
 
 /* Nothing is staged any more. */
-static void clear(sk_db *db)
+static void clear_staged(sk_db *db)
 {
     uint8_t first = 0, end = 0xff;
     sk_store_remove_range(db->store, SK_CF_STAGED, sk_bytes_of(&first, 1), sk_bytes_of(&end, 1));
+}
+
+static void clear(sk_db *db)
+{
+    clear_staged(db);
     sk_store_remove(db->store, SK_CF_META, KEY_FOLD);
     db->dirty = true;
     sk_fold_free(db);
@@ -148,7 +154,7 @@ bool sk_fold_audits(const sk_db *db)
 
 bool sk_fold_active(const sk_db *db)
 {
-    return db->fold && db->fold->phase == FOLDING;
+    return db->fold && db->fold->phase != STAGING;
 }
 
 int sk_fold_in_snapshot(sk_db *db, sk_store_snapshot *snapshot)
@@ -156,7 +162,7 @@ int sk_fold_in_snapshot(sk_db *db, sk_store_snapshot *snapshot)
     sk_buf value = {0};
     int found = sk_record_snapshot_get(db->store, snapshot, SK_CF_META, KEY_FOLD, &value);
     sk_reader reader = sk_reader_of(sk_buf_view(&value));
-    bool folding = found > 0 && sk_read_uint(&reader) == FOLDING;
+    bool folding = found > 0 && sk_read_uint(&reader) != STAGING;
     sk_buf_free(&value);
     return found < 0 ? found : folding;
 }
@@ -582,7 +588,7 @@ static int marked(sk_db *db, sk_bytes key)
 
 int sk_db_touch(sk_db *db, sk_bytes key)
 {
-    if (!sk_fold_active(db)) return 0;
+    if (!db->fold || db->fold->phase != FOLDING) return 0;
     int done = marked(db, key);
     if (done) return done < 0 ? done : 0;
     key_list list = {0};
@@ -614,7 +620,7 @@ static bool is_folded_at_once(sk_table table) { return table == SK_TABLE_POLICY 
 
 int sk_db_touch_row(sk_db *db, const sk_rowkey *key)
 {
-    if (!sk_fold_active(db) || is_folded_at_once(key->table)) return 0;
+    if (is_folded_at_once(key->table)) return 0;
     return sk_db_touch(db, key->key);
 }
 
@@ -655,25 +661,34 @@ int sk_fold_end(sk_db *db)
     return status;
 }
 
-/* All rows are in place. Removals that the sender of a reconcile, or of everything, had forgotten we do not have either: its floor is ours,
- * and what was staged of history at or below it goes. */
-static void finish(sk_db *db)
+/* All rows are in place. Removals that the sender of a reconcile, or of everything, had forgotten we do not have either: its
+ * floor is ours, and what was staged of history at or below it goes, about so many entries of it now. Until that is through
+ * nobody is to go by our history. 1: there is more, 0: the transfer is over. */
+static int settle(sk_db *db, uint32_t entries)
 {
-    static const sk_vv nowhere;
-    sk_vv floor = {0};
-    if (db->fold->reconcile || db->fold->everything) sk_vv_copy(&floor, &db->fold->floor);
-    bool repair = db->fold->purpose == SK_FOR_REPAIR, sure = !db->fold->unsure;
+    struct sk_fold *fold = db->fold;
+    if (fold->reconcile || fold->everything) {
+        int more = sk_db_forget_inherited(db, &fold->floor, entries);
+        if (more && fold->phase != SETTLING) {
+            fold->phase = SETTLING;
+            sk_buf_reset(&fold->cursor);
+            clear_staged(db);
+            put_record(db);
+        }
+        if (more) return more;
+    }
+    bool repair = fold->purpose == SK_FOR_REPAIR, sure = !fold->unsure;
     clear(db);
     if (repair) sk_audit_repaired(db, sure);
-    sk_db_forget(db, &floor, &nowhere); /* dead counts that came with it are there for a reason */
     db->revisit = true;
-    sk_vv_free(&floor);
+    return 0;
 }
 
 int sk_fold_step(sk_db *db, uint32_t rows)
 {
     if (db->failed) return db->failed;
     if (!sk_fold_active(db)) return 0;
+    if (db->fold->phase == SETTLING) return settle(db, SETTLE_ENTRIES * rows);
     struct sk_fold *fold = db->fold;
     key_list list = {0};
     sk_buf from = {0}, above = {0};
@@ -705,12 +720,12 @@ int sk_fold_step(sk_db *db, uint32_t rows)
         sk_buf_bytes(&fold->cursor, bound);
         put_record(db);
     }
-    if (!status && !more) finish(db);
     if (status) db->failed = status;
     sk_buf_free(&from);
     sk_buf_free(&above);
     list_free(&list);
-    return status ? status : more;
+    if (status || more) return status ? status : more;
+    return settle(db, SETTLE_ENTRIES * rows);
 }
 
 int sk_db_touch_all(sk_db *db)

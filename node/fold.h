@@ -4,10 +4,13 @@
  * transactions go on. When it is complete, one record (the fold) joins our vector with the sender's and makes the staged
  * rows count; from then on a row is brought into place when its key is next touched, or by the background fold.
  *
- *             begin                  end (one batch)                    cursor at the end (one batch)
- *   nothing ---------> staging ----------------------------> folding -------------------------------> nothing
+ *             begin                  end (one batch)             cursor at the end              history has gone
+ *   nothing ---------> staging ----------------------> folding -------------------> settling -----------------> nothing
  *             ^           |  crash, cut: progress stays
  *             +-----------+  begin(resumed): goes on where it stood
+ *
+ * While it settles all rows are in place. What the sender of a reconcile had forgotten of its history cannot be told by us either:
+ * our floor rises to its, and what was staged of history below that goes, some of it at a time.
  *
  * A reconcile is a transfer from a sender who has forgotten what it removed since: when all that it knows to be needed is
  * staged, the rest is compared (node/compare.h), and what comes out of it is staged too.

@@ -194,12 +194,8 @@ static int forget_origin(sk_db *db, uint32_t origin, uint64_t to, const strip_ru
     return status;
 }
 
-int sk_db_forget_some(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, uint32_t entries)
+static int forget_up_to(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, uint32_t entries)
 {
-    /* A staged transfer may be brought forward by history that only its sender has; ours can go. But rows not yet folded
-     * could hold dead counts that no later visit would find: wait. */
-    if (db->failed || sk_fold_active(db) || sk_fold_waits_for_history(db)) return 0;
-    if (db->revisit_waits && !sk_vv_equal(everywhere, &db->revisit_by)) db->revisit = true;
     bool scan = db->dead_flags > 0 || !sk_vv_at_most(&db->scan_until, &db->floor), more = false;
     strip_rule rule = {0};
     if (scan) rule = make_rule(db, everywhere);
@@ -211,7 +207,22 @@ int sk_db_forget_some(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, u
         more |= to > sk_vv_get(&db->floor, o);
     }
     free(rule.held);
-    return more && !db->failed;
+    return db->failed ? db->failed : more;
+}
+
+int sk_db_forget_some(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, uint32_t entries)
+{
+    /* A staged transfer may be brought forward by history that only its sender has; ours can go. But rows not yet folded
+     * could hold dead counts that no later visit would find: wait. */
+    if (db->failed || sk_fold_active(db) || sk_fold_waits_for_history(db)) return 0;
+    if (db->revisit_waits && !sk_vv_equal(everywhere, &db->revisit_by)) db->revisit = true;
+    return forget_up_to(db, stable, everywhere, entries) > 0;
+}
+
+int sk_db_forget_inherited(sk_db *db, const sk_vv *floor, uint32_t entries)
+{
+    static const sk_vv nowhere; /* dead counts that came with it are there for a reason */
+    return db->failed ? db->failed : forget_up_to(db, floor, &nowhere, entries);
 }
 
 void sk_db_forget(sk_db *db, const sk_vv *stable, const sk_vv *everywhere)

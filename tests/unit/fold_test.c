@@ -181,6 +181,47 @@ static void a_key_is_folded_once_however_often_it_is_touched(void **state)
     assert_true(a.db.digest == b.db.digest);
 }
 
+/* Of a reconcile: the history that came with it and that its sender had forgotten goes in steps, over a restart too. Until it is
+ * gone nobody is sent anything from here: the floor is not yet where it belongs. */
+static void what_the_sender_had_forgotten_goes_in_steps(void **state)
+{
+    (void)state;
+    char key[16];
+    for (int i = 0; i < 60; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        txn(&a, put(&a, SK_TABLE_KEY, key, NULL, "1"));
+    }
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+    commit(&a);
+    transfer_all(&a, &b);
+    int settling = 0, most = 0, before = (int)pairs_in(&b, SK_CF_HISTORY);
+    assert_true(before >= 60);
+    for (int i = 0; sk_fold_step(&b.db, 1) > 0; i++) {
+        int now = (int)pairs_in(&b, SK_CF_HISTORY);
+        if (before - now > most) most = before - now;
+        before = now;
+        commit(&b);
+        if (pairs_in(&b, SK_CF_STAGED)) continue;
+        if (settling++ == 0) continue;
+        assert_true(sk_fold_active(&b.db));
+        transfer early = transfer_start(&b, &a);
+        assert_int_equal(early.begun, SK_E_BUSY);
+        transfer_stop(&early);
+        if (settling == 3) assert_int_equal(sk_db_reload(&b.db), 0);
+        snprintf(key, sizeof key, "own%d", i);
+        txn(&b, put(&b, SK_TABLE_KEY, key, NULL, "1"));
+    }
+    assert_true(settling > 3 && most > 0 && most < 30);
+    commit(&b);
+    assert_false(sk_fold_active(&b.db));
+    assert_int_equal(sk_vv_get(&b.db.floor, 1), 60);
+    assert_int_equal(sk_vv_get(&b.db.floor, 0), 0);
+    assert_int_equal(pairs_in(&b, SK_CF_HISTORY), sk_vv_get(&b.db.vv, 0)); /* its own are kept */
+    transfer_all(&b, &a);
+    settle(&a);
+    assert_true(a.db.digest == b.db.digest);
+}
+
 /* A live transaction to a row that is not yet folded. */
 static void a_live_transaction_folds_what_it_touches(void **state)
 {
@@ -508,6 +549,7 @@ int main(void)
         TEST(a_crash_in_the_fold_folds_nothing_twice),
         TEST(local_writes_go_on_while_it_is_staged_and_folded),
         TEST(a_key_is_folded_once_however_often_it_is_touched),
+        TEST(what_the_sender_had_forgotten_goes_in_steps),
         TEST(a_live_transaction_folds_what_it_touches),
         TEST(what_the_sender_has_not_goes),
         TEST(a_row_that_went_between_two_attempts_is_not_kept),
