@@ -14,7 +14,9 @@
  * Invariants:
  *  1. Marks ascend in time and vector. There are at most SK_RETENTION_MARKS, also on the disk.
  *  2. Laggards are noted on the disk under their names, so that a start goes on without them, too.
- *  3. Nobody is called a laggard before members have had time to say what they have: some seconds after the start. */
+ *  3. Nobody is called a laggard before members have had time to say what they have: four silences (replica->options.limits)
+ *     after the start, 20 s by default. What a start knows of them is what they had said before the last clean stop; after a crash that
+ *     may be nothing. So the cap is exceeded by what is written in that time, if somebody lacks it. */
 #ifndef SK_NODE_RETENTION_H
 #define SK_NODE_RETENTION_H
 
