@@ -8,9 +8,9 @@
  *
  * Tombstones. A removed key stays as one until compaction has carried it through all levels, and whoever iterates steps over
  * each: a start over ten million of them would take seconds to find its first row. So none is written for a key that RocksDB
- * does not have: most of those that live briefly never come there. (To ask takes the
- * placing thread 1 to 3 µs each, measured with 200,000 staged rows that were folded in. History goes by range, and asks
- * nothing.) And tables of which a good part are tombstones are compacted early: RocksDB does it by itself with those that it writes, and is told of those that it takes in. */
+ * does not have: most of those that live briefly never come there. (To ask takes the placing thread 1 to 3 µs each, measured
+ * with 200,000 staged rows that were folded in. History goes by range, and asks nothing.) And tables of which a good part are
+ * tombstones are compacted early: RocksDB does it by itself with those that it writes, and is told of those that it takes in. */
 #ifndef SK_STORAGE_DATABASE_H
 #define SK_STORAGE_DATABASE_H
 
