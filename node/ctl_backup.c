@@ -298,10 +298,14 @@ static int verify_directory(ctl_tool *ctl, const char *directory)
     uint64_t rows;
     if (!folder) return CTL_FAILED;
     int status = sk_rocksdb_open_stopped(directory, folder, &store, error);
-    if (status)
+    if (status) {
         complain(error);
-    else
+    } else {
+        int unread = sk_rocksdb_read_all(store, error);
+        if (unread) complain(error);
         status = verify_store(store, &rows, &says);
+        if (!status) status = unread;
+    }
     if (!status) show_directory(ctl, directory, &says, rows);
     sk_inspection_free(&says);
     drop_folder(folder);

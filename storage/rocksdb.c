@@ -697,6 +697,26 @@ int sk_rocksdb_open(const sk_rocksdb_options *given, sk_store **store, char *err
     return SK_OK;
 }
 
+int sk_rocksdb_read_all(sk_store *store, char *error)
+{
+    rocks *self = rocks_of(store);
+    rocksdb_readoptions_t *options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_ignore_range_deletions(options, 1);
+    rocksdb_readoptions_set_fill_cache(options, 0);
+    int result = self->database.db ? SK_OK : why_not(self);
+    for (int cf = 0; cf < SK_CF_COUNT && result == SK_OK; cf++) {
+        rocksdb_iterator_t *iter = rocksdb_create_iterator_cf(self->database.db, options, self->database.family[cf]);
+        char *message = NULL;
+        rocksdb_iter_seek_to_first(iter);
+        while (rocksdb_iter_valid(iter)) rocksdb_iter_next(iter);
+        rocksdb_iter_get_error(iter, &message);
+        result = sk_database_error(message, error);
+        rocksdb_iter_destroy(iter);
+    }
+    rocksdb_readoptions_destroy(options);
+    return result;
+}
+
 void sk_rocksdb_mark(const sk_store *store, char text[SK_ROCKSDB_MARK])
 {
     _Static_assert((int)SK_ROCKSDB_MARK == (int)SK_FOLDER_MARK, "one size for marks");

@@ -64,6 +64,9 @@ int sk_rocksdb_open_copy(const char *path, sk_store **store, char *error);
  *  iterators: nothing in it is written, what is put stays in memory and must not be sealed. RocksDB's own log goes to the
  *  folder `scratch`. Errors as of sk_rocksdb_open. */
 int sk_rocksdb_open_stopped(const char *path, const char *scratch, sk_store **store, char *error);
+/** Reads every block of every table, those too of which all was removed by range, which no iterator comes to. SK_E_CORRUPT or
+ *  another error with RocksDB's words in `error` (SK_ROCKSDB_ERROR bytes). */
+int sk_rocksdb_read_all(sk_store *store, char *error);
 
 /** What RocksDB said about the last failure; empty if there was none. Borrowed until the next call on the store. */
 const char *sk_rocksdb_last_error(sk_store *store);

@@ -376,6 +376,27 @@ def test_verify_of_a_stopped_directory(cluster):
     cluster.wait_converged()
 
 
+def test_verify_reads_what_is_hidden(cluster):
+    """The first block of each table, also where all in it was removed by range: no walk over what there is comes to those."""
+    us = cluster["us"]
+    assert us.stop() == 0
+    program = os.environ.get("SKERRYCTL") or "build/skerryctl"
+    kept, tables = keep(us), [path for path in files(us) if path.endswith(".sst")]
+    assert tables
+    for path in tables:
+        put_back(us, kept)
+        with open(path, "r+b") as file:
+            byte = file.read(1)[0]
+            file.seek(0)
+            file.write(bytes([byte ^ 0x10]))
+        done = subprocess.run([program, "verify", os.path.join(us.folder, "data")], capture_output=True, text=True, check=False)
+        assert done.returncode == 3 and os.path.basename(path) in done.stderr, (path, done)
+    put_back(us, kept)
+    us.start()
+    cluster.wait_links()
+    cluster.wait_converged()
+
+
 def test_what_verify_calls_good_is_good(cluster):
     """A byte of any file: it is told, or it was none that matters, and the node starts and is as the others."""
     us, eu = cluster["us"], cluster["eu"]
