@@ -475,10 +475,7 @@ int sk_transfer_message(sk_engine *engine, uint32_t peer, int type, sk_reader *r
     case SK_MESSAGE_COMPARE:
     case SK_MESSAGE_PARTS:
     case SK_MESSAGE_ROWS: return take_told(engine, peer, type, reader);
-    case SK_MESSAGE_ASK:
-    case SK_MESSAGE_WANT:
-    case SK_MESSAGE_DONE: return sk_reconcile_asked(engine, peer, type, reader);
-    default: return SK_E_PROTOCOL;
+    default: return sk_reconcile_asked(engine, peer, type, reader); /* ASK, WANT and DONE: there are no other types */
     }
 }
 

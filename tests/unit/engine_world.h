@@ -18,6 +18,7 @@ static inline int host_source_open(void *self, const sk_vv *known, const sk_tran
                                    sk_source **out, sk_transfer_head *head)
 {
     world_node *node = self;
+    if (node->fail_open > 0 && node->fail_open--) return SK_E_BUSY;
     sk_source *source = sk_alloc(sizeof *source);
     head->reconcile = source->reconcile = head->purpose || !sk_vv_at_most(&node->forgotten, known);
     head->resumed = progress && progress->reconcile == head->reconcile &&
@@ -132,7 +133,9 @@ static inline void host_drift(void *self, uint32_t peer, bool drifts)
 static inline int host_source_answer(void *self, sk_source *source, uint64_t number, sk_bytes from, sk_bytes to,
                                      sk_buf *out)
 {
-    ((world_node *)self)->works++;
+    world_node *node = self;
+    node->works++;
+    if (node->fail_answer > 0 && node->fail_answer--) return SK_E_IO;
     if (to.len && sk_bytes_compare(from, to) >= 0) return SK_E_PROTOCOL;
     size_t first = 0, count = 0;
     while (first < source->count && !key_between(source->rows[first].key, from, to)) first++;

@@ -55,7 +55,10 @@ typedef struct {
     uint32_t peer[NODES_MAX]; /* …under this number */
     sk_hlc clock;
     bool holds_sync; /* nothing becomes durable by itself */
-    int fail_apply;  /* the next so many applies fail */
+    int fail_apply;  /* the next so many applies fail… */
+    int good_applies, apply_error; /* …behind so many that do not; with SK_E_IO, or this */
+    int fail_open;   /* the next so many transfers find it busy */
+    int fail_answer; /* the next so many answers fail */
     int fail_sink_end;
     int fail_incarnation; /* the next so many are refused */
     int fail_chunk; /* the chunk after so many fails; 0: none */
@@ -172,9 +175,9 @@ static inline int host_apply(void *self, const sk_txn *txn)
     for (uint32_t m = 0; m + 1 < node->world->count; m++)
         receives |= sk_engine_is_peer(node->engine, m) && sk_engine_peer_status(node->engine, m).receiving_transfer;
     must(!(receives && node->begun && node->reconcile && sk_vv_covers(&node->staged_vv, txn->dot)));
-    if (node->fail_apply > 0) {
+    if (node->fail_apply > 0 && node->good_applies-- <= 0) {
         node->fail_apply--;
-        return SK_E_IO;
+        return node->apply_error ? node->apply_error : SK_E_IO;
     }
     must(txn->dot.seq == sk_vv_get(&node->now.vv, txn->dot.origin) + 1);
     must(sk_vv_get(&txn->seen, txn->dot.origin) == txn->dot.seq - 1);
