@@ -86,24 +86,21 @@ int sk_register_show(const sk_row *row, sk_bytes value, sk_arena *arena, sk_byte
     return text_of(&sum, arena, shown);
 }
 
-static uint32_t live_values(const sk_row *row)
-{
-    uint32_t values = 0;
-    for (uint32_t i = 0; i < row->count; i++) values += row->entries[i].kind == SK_ENTRY_VALUE;
-    return values;
-}
-
 bool sk_register_conflicted(const sk_row *row)
 {
     if (row->count < 2) return false;
-    uint32_t values = live_values(row);
+    const sk_entry *value = NULL;
+    uint32_t values = 0;
+    for (uint32_t i = 0; i < row->count; i++) {
+        if (row->entries[i].kind != SK_ENTRY_VALUE) continue;
+        value = &row->entries[i];
+        values++;
+    }
     if (values != 1) return values > 1;
     bool counted;
     sk_number number;
     (void)sum_of(row, &counted);
-    for (uint32_t i = 0; i < row->count; i++)
-        if (row->entries[i].kind == SK_ENTRY_VALUE) return counted && !as_number(row->entries[i].value, &number);
-    return false;
+    return counted && !as_number(value->value, &number);
 }
 
 static bool newer(const sk_sibling *a, const sk_sibling *b, const sk_origins *origins)

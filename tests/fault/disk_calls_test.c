@@ -2,6 +2,8 @@
  * alike; or the n-th of our own that reads the disk or looks at it. The store answers with an error and goes back to what the disk has, or it refuses to start, with a sentence. Never
  * is anything lost that was said to be durable, and what is there is always a prefix of the batches.
  *
+ * That holds for each durability: what ends here is a process, and what it wrote stays with the system.
+ *
  * Each run is a process of its own, and another one looks at what it left: like a node that was killed. */
 #include "tests/fault/calls.h"
 #include "tests/part.h"
@@ -124,6 +126,8 @@ static bool open_store(harness *with)
     with->options = (sk_rocksdb_options){.path = with->path,
                                          .wake = harness_wake,
                                          .context = &with->woken,
+                                         .durability = fault->first % 4 < 2 ? SK_DURABILITY_ALWAYS : SK_DURABILITY_INTERVAL,
+                                         .interval_ms = 1,
                                          .write_buffer_bytes = 1 << 20,
                                          .place_bytes = 6000,
                                          .segment_bytes = 5000};

@@ -225,6 +225,29 @@ static void a_directory_of_a_stopped_node_is_read_and_left_alone(void **state)
     remove_tree(scratch);
 }
 
+static void a_copy_that_is_none_is_refused(void **state)
+{
+    harness with;
+    char error[SK_ROCKSDB_ERROR] = "";
+    sk_store *store = NULL;
+    (void)state;
+    harness_start(&with, true, SK_DURABILITY_ALWAYS);
+    char *path = sk_file_join(with.path, "checkpoint.tmp");
+    assert_int_not_equal(sk_rocksdb_open_copy(path, &store, error), SK_OK);
+    assert_null(store);
+    assert_true(error[0]);
+    write_batch(with.store, 1);
+    assert_int_equal(harness_seal_commit(&with), SK_OK);
+    assert_int_equal(sk_rocksdb_checkpoint(with.store, path, error), SK_OK);
+    char *current = sk_file_join(path, "CURRENT");
+    assert_int_equal(unlink(current), 0); /* it says which of the files count */
+    assert_int_not_equal(sk_rocksdb_open_copy(path, &store, error), SK_OK);
+    assert_null(store);
+    free(current);
+    free(path);
+    harness_end(&with);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -233,6 +256,7 @@ int main(void)
         cmocka_unit_test(a_directory_of_a_stopped_node_is_read_and_left_alone),
         cmocka_unit_test(the_mark_stays),
         cmocka_unit_test(a_checkpoint_that_cannot_be_made_says_why),
+        cmocka_unit_test(a_copy_that_is_none_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
