@@ -169,6 +169,7 @@ static void a_dump_tells_the_state_and_nothing_else(void **state)
     }
     assert_true(sk_bytes_equal(sk_buf_view(&dumps[0]), sk_buf_view(&dumps[1])));
     assert_int_equal(dumps[0].len, 3 * (1 + 8 + 1 + 8 + 1));
+    assert_int_equal(sk_memory_visit(stores[0], SK_CF_META, collect, &text), 0); /* of nothing: to the end */
     assert_int_equal(sk_memory_visit(stores[0], SK_CF_ROW, collect, &text), 7);
     assert_true(sk_bytes_equal(sk_buf_view(&text), sk_bytes_str("avbvcv")));
     for (int i = 0; i < 2; i++) {

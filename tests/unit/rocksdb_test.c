@@ -509,9 +509,33 @@ static void an_idle_store_gives_the_space_of_removed_ranges_back(void **state)
     harness_end(&with);
 }
 
+/* What is asked beforehand, so that a get waits less, is not answered, not cached, and not put in order. */
+static void a_hint_changes_nothing(void **state)
+{
+    harness with;
+    (void)state;
+    harness_start(&with, true, SK_DURABILITY_ALWAYS);
+    for (int round = 0; round < 2; round++) {
+        uint64_t hits = stat_of(with.store, "store_row_cache_hits"), misses = stat_of(with.store, "store_row_cache_misses");
+        put(with.store, SK_CF_ROW, "new", round ? "2" : "1");
+        assert_true(sk_store_unordered(with.store) > 0);
+        for (int cf = 0; cf < SK_CF_COUNT; cf++)
+            for (int i = 0; i < 3; i++) sk_store_fetch(with.store, (sk_cf)cf, sk_bytes_str(i == 0 ? "new" : i == 1 ? "none" : ""));
+        assert_true(sk_store_unordered(with.store) > 0);
+        assert_true(stat_of(with.store, "store_row_cache_hits") == hits);
+        assert_true(stat_of(with.store, "store_row_cache_misses") == misses);
+        assert_value(with.store, SK_CF_ROW, "new", round ? "2" : "1");
+        assert_value(with.store, SK_CF_ROW, "none", NULL);
+        assert_value(with.store, SK_CF_META, "new", NULL);
+        assert_int_equal(harness_seal_commit(&with), SK_OK);
+    }
+    harness_end(&with);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_hint_changes_nothing),
         cmocka_unit_test(one_process_at_a_time),
         cmocka_unit_test(other_formats_are_refused_untouched),
         cmocka_unit_test(what_is_damaged_is_refused),
