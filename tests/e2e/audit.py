@@ -376,8 +376,8 @@ def test_verify_of_a_stopped_directory(cluster):
     cluster.wait_converged()
 
 
-def test_verify_reads_what_is_hidden(cluster):
-    """The first block of each table, also where all in it was removed by range: no walk over what there is comes to those."""
+def test_verify_names_the_table(cluster):
+    """The first block of each table."""
     us = cluster["us"]
     assert us.stop() == 0
     program = os.environ.get("SKERRYCTL") or "build/skerryctl"

@@ -3,6 +3,7 @@
 #include "storage/file.h"
 #include "tests/unit/store_harness.h"
 
+#include <glob.h>
 #include <pthread.h>
 #include <sys/wait.h>
 
@@ -248,11 +249,86 @@ static void a_copy_that_is_none_is_refused(void **state)
     harness_end(&with);
 }
 
+static int walk_all(sk_store *store)
+{
+    int status = 0;
+    for (int cf = 0; cf < SK_CF_COUNT && status >= 0; cf++) {
+        sk_bytes key, value;
+        sk_store_iter *iter = sk_store_iterate(store, NULL, (sk_cf)cf, SK_BYTES_NONE, SK_BYTES_NONE);
+        while ((status = sk_store_next(store, iter, &key, &value)) > 0) continue;
+        sk_store_iter_free(store, iter);
+    }
+    return status;
+}
+
+static void flip_one(const char *path)
+{
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    long at = ftell(file) / 3;
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    int byte = fgetc(file);
+    assert_int_equal(fseek(file, at, SEEK_SET), 0);
+    fputc(byte ^ 0x10, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A block of which everything was removed by range: no walk comes to it. */
+static void damage_that_is_hidden_is_read_too(void **state)
+{
+    harness with;
+    char error[SK_ROCKSDB_ERROR], scratch[] = "/tmp/skerry-scratch-XXXXXX";
+    uint8_t from = 'a', to = 'z';
+    glob_t tables;
+    int hidden = 0;
+    (void)state;
+    assert_non_null(mkdtemp(scratch));
+    harness_start(&with, true, SK_DURABILITY_ALWAYS);
+    char *path = sk_file_join(with.path, "checkpoint.tmp"), *pattern = sk_file_join(with.path, "db/*.sst");
+    for (int i = 0; i < 2; i++) { /* a table of each batch */
+        for (uint64_t n = 1; i == 0 && n < 500; n++) {
+            char key[32];
+            snprintf(key, sizeof key, "key %llx", (unsigned long long)(n * 0x9e3779b97f4a7c15u));
+            for (int k = 0; k < FAMILIES; k++) put(with.store, families[k], key, "something that takes a little room in a block of a table");
+        }
+        if (i == 1) sk_store_remove_range(with.store, SK_CF_HISTORY, sk_bytes_of(&from, 1), sk_bytes_of(&to, 1));
+        assert_int_equal(harness_seal_commit(&with), SK_OK);
+        assert_int_equal(sk_rocksdb_checkpoint(with.store, path, error), SK_OK);
+    }
+    sk_store_close(with.store);
+    with.store = NULL;
+    assert_int_equal(glob(pattern, 0, NULL, &tables), 0);
+    for (size_t i = 0; i <= tables.gl_pathc; i++) { /* at last none */
+        sk_store *store;
+        if (i < tables.gl_pathc) flip_one(tables.gl_pathv[i]);
+        int opened = sk_rocksdb_open_stopped(with.path, scratch, &store, error);
+        if (opened) { /* one that has nothing but the removal is read there */
+            assert_int_equal(opened, SK_E_CORRUPT);
+            flip_one(tables.gl_pathv[i]);
+            continue;
+        }
+        int walked = walk_all(store), read = sk_rocksdb_read_all(store, error);
+        hidden += walked == 0 && read == SK_E_CORRUPT;
+        assert_true(walked == 0 || read == SK_E_CORRUPT);
+        if (i == tables.gl_pathc) assert_int_equal(read, 0);
+        sk_store_close(store);
+        if (i < tables.gl_pathc) flip_one(tables.gl_pathv[i]);
+    }
+    assert_true(hidden > 0);
+    globfree(&tables);
+    free(path);
+    free(pattern);
+    harness_end(&with);
+    remove_tree(scratch);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_checkpoint_is_one_moment),
         cmocka_unit_test(the_copy_is_not_written),
+        cmocka_unit_test(damage_that_is_hidden_is_read_too),
         cmocka_unit_test(a_directory_of_a_stopped_node_is_read_and_left_alone),
         cmocka_unit_test(the_mark_stays),
         cmocka_unit_test(a_checkpoint_that_cannot_be_made_says_why),
