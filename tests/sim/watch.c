@@ -76,6 +76,9 @@ void sim_watch_begin(sim_client *client, const sim_request *request)
     sim_watch_end(client);
     watch->active = true;
     watch->epoch = region->replica->epoch;
+    /* Reading puts it into place, in a batch that a failed disk will never have; that it is put there again counts as a
+     * change. Who watches may be told too often, not too rarely. */
+    watch->comes_again = region->replica->store_error && sk_fold_active(&region->replica->db);
     sim_region_canonical(region, &region->replica->db.vv, &watch->vv);
     for (uint32_t i = 1; i < request->argc; i++) {
         watch->keys[watch->count] = (uint32_t)(request->argv[i].data[1] - '0');
@@ -156,6 +159,7 @@ uint32_t sim_watch_verdict(sim_client *client)
             must |= each == SIM_MAY_BE_VOID;
             verdict |= each;
         }
+        if (watch->comes_again) verdict |= SIM_MAY_BE_VOID;
         if (must) verdict = SIM_MAY_BE_VOID;
     }
     if (watch->active) {

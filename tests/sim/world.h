@@ -367,6 +367,7 @@ typedef struct {
     sim_presence presence[SIM_WATCHED_MAX]; /* of each key, then */
     bool in_multi[SIM_WATCHED_MAX];         /* a MULTI here has been about it since */
     bool changed;                           /* one that was there then had other rows at some time since */
+    bool comes_again;                       /* what a transfer brought of it is put into place a second time */
 } sim_watch;
 
 typedef struct {
