@@ -223,8 +223,8 @@ static void check_one_row(row_check *check, sk_bytes raw, sk_arena *arena)
     sk_arena_reset(arena);
 }
 
-/* The rows that the transactions are about which have come since `before`: they are what changes. While a transfer is not
- * wholly in its place no row can be looked at; all of them are when it is. */
+/* The rows that the transactions are about which have come since `before`: they are what changes. While a transfer is
+ * not wholly in its place no row can be looked at; all of them are when it is. */
 static void check_changed_rows(sim_region *region, const sk_vv *before)
 {
     sim_world *world = region->world;

@@ -149,9 +149,9 @@ static void check_newest(look *at, sk_bytes key, const sim_reply *reply)
 static void check_get(look *at, sk_bytes key, const sim_reply *reply)
 {
     sim_counts *counts = &at->region->world->counts;
-    bool refused =
-        reply->kind == SIM_REPLY_ERROR && sk_bytes_starts(reply->text, sk_bytes_str("CONFLICT "));
-    bool failed = reply->kind == SIM_REPLY_ERROR && !refused && !sk_bytes_starts(reply->text, sk_bytes_str("WRONGTYPE "));
+    bool refused = reply->kind == SIM_REPLY_ERROR && sk_bytes_starts(reply->text, sk_bytes_str("CONFLICT "));
+    bool failed =
+        reply->kind == SIM_REPLY_ERROR && !refused && !sk_bytes_starts(reply->text, sk_bytes_str("WRONGTYPE "));
     if (failed) return; /* it says nothing about the key */
     policy rule = policy_of(at, key);
     bool others = has_members(at, SK_TABLE_HASH, key);

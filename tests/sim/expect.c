@@ -599,7 +599,7 @@ void sim_expect_after(sim_region *region, const sim_request *requests, uint32_t 
     if (!exec && count && sk_bytes_starts(reply, sk_bytes_str("-CONFLICT")) && all_sure(&of))
         sim_fail(world, "%s: %.*s is refused for a conflict, and there is none", region->name,
                  (int)requests->argv[0].len, (const char *)requests->argv[0].data);
-    if (!refused(reply) && reply.len) {                     /* no reply yet: it waits, and changes nothing */
+    if (!refused(reply) && reply.len) { /* no reply yet: it waits, and changes nothing */
         sim_reply head;
         bool is_void = exec && sim_reply_next(&rest, &head) && head.kind == SIM_REPLY_NULL; /* and changes nothing */
         for (uint32_t i = 0; !is_void && i < count; i++) {

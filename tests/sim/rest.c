@@ -84,7 +84,8 @@ static const char *region_at_rest(sim_region *region)
     if (may_keep && !only_kept(region)) return "history is left, beside what must be kept";
     if (!may_keep && !family_empty(replica->store, SK_CF_HISTORY)) return "history is left";
     if (!family_empty(replica->store, SK_CF_STAGED)) return "staged rows are left";
-    for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) { /* where a cap was crossed, history is gone before */
+    for (uint32_t i = 0; i < sk_engine_peers(replica->engine);
+         i++) { /* where a cap was crossed, history is gone before */
         if (!sk_engine_is_peer(replica->engine, i)) continue;
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
         if (peer.laggard) return "a laggard is not counted again";

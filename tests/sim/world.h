@@ -208,11 +208,11 @@ typedef struct {
     uint64_t foreign_expiry_ms;
     sk_retention_cap retention;
     uint32_t fold_rows; /* of a transfer, put into place in a turn; 0: as many as the node would */
-    uint32_t faults;  /* bit per sim_fault */
-    uint32_t retired; /* this region, by id, is forgotten in the end; SIM_NOWHERE: none is */
-    uint32_t late;    /* this one joins while the others run; SIM_NOWHERE: none does */
-    uint32_t through; /* this one of them it joins through */
-    uint64_t late_us; /* and then */
+    uint32_t faults;    /* bit per sim_fault */
+    uint32_t retired;   /* this region, by id, is forgotten in the end; SIM_NOWHERE: none is */
+    uint32_t late;      /* this one joins while the others run; SIM_NOWHERE: none does */
+    uint32_t through;   /* this one of them it joins through */
+    uint64_t late_us;   /* and then */
     uint64_t fault_mean_us[SIM_FAULT_COUNT];
     bool clocks; /* wrong from the start, and running at different speeds */
     uint64_t chaos_us, heal_ms;
