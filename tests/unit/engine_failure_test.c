@@ -84,7 +84,7 @@ static void a_transfer_of_which_nothing_comes_is_given_up(void **state)
         assert_true(w->now_ms - begun_ms <= 2 * w->limits.silence_ms);
         w->now_ms += 50;
         sk_message_begin(&buf, SK_MESSAGE_STATUS); /* nothing new, but that it lives */
-        sk_status_pack_flags(&buf, false, false);
+        sk_status_pack_flags(&buf, false, false, false);
         sk_pack_array(&buf, 0);
         sk_engine_message(w->nodes[1].engine, peer_of(w, 1, 0), sk_buf_view(&buf), w->now_ms, w->wall_ms);
         sk_engine_tick(w->nodes[1].engine, w->now_ms, w->wall_ms);
@@ -148,10 +148,10 @@ static void nobody_writes_under_another_regions_origin(void **state)
         sk_buf buf = {0};
         sk_status ping = {.ping_ms = 1, .wall_ms = w->wall_ms};
         sk_message_begin(&buf, SK_MESSAGE_STATUS);
-        sk_status_pack_flags(&buf, true, false);
+        sk_status_pack_flags(&buf, true, false, false);
         sk_pack_array(&buf, 0);
         sk_news_pack(&buf, own, 1, 0, 0, SK_BYTES_NONE, 0, SK_BYTES_NONE);
-        sk_status_pack_ping(&buf, &ping);
+        sk_status_pack_rest(&buf, &ping);
         sk_engine_message(a->engine, peer_of(w, 0, 1), sk_buf_view(&buf), w->now_ms, w->wall_ms);
         assert_int_equal(a->closed[1], other);
         if (other) assert_int_equal(a->last_error, SK_E_PROTOCOL);
