@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SHOWN_MAX = 65 }; /* a register refuses more than 64 */
+enum { SHOWN_MAX = SIM_ENTRIES_MAX + 1 }; /* and the sum. A region refuses to add to 64, but regions that meet add up */
 
 typedef struct {
     char text[SK_INT64_CHARS]; /* of a number */
