@@ -207,7 +207,8 @@ static int verify_store(sk_store *store, uint64_t *rows, sk_inspection *says)
     if (status && *sk_rocksdb_last_error(store)) complain(sk_rocksdb_last_error(store));
     for (size_t at = 0; at < faults.len;) {
         const char *line = (const char *)faults.data + at;
-        size_t len = strcspn(line, "\n");
+        const char *end = memchr(line, '\n', faults.len - at);
+        size_t len = end ? (size_t)(end - line) : faults.len - at;
         fprintf(stderr, "skerryctl: %.*s\n", (int)len, line);
         at += len + 1;
     }
