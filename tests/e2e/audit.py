@@ -300,7 +300,7 @@ def test_any_byte_of_any_file(cluster):
     cluster.wait_converged()
     us.kill()  # the commit log has something too
     kept, outcomes = keep(us), {}
-    for _ in range(scaled(40)):
+    for _ in range(scaled(20)):
         put_back(us, kept)
         path = choose.choice(files(us))
         at = flip_file(path)
@@ -405,7 +405,7 @@ def test_what_verify_calls_good_is_good(cluster):
     us.kill()
     kept, outcomes = keep(us), {"told": 0, "good": 0}
     program = os.environ.get("SKERRYCTL") or "build/skerryctl"
-    for _ in range(scaled(25)):
+    for _ in range(scaled(12)):
         put_back(us, kept)
         path = choose.choice(files(us))
         what = f"seed {SEED}: {os.path.basename(path)} at {flip_file(path)}"
