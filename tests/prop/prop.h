@@ -123,9 +123,8 @@ static inline void prop_report(const prop_test *test, uint64_t seed, prop_event 
 
 static inline void prop_check(const prop_test *test)
 {
-    const test_part part = test_part_asked();
-    uint64_t share = (test->runs + part.of - 1) / part.of, seed = prop_number("SK_PROP_SEED", 1 + part.k * share);
-    uint64_t runs = prop_number("SK_PROP_RUNS", share);
+    uint64_t first, share = test_part_seeds(test->runs, &first);
+    uint64_t seed = prop_number("SK_PROP_SEED", first), runs = prop_number("SK_PROP_RUNS", share);
     prop_event *events = sk_alloc(test->events * sizeof *events);
     sk_buf why = {0};
     bool failed = false;

@@ -2,6 +2,7 @@
  * and nobody can tell which. */
 #include "storage/journal.h"
 #include "storage/log.h"
+#include "tests/part.h"
 #include "tests/unit/store_harness.h"
 
 #include <signal.h>
@@ -286,8 +287,9 @@ static void random_histories_agree_with_the_model(void **state)
 {
     (void)state;
     static const size_t place_bytes[] = {4096, 100000, 0}, row_cache[] = {0, 60000, 1};
-    uint64_t first = getenv("SK_SEED") ? strtoull(getenv("SK_SEED"), NULL, 10) : 1;
-    uint64_t count = getenv("SK_SEED") ? 1 : 9;
+    const char *only = getenv("SK_SEED");
+    uint64_t first, count = test_part_seeds(9, &first);
+    if (only) first = strtoull(only, NULL, 10), count = 1;
     for (uint64_t seed = first; seed < first + count; seed++) {
         print_message("seed %llu (again: SK_SEED=%llu)\r", (unsigned long long)seed, (unsigned long long)seed);
         game *play = calloc(1, sizeof *play);

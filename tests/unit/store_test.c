@@ -1,4 +1,5 @@
 /* One suite over both stores, through the interface. The memory store goes first: it is the simpler one. */
+#include "tests/part.h"
 #include "tests/unit/store_harness.h"
 
 static int start(void **state, bool on_disk, sk_durability durability)
@@ -432,8 +433,9 @@ static void random_histories_agree_with_the_model(void **state)
 {
     harness *with = *state;
     make_names();
-    uint64_t first = getenv("SK_SEED") ? strtoull(getenv("SK_SEED"), NULL, 10) : 1;
-    uint64_t count = getenv("SK_SEED") ? 1 : with->on_disk ? 8 : 100;
+    const char *only = getenv("SK_SEED");
+    uint64_t first, count = test_part_seeds(with->on_disk ? 8 : 100, &first);
+    if (only) first = strtoull(only, NULL, 10), count = 1;
     bool on_disk = with->on_disk;
     sk_durability durability = with->durability;
     for (uint64_t seed = first; seed < first + count; seed++) {
