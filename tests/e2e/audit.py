@@ -134,7 +134,7 @@ def test_any_byte_of_any_pair(cluster):
     assert us.stop() == 0
     kept = keep(us)
     for family, outcome in (("default", "mended"), ("history", "mended"), ("derived", "mended"), ("meta", "refused")):
-        for _ in range(scaled(8)):
+        for _ in range(scaled(4)):
             put_back(us, kept)
             came = damaged_pair(cluster, family)
             row_of_members = family == "default" and came == "refused"  # without it nobody knows who is a member
@@ -324,12 +324,12 @@ def test_any_byte_of_any_file(cluster):
 
 
 def verify(node, code):
-    """skerryctl verify of its data directory, which is left as it was. What it says."""
+    """skerryctl verify of its data directory, which is left as it was (but for what a node that runs does). What it says."""
     program = os.environ.get("SKERRYCTL") or "build/skerryctl"
     folder = os.path.join(node.folder, "data")
-    before = state_of(folder)
+    before = None if node.process.poll() is None else state_of(folder)
     done = subprocess.run([program, "--json", "verify", folder], capture_output=True, text=True, check=False)
-    assert state_of(folder) == before, "it changed something"
+    assert not before or state_of(folder) == before, "it changed something"
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     assert bool(done.stderr) == (code != 0), done.stderr
     return json.loads(done.stdout) if code == 0 else done.stderr
