@@ -483,7 +483,9 @@ static int open_store(node *n)
     if (status)
         sk_log(SK_LOG_ERROR, "store.open_failed", sk_log_text("data_dir", config->data_dir),
                sk_log_text("error", error[0] ? error : sk_error_text(status)),
-               sk_log_text("do", status == SK_E_CORRUPT || status == SK_E_IO ? SK_RECORD_ADVICE : "see the error"));
+               sk_log_text("do", status == SK_E_CORRUPT || status == SK_E_IO ? SK_RECORD_ADVICE
+                                 : status == SK_E_FORMAT ? "run the skerryd that it is of; if it is damaged, " SK_RECORD_ADVICE
+                                                         : "see the error"));
     return status;
 }
 
