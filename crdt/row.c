@@ -366,8 +366,10 @@ int sk_row_merge(const sk_row *s, const sk_vv *vv_s, const sk_row *r, const sk_v
             const sk_entry *twin = count_of(other, entry->dot.origin);
             if (!twin) {
                 /* Who has seen it and holds no record of it: its own origin removed it, or its reset was stable. A dead
-                 * one must not come back, or nobody would strip it. */
-                if (!sk_vv_covers(other_vv, entry->dot)) merged.entries[merged.count++] = *entry;
+                 * one of theirs must not come back, or nobody would strip it. Ours stays until we strip it: S may be the row
+                 * of a sender who told of live entries only, and has the same one. */
+                bool stays = side && !sk_entry_live(entry);
+                if (stays || !sk_vv_covers(other_vv, entry->dot)) merged.entries[merged.count++] = *entry;
                 continue;
             }
             if (side) continue; /* seen from the other side */

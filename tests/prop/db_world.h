@@ -441,6 +441,7 @@ static void forget_stable(world_node *node)
         world_met.strips += node->db.dead_flags > 0;
         vv_in(node, &stable, &ours);
         sk_db_forget(&node->db, &ours, &ours);
+        while (sk_db_revisit(&node->db, &ours, 3) > 0) continue;
     }
     sk_vv_free(&stable);
     sk_vv_free(&vv);
