@@ -161,6 +161,7 @@ static void judge(sim_world *world)
         counts->rough_rounds += world->rough;
         counts->calm_rounds += !world->rough;
         world->rounds_left--;
+        if (world->rough && restless) world->settled = false; /* warm-up again */
     } else if (!restless) {
         world->settled = true;
     } else if (world->rough && world->round >= WARM_UP_MAX) {
