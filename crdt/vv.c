@@ -64,7 +64,8 @@ void sk_vv_pack(sk_buf *buf, const sk_vv *vv)
     }
 }
 
-void sk_vv_read(sk_reader *reader, const sk_origin_map *map, sk_vv *vv)
+/* `map` NULL: our own numbers, below `known`. */
+static void read(sk_reader *reader, const sk_origin_map *map, uint32_t known, sk_vv *vv)
 {
     for (uint32_t o = 0; o < vv->count; o++) vv->seq[o] = 0;
     uint32_t count = sk_read_array(reader);
@@ -72,6 +73,17 @@ void sk_vv_read(sk_reader *reader, const sk_origin_map *map, sk_vv *vv)
     for (uint32_t i = 0; i < count / 2 && !reader->bad; i++) {
         uint32_t origin = sk_read_origin(reader, map);
         uint64_t seq = sk_read_uint(reader);
+        if (origin >= known) reader->bad = true;
         if (!reader->bad) sk_vv_set(vv, origin, seq);
     }
+}
+
+void sk_vv_read(sk_reader *reader, const sk_origin_map *map, sk_vv *vv)
+{
+    read(reader, map, SK_ORIGINS_MAX, vv);
+}
+
+void sk_vv_read_own(sk_reader *reader, const sk_origins *origins, sk_vv *vv)
+{
+    read(reader, NULL, origins->count, vv);
 }

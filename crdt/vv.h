@@ -40,7 +40,9 @@ void sk_vv_free(sk_vv *vv);
 
 /** As a msgpack array of origin, seq, origin, seq…, zeros left out. */
 void sk_vv_pack(sk_buf *buf, const sk_vv *vv);
-/** Reads one over `vv`; origins go through `map` (NULL: they are our own numbers). Bad input marks the reader. */
+/** Reads one over `vv`; origins go through `map`. Bad input marks the reader. */
 void sk_vv_read(sk_reader *reader, const sk_origin_map *map, sk_vv *vv);
+/** Likewise one that was packed with our own numbers: those of `origins`, and no others. */
+void sk_vv_read_own(sk_reader *reader, const sk_origins *origins, sk_vv *vv);
 
 #endif

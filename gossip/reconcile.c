@@ -203,7 +203,8 @@ static void pause(sk_engine *engine)
     sk_transfer_send_chunk_ack(engine);
 }
 
-/* A range whose sums differ is asked for; of one where the sender has nothing it is known what is in it. */
+/* A range whose sums differ is asked for; of one where the sender has nothing it is known what is in it: dead counts, if there
+ * are any, which matter to whoever does not go by its own (a repair). */
 static int look_at(sk_engine *engine, range one)
 {
     struct sk_comparing *comparing = engine->incoming.comparing;
@@ -215,7 +216,7 @@ static int look_at(sk_engine *engine, range one)
         return status;
     }
     sk_buf_bytes(&one.at, one.from);
-    one.answered = one.rows == 0;
+    one.answered = one.rows == 0 && engine->incoming.purpose != SK_FOR_REPAIR;
     comparing->asked[comparing->asked_count++] = one;
     if (one.answered) return 0;
     sk_ask_pack(&engine->out, engine->incoming.number, one.from, one.to);
@@ -347,10 +348,11 @@ static int take_parts(sk_engine *engine, sk_reader *reader)
     return 0;
 }
 
-/* Are they the rows of the range? Keys are within it and ascend, and digests add up, as far as they are told. */
+/* Are they the rows of the range? Keys are within it and ascend, and digests add up, as far as they are told. Rows of dead
+ * counts alone, whose digest is 0, are beside the number of rows. */
 static bool rows_fit(const range *whole, sk_elements rows)
 {
-    uint64_t sum = 0, count = rows.count;
+    uint64_t sum = 0, count = 0;
     sk_bytes before = SK_BYTES_NONE;
     sk_listed row;
     while (sk_listed_next(&rows, &row)) {
@@ -359,6 +361,7 @@ static bool rows_fit(const range *whole, sk_elements rows)
         if (whole->to.len && sk_bytes_compare(row.key, whole->to) >= 0) return false;
         before = row.key;
         sum += row.digest;
+        count += row.digest != 0;
     }
     return count == whole->rows && sum == (uint64_t)whole->sum;
 }

@@ -242,17 +242,17 @@ int sk_audit_record_dead(sk_db *db, sk_bytes raw, const sk_row *row)
     sk_buf key = {0};
     for (uint32_t i = 0; i < row->count && status >= 0; i++) {
         const sk_entry *entry = &row->entries[i];
-        sk_bytes value;
         uint8_t dot[SK_HISTORY_DOT_BYTES];
+        unsigned flags;
         if (sk_entry_live(entry) || sk_origins_open_ended(&db->origins, entry->dot.origin)) continue;
+        status = sk_db_history_find(db, entry->count.reset_by, raw, &flags);
+        if (status == SK_E_CORRUPT) status = 0;
+        if (status < 0 || flags & SK_HISTORY_DEAD) continue;
         sk_history_key(dot, entry->count.reset_by.origin, entry->count.reset_by.seq);
         sk_buf_reset(&key);
         sk_buf_append(&key, dot, sizeof dot);
         sk_buf_bytes(&key, raw);
-        status = sk_record_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
-        bool there = status > 0 && value.len == 1 && value.data[0] & SK_HISTORY_DEAD;
-        if (status == SK_E_CORRUPT) status = 0;
-        if (status >= 0 && !there) sk_db_history_record(db, sk_buf_view(&key), SK_HISTORY_REMOVES | SK_HISTORY_DEAD);
+        sk_db_history_record(db, sk_buf_view(&key), SK_HISTORY_REMOVES | SK_HISTORY_DEAD);
     }
     sk_buf_free(&key);
     return status < 0 ? status : 0;

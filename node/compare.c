@@ -39,7 +39,7 @@ bool sk_row_has_news(const sk_row *row, const sk_vv *known, const sk_vv *floor)
 
 typedef struct {
     sk_bytes key; /* in the arena */
-    sk_digest digest;
+    sk_digest digest; /* 0: nothing but dead counts */
     bool news;
 } told;
 
@@ -69,7 +69,7 @@ static int read_rows(sk_db *db, sk_store_snapshot *snapshot, const sk_vv *known,
         status = sk_db_row_read(db, value, &arena, &row);
         if (status) break;
         sk_digest digest = sk_row_digest(&db->origins, raw, &row);
-        if (digest == 0) continue;
+        if (row.count == 0) continue;
         if (list->count == list->room) {
             list->room = list->room ? list->room * 2 : 64;
             list->rows = sk_realloc(list->rows, list->room * sizeof *list->rows);
@@ -82,13 +82,17 @@ static int read_rows(sk_db *db, sk_store_snapshot *snapshot, const sk_vv *known,
     return status;
 }
 
+static void add_told(sk_part *part, const told *row)
+{
+    part->rows += row->digest != 0;
+    part->sum += row->digest;
+}
+
 static int sum_rows(sk_db *db, sk_store_snapshot *snapshot, const sk_vv *known, sk_bytes from, sk_bytes to, sk_part *part)
 {
     told_list list = {0};
     int status = read_rows(db, snapshot, known, from, to, &list);
-    part->rows = list.count;
-    part->sum = 0;
-    for (uint32_t i = 0; i < list.count; i++) part->sum += list.rows[i].digest;
+    for (uint32_t i = 0; i < list.count; i++) add_told(part, &list.rows[i]);
     told_free(&list);
     return status;
 }
@@ -161,10 +165,7 @@ static void answer_by_rows(const sk_db *db, const told_list *list, uint64_t numb
     sk_message_begin_list(out, SK_MESSAGE_PARTS, number, (list->count + each - 1) / each);
     for (uint32_t i = 0; i < list->count; i += each) {
         sk_part part = {.from = i ? sk_key_between(list->rows[i - 1].key, list->rows[i].key) : SK_BYTES_NONE};
-        for (uint32_t k = i; k < list->count && k < i + each; k++) {
-            part.rows++;
-            part.sum += list->rows[k].digest;
-        }
+        for (uint32_t k = i; k < list->count && k < i + each; k++) add_told(&part, &list->rows[k]);
         sk_part_pack(out, &part);
     }
 }
@@ -203,7 +204,7 @@ typedef struct {
     sk_digest digest;
     bool staged;
     bool counts; /* its own row has counts, live or dead */
-    bool senseless; /* … cannot be read: `digest` is one of its own */
+    bool senseless; /* … cannot be read, or makes no sense: `digest` is one of its own */
 } walk;
 
 static void step(walk *at, int side)
@@ -235,13 +236,21 @@ static void walk_end(walk *at)
     sk_arena_free(&at->arena);
 }
 
-/* Of a row of our own only what the sender can have: the entries that its vector covers. */
-static void keep_covered(sk_row *row, const sk_vv *vv)
+/* Of a row of our own only what the sender can have: the entries that its vector covers. Where rows are damaged an entry may
+ * be above it that nobody has written: it stays, unless our history, which goes down to there, names it. */
+static int keep_covered(const walk *at, sk_row *row)
 {
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < row->count; i++)
-        if (sk_vv_covers(vv, row->entries[i].dot)) row->entries[kept++] = row->entries[i];
+    int named = 0;
+    for (uint32_t i = 0; i < row->count && named >= 0; i++) {
+        const sk_entry *entry = &row->entries[i];
+        unsigned flags;
+        bool covered = sk_vv_covers(at->vv, entry->dot);
+        if (!covered) named = at->purpose ? sk_db_history_find(at->db, entry->dot, at->raw, &flags) : 1;
+        if (covered || named == 0) row->entries[kept++] = *entry;
+    }
     row->count = kept;
+    return named < 0 ? named : 0;
 }
 
 static bool has_counts(const sk_row *row)
@@ -256,11 +265,12 @@ static int read_own(walk *at, sk_row *row)
     bool sense;
     int status = at->purpose ? sk_sums_digest(at->db, at->raw, at->values[0], &at->arena, row, &at->digest, &sense)
                             : sk_db_row_read(at->db, at->values[0], &at->arena, row);
-    at->senseless = at->purpose && sk_row_empty(row);
+    bool empty = sk_row_empty(row);
+    at->senseless = at->purpose == SK_FOR_REPAIR ? !sense : at->purpose && empty;
     if (status) return status;
+    if (at->senseless && !empty) at->digest++; /* a dead count, which is in no digest, may be what makes no sense of it */
     at->counts = has_counts(row);
-    if (at->purpose != SK_FOR_AUDIT) keep_covered(row, at->vv);
-    return 0;
+    return at->purpose == SK_FOR_AUDIT ? 0 : keep_covered(at, row);
 }
 
 static int read_staged(walk *at, sk_row *row)
@@ -404,8 +414,15 @@ static void want(sk_bytes key, sk_buf *wanted, uint32_t *count)
     ++*count;
 }
 
-/* What is found out of one row: nothing; it must come from the sender; the sender has none. */
+/* What is found out of one row: nothing; it must come from the sender; the sender has none. One with nothing but dead counts
+ * is there: were it taken for absent, ours of the same counts would be taken for stripped. */
 typedef enum { ALIKE, WANTED, ABSENT } finding;
+
+/* Must a row come that we have nothing of? Dead counts alone only if they are news. */
+static bool is_missed(const sk_belief *belief, const sk_listed *row)
+{
+    return row->news || (belief->purpose && row->digest);
+}
 
 static finding look(const walk *at, const sk_listed *row)
 {
@@ -427,7 +444,7 @@ int sk_belief_settle(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_buf
     int status;
     while ((status = walk_next(&at)) > 0) {
         for (; more && sk_bytes_compare(row.key, at.raw) < 0; more = sk_listed_next(&listed, &row))
-            if (row.news || belief->purpose) want(row.key, wanted, count);
+            if (is_missed(belief, &row)) want(row.key, wanted, count);
         bool in_both = more && sk_bytes_equal(row.key, at.raw);
         finding found = look(&at, in_both ? &row : NULL);
         if (found == WANTED) want(at.raw, wanted, count);
@@ -441,7 +458,7 @@ int sk_belief_settle(sk_db *db, const sk_belief *belief, const sk_vv *vv, sk_buf
     }
     walk_end(&at);
     for (; status == 0 && more; more = sk_listed_next(&listed, &row))
-        if (row.news || belief->purpose) want(row.key, wanted, count);
+        if (is_missed(belief, &row)) want(row.key, wanted, count);
     for (uint64_t i = 0; i < absents; i++) sk_fold_stage_absent(db, absent[i]);
     free(absent);
     sk_arena_free(&arena);

@@ -40,15 +40,15 @@ static int read_state(sk_db *db)
     if (found < 0) return found;
     if (!found) return SK_E_CORRUPT;
     sk_reader reader = sk_reader_of(value);
-    sk_vv_read(&reader, NULL, &db->vv);
-    sk_vv_read(&reader, NULL, &db->floor);
+    sk_vv_read_own(&reader, &db->origins, &db->vv);
+    sk_vv_read_own(&reader, &db->origins, &db->floor);
     db->clock = sk_read_uint(&reader);
     db->digest = (sk_digest)sk_read_uint(&reader) << 64;
     db->digest |= sk_read_uint(&reader);
     db->keys = sk_read_uint(&reader);
     db->conflicts = sk_read_uint(&reader);
     db->rest = sk_read_uint(&reader);
-    sk_vv_read(&reader, NULL, &db->kept);
+    sk_vv_read_own(&reader, &db->origins, &db->kept);
     return sk_reader_done(&reader) ? 0 : SK_E_CORRUPT;
 }
 
@@ -58,8 +58,8 @@ int sk_db_snapshot_state(sk_db *db, sk_store_snapshot *snapshot, sk_vv *vv, sk_v
     int found = sk_record_snapshot_get(db->store, snapshot, SK_CF_META, KEY_STATE, &value);
     sk_reader reader = sk_reader_of(sk_buf_view(&value));
     if (found > 0) {
-        sk_vv_read(&reader, NULL, vv);
-        sk_vv_read(&reader, NULL, floor);
+        sk_vv_read_own(&reader, &db->origins, vv);
+        sk_vv_read_own(&reader, &db->origins, floor);
     }
     sk_buf_free(&value);
     if (found < 0) return found;
@@ -72,7 +72,7 @@ int sk_db_snapshot_digest(sk_db *db, sk_store_snapshot *snapshot, sk_digest *dig
     sk_vv ignored = {0};
     int found = sk_record_snapshot_get(db->store, snapshot, SK_CF_META, KEY_STATE, &value);
     sk_reader reader = sk_reader_of(sk_buf_view(&value));
-    for (int i = 0; i < 2; i++) sk_vv_read(&reader, NULL, &ignored);
+    for (int i = 0; i < 2; i++) sk_vv_read_own(&reader, &db->origins, &ignored);
     (void)sk_read_uint(&reader);
     *digest = (sk_digest)sk_read_uint(&reader) << 64;
     *digest |= sk_read_uint(&reader);

@@ -201,6 +201,8 @@ int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries);
 void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept);
 /** Puts an entry as it is to stand there, under its whole key. */
 void sk_db_history_record(sk_db *db, sk_bytes key, unsigned flags);
+/** Does the history name this row at this dot? 1 and its flags, 0, or an error: SK_E_CORRUPT for one that is not what was put. */
+int sk_db_history_find(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags);
 /** Begins the history anew: what a person, or sums, found damaged. What speaks of dead counts stays, all else goes, and the
  *  floor rises to the whole vector. A transfer that is still staged is dropped. SK_E_BUSY while one is folded in. */
 int sk_db_history_renew(sk_db *db);

@@ -92,11 +92,11 @@ int sk_fold_load(sk_db *db)
     purpose = sk_read_uint(&reader);
     fold->purpose = (sk_purpose)purpose;
     fold->unsure = sk_read_bool(&reader);
-    sk_vv_read(&reader, NULL, &fold->vv);
-    sk_vv_read(&reader, NULL, &fold->floor);
-    sk_vv_read(&reader, NULL, &fold->low);
-    sk_vv_read(&reader, NULL, &fold->known);
-    sk_vv_read(&reader, NULL, &fold->kept);
+    sk_vv_read_own(&reader, &db->origins, &fold->vv);
+    sk_vv_read_own(&reader, &db->origins, &fold->floor);
+    sk_vv_read_own(&reader, &db->origins, &fold->low);
+    sk_vv_read_own(&reader, &db->origins, &fold->known);
+    sk_vv_read_own(&reader, &db->origins, &fold->kept);
     sk_buf_bytes(&fold->cursor, sk_read_bytes(&reader));
     return sk_reader_done(&reader) && stored <= SETTLING && purpose <= SK_FOR_AUDIT ? 0 : SK_E_CORRUPT;
 }
@@ -220,15 +220,9 @@ int sk_fold_begin(sk_db *db, const sk_transfer_head *head)
  * there is a matter of what each had seen before. */
 static void add_history(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
 {
-    uint8_t dot_bytes[SK_HISTORY_DOT_BYTES];
-    sk_buf key = {0};
-    sk_bytes value;
-    sk_history_key(dot_bytes, dot.origin, dot.seq);
-    sk_buf_append(&key, dot_bytes, sizeof dot_bytes);
-    sk_buf_bytes(&key, raw);
-    int found = sk_record_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
-    sk_buf_free(&key);
-    if (found > 0 && value.len == 1) flags |= value.data[0];
+    unsigned known;
+    int found = sk_db_history_find(db, dot, raw, &known);
+    flags |= known;
     if (found == SK_E_CORRUPT) sk_audit_history_damaged(db);
     if (found < 0) db->failed = found == SK_E_CORRUPT ? 0 : found;
     sk_vv again = {0}; /* it was counted when it came first */
@@ -400,7 +394,6 @@ static int read_ours(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row, bool
  * same dot the merge takes the sender's; but of a count it may take our base.) */
 static int borne_out(sk_db *db, sk_bytes raw, const sk_row *ours, const sk_row *theirs, bool *sure)
 {
-    sk_buf key = {0};
     int status = 0;
     *sure = true;
     for (uint32_t i = 0; i < ours->count && *sure && status >= 0; i++) {
@@ -415,32 +408,28 @@ static int borne_out(sk_db *db, sk_bytes raw, const sk_row *ours, const sk_row *
                               entry->dot.seq == other.entries->dot.seq;
         }
         if (!found && !sk_vv_covers(&db->fold->vv, entry->dot)) {
-            sk_bytes value;
-            uint8_t dot[SK_HISTORY_DOT_BYTES];
-            sk_history_key(dot, entry->dot.origin, entry->dot.seq);
-            sk_buf_reset(&key);
-            sk_buf_append(&key, dot, sizeof dot);
-            sk_buf_bytes(&key, raw);
-            status = sk_record_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
+            unsigned flags;
+            status = sk_db_history_find(db, entry->dot, raw, &flags);
             found = status > 0;
         }
         *sure = found;
     }
-    sk_buf_free(&key);
     return status < 0 ? status : 0;
 }
 
-/* Does the staged row take the place of ours, whatever that is? See node/fold.h, "A repair". */
-static int may_replace(sk_db *db, sk_bytes raw, const sk_row *ours, bool sense, const sk_row *theirs, bool *replaces)
+/* What becomes of our row: it is merged with the staged one, makes room for it whatever it is, or stays as it is. */
+typedef enum { MERGED, REPLACED, LEFT } outcome;
+
+/* In a repair: node/fold.h. */
+static int repair_row(sk_db *db, sk_bytes raw, const sk_row *ours, bool sense, const sk_row *theirs, outcome *becomes)
 {
     struct sk_fold *fold = db->fold;
     int status = fold->has_recent ? 0 : sk_db_history_rows(db, &fold->vv, &fold->recent);
     fold->has_recent = status == 0;
-    bool is_recent = sk_row_keys_has(&fold->recent, raw);
-    *replaces = !is_recent || !sense;
-    bool sure = *replaces;
-    if (!status && !sure) status = borne_out(db, raw, ours, theirs, &sure);
-    if (!sure && !fold->unsure) {
+    bool is_recent = sk_row_keys_has(&fold->recent, raw), sound = sense;
+    if (!status && is_recent && sense) status = borne_out(db, raw, ours, theirs, &sound);
+    *becomes = !is_recent ? REPLACED : sound ? MERGED : LEFT;
+    if (*becomes == LEFT && !fold->unsure) {
         fold->unsure = true;
         put_record(db);
     }
@@ -492,17 +481,19 @@ static int fold_row(sk_db *db, sk_bytes raw)
         status = sk_row_read(value, NULL, &arena, &s);
     }
     if (!status && (found || fold->everything)) {
-        bool is_key = sk_rowkey_parse(name.raw, &arena, &name.key) == 0, sense = true, replaces = false, held = false;
+        bool is_key = sk_rowkey_parse(name.raw, &arena, &name.key) == 0, sense = true, held = false;
+        outcome becomes = MERGED;
         if (is_key) status = read_ours(db, name.raw, &arena, &r, &sense);
         if (!status && sense) status = is_held(db, name.raw, &r, &held);
-        if (!status && fold->purpose == SK_FOR_REPAIR && !held) status = may_replace(db, name.raw, &r, sense, &s, &replaces);
+        if (held) becomes = LEFT;
+        if (!status && fold->purpose == SK_FOR_REPAIR && !held) status = repair_row(db, name.raw, &r, sense, &s, &becomes);
         merged = s;
         merged.fields = r.fields;
         merged.members = r.members;
-        if (!status && replaces && (!sense || !is_key || differ(db, name.raw, &s, &r))) sk_audit_name(db, name.raw, true);
-        if (!status && held) merged = r;
-        if (!status && !replaces && !held) status = sk_row_merge(&s, &fold->vv, &r, &fold->known, &arena, &merged);
-        if (!status && is_key) status = sk_db_row_put(db, &name, &r, &merged);
+        if (!status && becomes == REPLACED && (!sense || !is_key || differ(db, name.raw, &s, &r))) sk_audit_name(db, name.raw, true);
+        if (!status && becomes == MERGED) status = sk_row_merge(&s, &fold->vv, &r, &fold->known, &arena, &merged);
+        if (!status && is_key && becomes != LEFT) status = sk_db_row_put(db, &name, &r, &merged);
+        if (!status && is_key && becomes == REPLACED) status = sk_audit_record_dead(db, name.raw, &merged);
         if (!status && !is_key) sk_store_remove(db->store, SK_CF_ROW, name.raw); /* damage made it */
         if (!status && found) sk_store_remove(db->store, SK_CF_STAGED, sk_buf_view(&key));
     }

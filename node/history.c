@@ -52,6 +52,20 @@ void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_v
     if (flags & SK_HISTORY_DEAD) db->dead_flags++;
 }
 
+int sk_db_history_find(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags)
+{
+    uint8_t dot_bytes[SK_HISTORY_DOT_BYTES];
+    sk_buf key = {0};
+    sk_bytes value;
+    sk_history_key(dot_bytes, dot.origin, dot.seq);
+    sk_buf_append(&key, dot_bytes, sizeof dot_bytes);
+    sk_buf_bytes(&key, raw);
+    int found = sk_record_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
+    sk_buf_free(&key);
+    *flags = found > 0 && value.len == 1 ? value.data[0] : 0;
+    return found;
+}
+
 int sk_db_history_rows(sk_db *db, const sk_vv *above, sk_row_keys *rows)
 {
     int status = 0;

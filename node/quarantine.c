@@ -218,15 +218,9 @@ static bool has_entry(const sk_row *row, const sk_entry *entry)
 /* Does our own history say that no transaction has brought this entry? 1, 0, or an error. */
 static int disowned(sk_db *db, sk_bytes raw, const sk_entry *entry)
 {
-    uint8_t dot[SK_HISTORY_DOT_BYTES];
-    sk_buf key = {0};
-    sk_bytes value;
+    unsigned flags;
     if (entry->kind == SK_ENTRY_COUNT || sk_vv_covers(&db->floor, entry->dot)) return 0;
-    sk_history_key(dot, entry->dot.origin, entry->dot.seq);
-    sk_buf_append(&key, dot, sizeof dot);
-    sk_buf_bytes(&key, raw);
-    int found = sk_record_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
-    sk_buf_free(&key);
+    int found = sk_db_history_find(db, entry->dot, raw, &flags);
     return found < 0 ? found : !found;
 }
 

@@ -298,7 +298,7 @@ static int add_peer(sk_replica *replica, const char *region)
     bool known = false;
     if (found > 0) {
         sk_reader reader = sk_reader_of(value);
-        sk_vv_read(&reader, NULL, &acked);
+        sk_vv_read_own(&reader, &replica->db.origins, &acked);
         known = sk_reader_done(&reader);
     }
     int status = found < 0 ? found : sk_engine_add_peer(replica->engine, region, known ? &acked : NULL);

@@ -39,14 +39,15 @@ void sk_retention_free(sk_retention *retention)
     retention->mark_count = 0;
 }
 
-static int read_mark(sk_retention *retention, sk_bytes key, sk_bytes value)
+static int read_mark(sk_replica *replica, sk_bytes key, sk_bytes value)
 {
+    sk_retention *retention = &replica->retention;
     if (key.len != MARK_KEY || retention->mark_count == SK_RETENTION_MARKS) return SK_E_CORRUPT;
     sk_retention_mark *mark = &retention->marks[retention->mark_count++];
     *mark = (sk_retention_mark){0};
     for (int i = 0; i < 8; i++) mark->wall_ms = mark->wall_ms << 8 | key.data[5 + i];
     sk_reader reader = sk_reader_of(value);
-    sk_vv_read(&reader, NULL, &mark->vv);
+    sk_vv_read_own(&reader, &replica->db.origins, &mark->vv);
     return sk_reader_done(&reader) ? 0 : SK_E_CORRUPT;
 }
 
@@ -59,7 +60,7 @@ int sk_retention_load(sk_replica *replica)
     sk_retention_free(retention);
     while ((status = sk_store_next(replica->store, iter, &key, &value)) > 0) {
         status = sk_record_open(SK_CF_META, key, value, &value);
-        if (!status) status = read_mark(retention, key, value);
+        if (!status) status = read_mark(replica, key, value);
         if (status) break;
     }
     sk_store_iter_free(replica->store, iter);

@@ -46,12 +46,14 @@ static sk_leaf *insert_leaf(sk_sums *sums, uint32_t at, sk_bytes low)
     return leaf;
 }
 
-static void raise(sk_leaf *leaf, const sk_row *row)
+/* Of a row that makes no sense nobody's vector covers all: whoever compares looks at the rows. */
+static void raise(sk_leaf *leaf, const sk_row *row, bool sense)
 {
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
         sk_dot dot = sk_entry_live(entry) ? entry->dot : entry->count.reset_by;
         sk_vv_raise(&leaf->vv, dot.origin, dot.seq);
+        if (!sense) sk_vv_raise(&leaf->vv, entry->dot.origin, entry->dot.seq);
     }
 }
 
@@ -152,7 +154,7 @@ uint32_t sk_sums_find(const sk_sums *sums, sk_bytes raw)
 }
 
 /* What a put, or the scan, adds to a leaf and takes from it. */
-static void adjust(sk_sums *sums, sk_leaf *leaf, sk_digest before, sk_digest after, const sk_row *row, uint64_t batch)
+static void adjust(sk_sums *sums, sk_leaf *leaf, sk_digest before, sk_digest after, const sk_row *row, bool sense, uint64_t batch)
 {
     uint64_t rows = (after != 0) - (uint64_t)(before != 0);
     uint32_t origins = leaf->vv.count;
@@ -161,7 +163,7 @@ static void adjust(sk_sums *sums, sk_leaf *leaf, sk_digest before, sk_digest aft
     leaf->sum += after - before;
     sums->sum += after - before;
     leaf->changed = batch;
-    raise(leaf, row);
+    raise(leaf, row, sense);
     sums->bytes += (leaf->vv.count - origins) * sizeof *leaf->vv.seq;
 }
 
@@ -182,7 +184,7 @@ void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest aft
     if (sums->count == 0) insert_leaf(sums, 0, SK_BYTES_NONE); /* the scan found none */
     uint32_t at = sk_sums_find(sums, raw);
     sk_leaf *leaf = sums->leaves[at];
-    adjust(sums, leaf, before, after, row, batch);
+    adjust(sums, leaf, before, after, row, true, batch);
     if (leaf->rows > (uint64_t)CUT_ABOVE * sums->leaf_rows) sums->outgrown = true;
     if (after == 0) join_shrunk(sums, at);
 }
@@ -234,7 +236,7 @@ static int take_in(sk_db *db, sk_bytes raw, sk_bytes value)
     sk_leaf *leaf = sums->leaves[sums->count - 1];
     if (leaf->rows >= sums->leaf_rows)
         leaf = insert_leaf(sums, sums->count, sk_key_between(sk_buf_view(&sums->cursor), raw));
-    adjust(sums, leaf, 0, digest, &row, db->sealed + db->dirty); /* it may stand in the open batch */
+    adjust(sums, leaf, 0, digest, &row, sense, db->sealed + db->dirty); /* it may stand in the open batch */
     sk_buf_reset(&sums->cursor);
     sk_buf_bytes(&sums->cursor, raw);
     return 0;
@@ -283,7 +285,7 @@ static int read_piece(sk_db *db, uint32_t at, sk_leaf *piece, sk_buf *bound)
         if (status) break;
         piece->sum += digest;
         piece->rows += digest != 0;
-        raise(piece, &row);
+        raise(piece, &row, sense);
         sk_buf_reset(&last);
         sk_buf_bytes(&last, raw);
     }

@@ -1,7 +1,8 @@
 /* Damage on a disk that nobody reports. In some runs, when all is at rest, a region is stopped and one byte of one pair in
  * its store is made another: of a row, of the history, of a meta record, of the derived index. It is started again, and
  * either refuses to, or knows that something is wrong; in the end all regions hold again what they held, and it says that
- * all is well. Where it refuses, says that this is beyond it, or has nobody to ask, an operator puts back the disk as it was.
+ * all is well. Where it refuses, says that this is beyond it, has nobody to ask, or stands between regions of which none can see
+ * all that was done to the row, an operator puts back the disk as it was.
  *
  * It comes to that at rest because what a damaged row answers before it has been gone through is anybody's guess, and a
  * write that only the damaged row had is lost with it: neither is promised to be otherwise. One write there is none the
@@ -11,6 +12,8 @@
 #ifndef SIM_FLIP_PERMILLE
 #define SIM_FLIP_PERMILLE 400 /* of the seeds */
 #endif
+
+enum { PATIENCE_REPAIRS = 20 };
 
 static void run_command(sim_region *region, const sk_bytes *argv, size_t argc)
 {
@@ -48,6 +51,7 @@ static void flip(sim_region *region, sim_random *random)
     sk_buf key = {0}, value = {0};
     if (any_pair(region, done->cf, random, &key, &value)) {
         done->sound = sk_memory_copy(region->store);
+        sk_vv_copy(&done->held, &region->at_least);
         size_t at = (size_t)sim_random_below(random, key.len + value.len);
         uint8_t by = (uint8_t)sim_random_between(random, 1, 255);
         sk_store_remove(region->store, done->cf, sk_buf_view(&key));
@@ -87,10 +91,15 @@ bool sim_flip_strike(sim_world *world)
     return true;
 }
 
-/* The disk as it was. */
+/* The disk as it was. An older copy, if something was written since: of members, say, while rows of theirs were damaged. */
 static void put_back(sim_region *region)
 {
     sim_flip *done = &region->world->flip;
+    if (!sk_vv_at_most(&region->at_least, &done->held)) {
+        sim_check_lost(region);
+        region->new_life = true;
+        region->disks++;
+    }
     sk_store_close(region->store);
     region->store = done->sound;
     done->sound = NULL;
@@ -121,8 +130,11 @@ void sim_flip_look(sim_world *world)
     sim_region *region = &world->regions[done->region];
     if (!done->sound || !region->replica) return;
     const sk_audit *audit = &region->replica->db.audit;
-    bool alone = sk_engine_others(region->replica->engine) == 0 && sk_audit_damaged(&region->replica->db);
-    if (sk_audit_pending(&region->replica->db) || !(audit->beyond || audit->unreadable || alone)) return;
+    bool damaged = sk_audit_damaged(&region->replica->db);
+    bool alone = sk_engine_others(region->replica->engine) == 0 && damaged;
+    bool between = world->config.shape != SIM_SHAPE_MESH && damaged && audit->repairs >= PATIENCE_REPAIRS; /* node/fold.h */
+    if (sk_audit_pending(&region->replica->db) || !(audit->beyond || audit->unreadable || alone || between)) return;
+    world->counts.flips_between += between;
     sim_region_stop(region);
     if (region->replica) return;
     put_back(region);
@@ -148,4 +160,5 @@ void sim_flip_check_end(sim_world *world)
 void sim_flip_free(sim_world *world)
 {
     if (world->flip.sound) sk_store_close(world->flip.sound);
+    sk_vv_free(&world->flip.held);
 }

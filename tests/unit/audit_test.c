@@ -40,6 +40,15 @@ static void commit_unchecked(database *with)
     assert_int_equal(sk_memory_sync(with->store, UINT64_MAX), 0);
 }
 
+static void store_row(database *with, const sk_row_name *name, const sk_row *row)
+{
+    sk_buf packed = {0};
+    sk_row_pack(&packed, row, true);
+    sk_store_put(with->store, SK_CF_ROW, name->raw, sk_buf_view(&packed));
+    sk_buf_free(&packed);
+    commit_unchecked(with);
+}
+
 /* As after a start: all is gone through, a little at a time. */
 static const char *audited(database *with)
 {
@@ -453,11 +462,7 @@ static void a_row_in_doubt_waits_for_the_next_repair(void **state)
     sk_row row = row_of(&a, SK_TABLE_KEY, "count", NULL);
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "count", NULL);
     row.entries[0].count.total.whole = 99;
-    sk_buf packed = {0};
-    sk_row_pack(&packed, &row, true);
-    sk_store_put(a.store, SK_CF_ROW, name.raw, sk_buf_view(&packed));
-    sk_buf_free(&packed);
-    commit_unchecked(&a);
+    store_row(&a, &name, &row);
     assert_string_equal(audited(&a), "damaged");
     txn(&a, expire(&a, "count", 7000));
     repair(&b, &a);
@@ -469,6 +474,59 @@ static void a_row_in_doubt_waits_for_the_next_repair(void **state)
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
     assert_true(a.db.digest == b.db.digest);
     sk_db_check(&a.db);
+}
+
+/* Damage put a row where none is, under a dot of ours that b has not seen: our history knows that it was another row's. */
+static void what_our_history_does_not_know_of_goes(void **state)
+{
+    (void)state;
+    fill_both();
+    txn(&a, put(&a, SK_TABLE_KEY, "newer", NULL, "x"));
+    commit(&a);
+    sk_row row = row_of(&a, SK_TABLE_KEY, "newer", NULL);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "ghost", NULL);
+    store_row(&a, &name, &row);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "ghost", NULL), "");
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "newer", NULL), "0:9 v x");
+    sk_db_check(&a.db);
+}
+
+/* A dead count of a transaction that nobody made: in no digest, and yet it is asked for. And one that damage brought to life,
+ * where b has nothing but dead counts: they are there again, and so is what speaks of them. */
+static void damaged_dead_counts_that_make_no_sense_are_repaired(void **state)
+{
+    (void)state;
+    for (int alive = 0; alive < 2; alive++) {
+        if (alive) {
+            end(NULL);
+            start(NULL);
+        }
+        txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+        apply_last(&b, &a);
+        txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
+        commit(&a);
+        apply_last(&a, &b);
+        commit(&b);
+        sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
+        const char *text = "1:1 c 5-5@1 from 1+";
+        assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), text);
+        sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
+        row.entries[0].dot.seq += 1000;
+        if (!alive) row.entries[0].count.base_seq += 1000;
+        store_row(&a, &name, &row);
+        assert_string_equal(audited(&a), "damaged");
+        assert_false(a.db.audit.beyond);
+        repair(&b, &a);
+        assert_string_equal(audited(&a), "verified");
+        assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), text);
+        sk_db_check(&a.db);
+        sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+        commit(&a);
+        assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "");
+    }
 }
 
 static void a_repair_is_asked_of_a_sound_database_that_has_enough(void **state)
@@ -578,6 +636,8 @@ int main(void)
         TEST(rows_come_and_go_in_a_repair),
         TEST(what_is_newer_here_survives_a_repair),
         TEST(a_row_in_doubt_waits_for_the_next_repair),
+        TEST(what_our_history_does_not_know_of_goes),
+        TEST(damaged_dead_counts_that_make_no_sense_are_repaired),
         TEST(a_repair_is_asked_of_a_sound_database_that_has_enough),
         TEST(nothing_is_forgotten_in_a_repair),
         TEST(lost_rows_are_repaired_too),

@@ -261,6 +261,7 @@ static inline void transfer_compare(transfer *with)
 {
     sk_origin_map map = map_of(with->from, with->to);
     dialogue talk = {.from = &with->from->db, .to = &with->to->db, .source = with->source, .map = &map};
+    talk.repair = with->head.purpose == SK_FOR_REPAIR;
     dialogue_run(&talk);
     with->questions += talk.questions;
     with->wanted += talk.wanted;

@@ -8,7 +8,8 @@
 
 #include <cmocka.h>
 
-#include "engine_world.h"
+#include "gossip/engine_internal.h"
+#include "tests/unit/engine_world.h"
 
 /* Messages of each type that went from one node to another. */
 static uint32_t sent[NODES_MAX][NODES_MAX][SK_MESSAGE_DONE + 1];
@@ -341,6 +342,28 @@ static void parts_must_part(void **state)
     assert_int_equal(PARTS(2, {"", 60, 400}, {"m", 40, 600}), SK_E_PROTOCOL); /* of none that was asked for */
 }
 
+/* Where the sender has no rows there may be dead counts: who goes by its own rows knows without asking, a repair does not. */
+static void a_repair_asks_for_ranges_without_rows(void **state)
+{
+    (void)state;
+    for (int repair = 0; repair < 2; repair++) {
+        world *w = asking(100, 1000);
+        if (repair) w->nodes[2].engine->incoming.purpose = SK_FOR_REPAIR;
+        const sk_part parts[] = {{.sum = 5}, {sk_bytes_str("m"), 100, 995}};
+        sk_buf message = {0};
+        sk_message_begin_list(&message, SK_MESSAGE_PARTS, 1, 2);
+        for (int i = 0; i < 2; i++) sk_part_pack(&message, &parts[i]);
+        assert_int_equal(said(w, &message), 0);
+        for (int i = 0; i < 20; i++) {
+            w->now_ms += 2;
+            sk_engine_tick(w->nodes[2].engine, w->now_ms, w->wall_ms);
+        }
+        assert_int_equal(sent[2][0][SK_MESSAGE_ASK], 2 + repair);
+        sk_buf_free(&message);
+        world_free(w);
+    }
+}
+
 static void rows_must_be_those_of_the_range(void **state)
 {
     (void)state;
@@ -530,6 +553,7 @@ int main(void)
         cmocka_unit_test(a_rate_is_kept),
         cmocka_unit_test(a_share_is_kept),
         cmocka_unit_test(parts_must_part),
+        cmocka_unit_test(a_repair_asks_for_ranges_without_rows),
         cmocka_unit_test(rows_must_be_those_of_the_range),
         cmocka_unit_test(rows_must_be_within_the_part),
         cmocka_unit_test(parts_without_end_are_refused),

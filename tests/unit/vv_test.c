@@ -47,6 +47,14 @@ static void join_and_meet_go_origin_by_origin(void **state)
     sk_vv_free(&want_meet);
 }
 
+static sk_origins three_origins(void)
+{
+    sk_origins origins = {0};
+    uint32_t number;
+    for (uint64_t i = 1; i <= 3; i++) assert_int_equal(sk_origins_intern(&origins, sk_bytes_str("eu"), i, &number), 0);
+    return origins;
+}
+
 static void it_comes_back_through_a_map(void **state)
 {
     (void)state;
@@ -54,9 +62,11 @@ static void it_comes_back_through_a_map(void **state)
     sk_buf buf = {0};
     sk_vv_pack(&buf, &vv);
     sk_reader reader = sk_reader_of(sk_buf_view(&buf));
-    sk_vv_read(&reader, NULL, &back);
+    sk_origins origins = three_origins();
+    sk_vv_read_own(&reader, &origins, &back);
     assert_true(sk_reader_done(&reader));
     assert_true(sk_vv_equal(&vv, &back));
+    sk_origins_free(&origins);
     sk_origin_map map = {0};
     (void)sk_origin_map_set(&map, 0, 2);
     (void)sk_origin_map_set(&map, 2, 1);
@@ -74,15 +84,18 @@ static void it_comes_back_through_a_map(void **state)
 static void damaged_ones_are_bad(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"\x91\x01", "\x92\xcd\x10\x00\x01", "\x92\x01", "\x92\x01\xc0", "\x01"};
-    static const size_t lens[] = {2, 5, 2, 3, 1};
-    for (int i = 0; i < 5; i++) {
+    static const char *const bad[] = {"\x91\x01", "\x92\xcd\x10\x00\x01", "\x92\x01", "\x92\x01\xc0", "\x01", "\x92\x03\x01"};
+    static const size_t lens[] = {2, 5, 2, 3, 1, 3};
+    sk_origins origins = three_origins();
+    for (int i = 0; i < 6; i++) {
         sk_vv vv = {0};
         sk_reader reader = sk_reader_of(sk_bytes_of(bad[i], lens[i]));
-        sk_vv_read(&reader, NULL, &vv);
+        sk_vv_read_own(&reader, &origins, &vv);
         assert_true(reader.bad);
+        assert_int_equal(vv.count, 0);
         sk_vv_free(&vv);
     }
+    sk_origins_free(&origins);
 }
 
 int main(void)
