@@ -8,6 +8,10 @@ import redis
 SCALE = float(os.environ.get("SK_E2E_SCALE", "1"))
 
 
+# Of what repeats itself for long only each N-th, from K on: tests/part.h.
+PART = tuple(int(number) for number in os.environ.get("SK_PART", "0/1").split("/"))
+
+
 def scaled(count):
     """A number of operations, for this machine and this build (SK_E2E_SCALE: 0.2 under sanitizers, say)."""
     return max(1, int(count * SCALE))

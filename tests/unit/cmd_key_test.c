@@ -327,10 +327,10 @@ static void randomkey_draws_all(void **state)
     expect(eu, "PSETEX gone 5 v", "+OK");
     region_turn(eu, 6);
     expect(eu, "RANDOMKEY", "$-1");
-    for (int count = 20; count <= 400; count += 380) {
-        int seen[400] = {0}, different = 0;
+    for (int count = 20; count <= 200; count += 180) {
+        int seen[200] = {0}, different = 0;
         fill(eu, count);
-        for (int i = 0; i < 40 * count; i++) {
+        for (int i = 0; i < 30 * count; i++) {
             int key = -1;
             assert_int_equal(sscanf(ask(eu, "RANDOMKEY"), "$7 key:%d", &key), 1);
             assert_in_range(key, 0, count - 1);

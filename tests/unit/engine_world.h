@@ -235,20 +235,18 @@ static inline int host_sink_compare(void *self)
 static inline size_t believed_rows(const world_node *node, sk_bytes from, sk_bytes to, world_row **rows)
 {
     size_t count = 0, kept = 0;
-    world_row *list = NULL;
+    size_t room = node->staged_count;
+    for (uint32_t o = 0; o < node->now.vv.count; o++) room += node->now.vv.seq[o];
+    world_row *list = sk_alloc((room + 1) * sizeof *list);
     for (uint32_t o = 0; o < node->now.vv.count && !node->world->lenient; o++)
-        for (uint64_t seq = 1; seq <= node->now.vv.seq[o] && seq <= sk_vv_get(&node->staged_vv, o); seq++) {
-            list = sk_realloc(list, (count + 1) * sizeof *list);
-            memcpy(list[count++].key, node->now.lanes[o].keys[seq - 1], KEY_BYTES);
-        }
-    for (size_t i = 0; i < node->staged_count; i++) {
-        list = sk_realloc(list, (count + 1) * sizeof *list);
-        list[count++] = node->staged[i];
-    }
+        for (uint64_t seq = 1; seq <= node->now.vv.seq[o] && seq <= sk_vv_get(&node->staged_vv, o); seq++)
+            if (key_between(node->now.lanes[o].keys[seq - 1], from, to))
+                memcpy(list[count++].key, node->now.lanes[o].keys[seq - 1], KEY_BYTES);
+    for (size_t i = 0; i < node->staged_count; i++)
+        if (key_between(node->staged[i].key, from, to)) list[count++] = node->staged[i];
     if (count) qsort(list, count, sizeof *list, compare_rows);
     for (size_t i = 0; i < count; i++)
-        if (key_between(list[i].key, from, to) && (kept == 0 || strcmp(list[kept - 1].key, list[i].key) != 0))
-            list[kept++] = list[i];
+        if (kept == 0 || strcmp(list[kept - 1].key, list[i].key) != 0) list[kept++] = list[i];
     *rows = list;
     return kept;
 }
