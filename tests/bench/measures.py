@@ -207,7 +207,7 @@ def sadd(setting, say):
                 for which in runs:
                     number += 1
                     key = "large" if which == "large" else f"empty:{number}"
-                    requests = max(setting.keys // 10 if pipeline > 1 else setting.keys // 50, 1000)
+                    requests = max(setting.keys // 10, 1000)
                     words = ["SADD", key, f"{number}:__rand_int__"]
                     runs[which].append(redis_benchmark(server, words, requests, pipeline, 2 * 10 ** 9))
                     say(f"SADD {which} P={pipeline}: {runs[which][-1].ops:,.0f}/s")
