@@ -464,7 +464,7 @@ static int fold_row(sk_db *db, sk_bytes raw)
     sk_buf key = {0};
     sk_bytes value;
     uint64_t batch = 0;
-    sk_row s = {0}, r, merged;
+    sk_row s = {0}, r = {0}, merged;
     sk_row_name name = {.raw = sk_arena_copy(&arena, raw)};
     staged_key(&key, STAGED_ROW, raw);
     int found = sk_record_get(db->store, SK_CF_STAGED, sk_buf_view(&key), &value, &batch);
