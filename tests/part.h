@@ -1,5 +1,5 @@
-/* What repeats itself for long, the sweeps of fault/, the seeds of prop/ and of the store's random histories, can be run in
- * parts: with SK_PART=K/N in the environment only the K-th of N, K from 0. Without it, all. tests/run does a sixth, another
+/* What repeats itself for long, the sweeps of fault/ and e2e/faults.py, the seeds of prop/ and of the store's random histories,
+ * the models (model/run), can be run in parts: with SK_PART=K/N in the environment only the K-th of N, K from 0. Without it, all. tests/run does a sixth, another
  * one every day. */
 #ifndef SK_TESTS_PART_H
 #define SK_TESTS_PART_H

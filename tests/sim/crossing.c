@@ -15,7 +15,7 @@
  * So after healing a run comes to its calm rounds. In each every region writes once, and the next begins when all
  * agree. As long as relays begin and end they are warm-up, which must come to an end; those after it are judged, but
  * for rounds in which a limit (a ring of three transactions, room for one that is held back) forced a transfer or a
- * RESEND: these are counted as rough. */
+ * RESEND: these are counted as rough, and where relays changed in one, warm-up follows again. */
 #include "gossip/engine_internal.h"
 #include "tests/sim/world.h"
 

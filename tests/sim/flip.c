@@ -124,6 +124,16 @@ bool sim_flip_unsound(const sim_region *region)
     return done->sound && done->region == region->index && (sk_audit_pending(db) || sk_audit_damaged(db));
 }
 
+/* Is there no region that has all that this one has, and could repair it? */
+static bool nobody_has_all(const sk_replica *replica)
+{
+    for (uint32_t p = 0; p < sk_engine_peers(replica->engine); p++)
+        if (sk_engine_is_peer(replica->engine, p) &&
+            sk_vv_at_most(&replica->db.vv, sk_engine_peer_status(replica->engine, p).acked))
+            return false;
+    return true;
+}
+
 void sim_flip_look(sim_world *world)
 {
     sim_flip *done = &world->flip;
@@ -132,7 +142,8 @@ void sim_flip_look(sim_world *world)
     const sk_audit *audit = &region->replica->db.audit;
     bool damaged = sk_audit_damaged(&region->replica->db);
     bool alone = sk_engine_others(region->replica->engine) == 0 && damaged;
-    bool between = world->config.shape != SIM_SHAPE_MESH && damaged && audit->repairs >= PATIENCE_REPAIRS; /* node/fold.h */
+    bool between = damaged && audit->repairs >= PATIENCE_REPAIRS && world->config.shape != SIM_SHAPE_MESH &&
+                   nobody_has_all(region->replica); /* node/fold.h */
     if (sk_audit_pending(&region->replica->db) || !(audit->beyond || audit->unreadable || alone || between)) return;
     world->counts.flips_between += between;
     sim_region_stop(region);

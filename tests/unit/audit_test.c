@@ -529,6 +529,30 @@ static void damaged_dead_counts_that_make_no_sense_are_repaired(void **state)
     }
 }
 
+/* A row was lost, and so its dead count's record went as that of a row that has none. A repair brings both again. */
+static void dead_counts_that_a_repair_brings_are_stripped_one_day(void **state)
+{
+    (void)state;
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
+    commit(&a);
+    apply_last(&a, &b);
+    commit(&b);
+    damage(&a, "n", NULL);
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+    commit_unchecked(&a);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(a.db.digest == b.db.digest);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 2);
+    for (int i = 0; i < 5; i++) (void)sk_db_revisit(&a.db, &a.db.vv, 100);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+}
+
 static void a_repair_is_asked_of_a_sound_database_that_has_enough(void **state)
 {
     (void)state;
@@ -638,6 +662,7 @@ int main(void)
         TEST(a_row_in_doubt_waits_for_the_next_repair),
         TEST(what_our_history_does_not_know_of_goes),
         TEST(damaged_dead_counts_that_make_no_sense_are_repaired),
+        TEST(dead_counts_that_a_repair_brings_are_stripped_one_day),
         TEST(a_repair_is_asked_of_a_sound_database_that_has_enough),
         TEST(nothing_is_forgotten_in_a_repair),
         TEST(lost_rows_are_repaired_too),
