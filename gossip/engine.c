@@ -72,7 +72,7 @@ static void clear_session(sk_engine *engine, uint32_t peer)
     p->announced = 0;
     p->clock.heard = false;
     p->said_term = p->said_view = p->begun_term = 0;
-    p->neighbours = 0;
+    p->neighbours = p->informed = 0;
     p->blocked = p->has_ping = p->has_offer = false;
     p->requested = p->resent_sum = 0;
     p->out = (sk_outgoing){0};
@@ -135,7 +135,10 @@ void sk_engine_remove_peer(sk_engine *engine, uint32_t peer, int error, uint64_t
     sk_vv_free(&engine->peers[peer].acked);
     sk_vv_free(&engine->peers[peer].staged);
     engine->peers[peer] = (sk_peer){0};
-    for (uint32_t m = 0; m < engine->peer_count; m++) engine->peers[m].neighbours &= ~((uint64_t)1 << peer);
+    for (uint32_t m = 0; m < engine->peer_count; m++) {
+        engine->peers[m].neighbours &= ~((uint64_t)1 << peer);
+        engine->peers[m].informed &= ~((uint64_t)1 << peer);
+    }
     sk_stability_lowered(engine);
     members_changed(engine);
 }

@@ -116,6 +116,7 @@ typedef struct {
     uint64_t begun_term; /* the term that its HELLO began, which it may not know of; 0: none */
     sk_vv told;          /* owned; what we said is durable here */
     uint64_t neighbours; /* bit per peer: regions that it has links with */
+    uint64_t informed;   /* … of which what it said covers all that we know */
     sk_track *tracks;    /* owned; index = origin */
     uint32_t track_count;
     bool blocked;         /* its queue was full */

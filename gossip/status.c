@@ -15,7 +15,8 @@
  *  3. A member that hears of a higher term of its own begins the next one: that was another life, or rule 2. If it does
  *     not have what is said of it, in whatever term, it has come back with less: it takes a new incarnation, because of
  *     its own history too something may be missing that others know.
- *  4. Whoever knows other words about a peer than the peer's own in this session tells the peer.
+ *  4. Whoever knows other words about a peer than the peer's own in this session tells the peer. They get as far as the
+ *     peer's neighbours because who has words that a neighbour's do not cover tells the neighbour.
  *  5. A member begins the next term with a new incarnation too: in one term it writes under one origin.
  *  6. A member that begins a term says its whole vector to every link.
  * Rules 3 and 4 mend what rule 2 cannot see: words about a former life that reach a node which never saw that life.
@@ -56,7 +57,7 @@ static uint32_t gather_gossip(sk_engine *engine, uint32_t peer, bool hello)
     for (uint32_t i = 0; i < engine->peer_count; i++) {
         uint32_t member = (to->gossip_from + i) % engine->peer_count;
         if (member == peer || is_empty(&engine->peers[member].acked)) continue;
-        if (!hello && (to->neighbours >> member & 1)) continue;
+        if (!hello && (to->informed >> member & 1)) continue;
         if (engine->gossip.len > GOSSIP_BYTES_MAX) {
             to->gossip_from = member;
             break;
@@ -159,17 +160,23 @@ int sk_status_amnesia(sk_engine *engine, uint64_t seq)
 /* The member's own words, in peer->vv (rules 1 and 2). */
 static void hear_itself(sk_engine *engine, sk_peer *member, bool hello)
 {
-    bool covers = sk_vv_at_most(&member->acked, &member->vv);
-    if (member->said_term > member->term || (hello && !covers)) {
+    bool less = !sk_vv_at_most(&member->acked, &member->vv);
+    if (member->said_term > member->term || (hello && less)) {
         member->term = member->said_term > member->term ? member->said_term : member->term + 1;
         if (hello) member->begun_term = member->term;
         sk_vv_copy(&member->acked, &member->vv);
-        if (!covers) sk_stability_lowered(engine);
+        if (less) sk_stability_lowered(engine);
     } else if (member->said_term == member->term || member->begun_term == member->term) {
         sk_vv_join(&member->acked, &member->vv);
     }
     if (member->said_term == member->term) sk_stability_take_view(engine, member, member->said_view);
     sk_stability_touch(engine);
+}
+
+/* Another's words about a member say all that we know of it. */
+static bool covers(const sk_gossip *gossip, const sk_vv *acked, const sk_peer *member)
+{
+    return gossip->term > member->term || (gossip->term == member->term && sk_vv_at_most(&member->acked, acked));
 }
 
 /* Another's words about a member (rule 1). */
@@ -216,7 +223,9 @@ static int take_gossip(sk_engine *engine, uint32_t peer, sk_elements list)
         }
         status = sk_status_amnesia(engine, sk_vv_get(&acked, *engine->own));
         uint32_t member = sk_engine_find(engine, gossip.region);
-        if (!status && member != NO_PEER && member != peer) hear_about(engine, &engine->peers[member], &gossip, &acked);
+        if (status || member == NO_PEER || member == peer) continue;
+        if (!covers(&gossip, &acked, &engine->peers[member])) engine->peers[peer].informed &= ~((uint64_t)1 << member);
+        hear_about(engine, &engine->peers[member], &gossip, &acked);
     }
     sk_vv_free(&acked);
     return status;
@@ -235,6 +244,7 @@ static int take_news(sk_engine *engine, uint32_t peer, const sk_news *news)
         uint32_t member = sk_engine_find(engine, name);
         if (member != NO_PEER) from->neighbours |= (uint64_t)1 << member;
     }
+    from->informed = from->neighbours;
     return take_gossip(engine, peer, news->gossip);
 }
 

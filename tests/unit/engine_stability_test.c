@@ -92,27 +92,28 @@ static uint64_t believed(const world *w, uint32_t at, uint32_t of)
     return sk_vv_get(status_of(w, at, of).acked, origin);
 }
 
-/* Three nodes; c has acknowledged 20 of a's, and comes back with 10, and cannot apply more. */
-static world *world_with_an_old_copy(world_disk *copy, bool a_knows, bool b_knows, uint64_t clock_back_ms)
+enum { A_KNOWS = 1, B_KNOWS = 2 };
+
+/* Three nodes or four; c has acknowledged 20 of a's, and comes back with 10, and cannot apply more. All links are cut. */
+static world *world_with_an_old_copy(world_disk *copy, uint32_t count, unsigned who_knows, uint64_t clock_back_ms)
 {
     sk_engine_limits limits = world_limits();
-    world *w = world_new(3, &limits);
+    world *w = world_new(count, &limits);
     for (int i = 0; i < 10; i++) node_write(&w->nodes[0]);
     world_must_converge(w, 1000);
     copy_disk(&w->nodes[2].now, copy);
     for (int i = 0; i < 10; i++) node_write(&w->nodes[0]);
     world_must_converge(w, 1000);
     world_run(w, 1000);
-    set_cut(w, 0, 2, true);
-    set_cut(w, 1, 2, true);
-    set_cut(w, 0, 1, true);
+    for (uint32_t n = 0; n < count; n++)
+        for (uint32_t other = 0; other < n; other++) set_cut(w, n, other, true);
     w->wall_ms -= clock_back_ms;
     restart(w, 2, copy, false);
     w->nodes[2].fail_apply = INT32_MAX;
     w->nodes[2].busy = true;
-    for (uint32_t n = 0; n < 2; n++) {
+    for (uint32_t n = 0; n < count; n++) {
         world_disk now;
-        if (n ? b_knows : a_knows) continue;
+        if (n == 2 || who_knows >> n & 1) continue;
         copy_disk(&w->nodes[n].now, &now);
         restart(w, n, &now, false);
         disk_free(&now);
@@ -125,7 +126,7 @@ static void an_acknowledgement_can_be_lowered_and_stays_so(void **state)
 {
     (void)state;
     world_disk copy;
-    world *w = world_with_an_old_copy(&copy, true, true, 0);
+    world *w = world_with_an_old_copy(&copy, 3, A_KNOWS | B_KNOWS, 0);
     assert_int_equal(believed(w, 0, 2), 20);
     assert_int_equal(believed(w, 1, 2), 20);
     set_cut(w, 1, 2, false);
@@ -146,7 +147,7 @@ static void a_member_disputes_what_it_no_longer_has(void **state)
 {
     (void)state;
     world_disk copy;
-    world *w = world_with_an_old_copy(&copy, true, false, 3600 * 1000);
+    world *w = world_with_an_old_copy(&copy, 3, A_KNOWS, 3600 * 1000);
     assert_int_equal(believed(w, 1, 2), 0);
     set_cut(w, 1, 2, false);
     world_run(w, 1000);
@@ -157,6 +158,25 @@ static void a_member_disputes_what_it_no_longer_has(void **state)
     assert_int_equal(w->nodes[2].incarnations, 1);
     assert_int_equal(believed(w, 1, 2), 10);
     assert_int_equal(believed(w, 0, 2), 10);
+    world_free(w);
+}
+
+/* The same, over a node between a and b: it tells b, though b hears of c from c itself. */
+static void words_of_a_former_life_get_through_to_a_neighbour(void **state)
+{
+    (void)state;
+    world_disk copy;
+    world *w = world_with_an_old_copy(&copy, 4, A_KNOWS, 3600 * 1000);
+    set_cut(w, 1, 2, false);
+    set_cut(w, 1, 3, false);
+    world_run(w, 1000);
+    assert_int_equal(believed(w, 3, 2), 10);
+    assert_int_equal(w->nodes[2].incarnations, 0);
+    set_cut(w, 0, 3, false);
+    world_run(w, 3000);
+    assert_int_equal(w->nodes[2].incarnations, 1);
+    for (uint32_t n = 0; n < 4; n++)
+        if (n != 2) assert_int_equal(believed(w, n, 2), 10);
     world_free(w);
 }
 
@@ -487,6 +507,7 @@ int main(void)
         cmocka_unit_test(a_copy_that_lost_only_what_others_wrote_is_found_out),
         cmocka_unit_test(an_acknowledgement_can_be_lowered_and_stays_so),
         cmocka_unit_test(a_member_disputes_what_it_no_longer_has),
+        cmocka_unit_test(words_of_a_former_life_get_through_to_a_neighbour),
         cmocka_unit_test(a_store_that_goes_back_is_followed),
         cmocka_unit_test(a_disk_that_lied_means_a_new_incarnation),
         cmocka_unit_test(stability_needs_all_members),
