@@ -81,8 +81,8 @@ void sk_row_pack(sk_buf *buf, const sk_row *row, bool derived);
 int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_row *row);
 
 /** The merge of a transferred row S, sent by a node whose vector was `vv_s`, with our row R, where `known` is our
- *  vector: keeps (S and R) or (S not known) or (R not covered by vv_s), and the later base of every count; R's dead ones stay.
- *  Sizes are R's. Values stay borrowed from both. SK_E_MEMORY. */
+ *  vector: keeps (S and R) or (S not known) or (R not covered by vv_s), and the later base of every count; R's dead ones stay,
+ *  S's that are known and that R does not hold do not come back. Sizes are R's. Values stay borrowed from both. SK_E_MEMORY. */
 int sk_row_merge(const sk_row *s, const sk_vv *vv_s, const sk_row *r, const sk_vv *known, sk_arena *arena, sk_row *out);
 
 /** Drops the dead counts whose resets are stable (NULL: all), in place; not those of origins that are open-ended

@@ -321,7 +321,7 @@ static void the_merge_of_counts_joins_their_bases(void **state)
     (void)state;
     const sk_row none = {0}, plain = ROW_OF(count_entry(0, 5, 2, 10)),
                  dead = ROW_OF(count_since(count_entry(0, 5, 2, 10), 5, 10)), later = ROW_OF(count_entry(0, 6, 2, 13)),
-                 anew = ROW_OF(count_entry(0, 7, 7, 1));
+                 anew = ROW_OF(count_entry(0, 7, 7, 1)), dead_anew = ROW_OF(count_since(count_entry(0, 7, 7, 1), 7, 1));
     /* An increment that the reset had not seen, and the reset: in whichever way they meet. */
     assert_string_equal(merged(later, vv_of(6, 0, 0), dead, vv_of(5, 0, 1)), "0:6 c 13-10@5 from 2");
     assert_string_equal(merged(dead, vv_of(5, 0, 1), later, vv_of(6, 0, 0)), "0:6 c 13-10@5 from 2");
@@ -335,6 +335,10 @@ static void the_merge_of_counts_joins_their_bases(void **state)
     assert_string_equal(merged(none, vv_of(5, 0, 1), dead, vv_of(5, 0, 1)), "0:5 c 10-10@5 from 2+");
     assert_string_equal(merged(none, vv_of(5, 0, 1), plain, vv_of(5, 0, 0)), "");
     assert_string_equal(merged(plain, vv_of(5, 0, 0), none, vv_of(8, 0, 0)), "");
+    /* The same where ours is an older one: we were told of the later by somebody who had stripped it. */
+    assert_string_equal(merged(dead_anew, vv_of(7, 0, 2), dead, vv_of(7, 0, 2)), "0:5 c 10-10@5 from 2+");
+    assert_string_equal(merged(dead, vv_of(7, 0, 2), dead_anew, vv_of(7, 0, 2)), "0:7 c 1-1@7 from 7+");
+    assert_string_equal(merged(dead_anew, vv_of(7, 0, 2), dead, vv_of(5, 0, 1)), "0:7 c 1-1@7 from 7+");
 }
 
 /* -- digests ------------------------------------------------------------------------------------------------------- */
