@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What is wrong from outside: requests, strangers, configurations, data directories, a full disk, a clock that jumps.
 Each has its clear error, and nobody else notices."""
+import errno
 import glob
 import hashlib
 import os
@@ -417,6 +418,22 @@ def mount(path, size):
     return done.returncode == 0
 
 
+def fill(folder, ballast):
+    """Leaves 1 MiB of the folder's file system; less where a node took some meanwhile."""
+    block = bytes(1 << 16)
+    with open(ballast, "wb", buffering=0) as f:
+        while True:
+            space = os.statvfs(folder)
+            if space.f_bavail * space.f_frsize < (1 << 20) + len(block):
+                return
+            try:
+                f.write(block)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                return
+
+
 def full_disk(own, data):
     eu, us = own["eu"], own["us"]
     own.start()
@@ -425,9 +442,7 @@ def full_disk(own, data):
     writers = [Writer(eu, f"full{i}", 4) for i in range(2)]
     ballast = os.path.join(data, "ballast")
     for round_ in range(2):
-        with open(ballast, "wb") as f:
-            space = os.statvfs(data)
-            f.write(b"\0" * max(0, space.f_bavail * space.f_frsize - (1 << 20)))
+        fill(data, ballast)
         blob, count, seen = os.urandom(20000).hex(), 0, None
         while seen is None:
             count += 1
@@ -459,9 +474,7 @@ def full_disk(own, data):
                 lost = writer.missing(node.client())
                 assert not lost, f"{node.region} lost {len(lost)} acknowledged writes: {lost[:3]}"
     eu.kill()
-    with open(ballast, "wb") as f:  # now there is nothing at all to start with
-        space = os.statvfs(data)
-        f.write(b"\0" * (space.f_bavail * space.f_frsize - (1 << 20)))
+    fill(data, ballast)  # now there is nothing at all to start with
     eu.spawn()
     assert eu.process.wait(timeout=30) == 4, eu.log_tail()
     assert "the disk is full" in eu.log_tail(), eu.log_tail()
