@@ -336,9 +336,9 @@ static bool holds_live(const sk_row *row, const sk_entry *like)
     return entry && sk_entry_live(entry);
 }
 
-/* Of two dead counts of one origin theirs is later, though we have seen it: its reset was stable, and who told us of it had
- * stripped it. It must not come back, or nobody would strip it here. */
-static bool was_stripped(const sk_entry *s, const sk_entry *r, const sk_vv *known)
+/* Of two dead counts of one origin theirs is later, though we have seen it: who told us of it held no record of it (below).
+ * It must not come back, or nobody would strip it here. */
+static bool was_dropped(const sk_entry *s, const sk_entry *r, const sk_vv *known)
 {
     return !sk_entry_live(s) && !sk_entry_live(r) && r->dot.seq < s->dot.seq && sk_vv_covers(known, s->dot);
 }
@@ -371,13 +371,14 @@ int sk_row_merge(const sk_row *s, const sk_vv *vv_s, const sk_row *r, const sk_v
                 continue;
             }
             const sk_entry *twin = count_of(other, entry->dot.origin);
-            if (twin && was_stripped(side ? twin : entry, side ? entry : twin, known)) {
+            if (twin && was_dropped(side ? twin : entry, side ? entry : twin, known)) {
                 if (side) merged.entries[merged.count++] = *entry;
                 continue;
             }
             if (!twin) {
-                /* Who has seen it and holds no record of it: its own origin removed it, or its reset was stable. Ours
-                 * stays until we strip it: S may be the row of a sender who told of live entries only, and has the same one. */
+                /* Who has seen it and holds no record of it: its own origin removed it, or its reset was stable. A dead one
+                 * of theirs must not come back, or nobody would strip it. Ours stays until we strip it: S may be the row of
+                 * a sender who told of live entries only, and has the same one. */
                 bool stays = side && !sk_entry_live(entry);
                 if (stays || !sk_vv_covers(other_vv, entry->dot)) merged.entries[merged.count++] = *entry;
                 continue;

@@ -29,6 +29,7 @@ typedef struct {
     sk_store *store, *backup;
     sk_db db;
     sk_vv durable, acked[NODES_MAX]; /* canonical */
+    sk_vv everywhere;                /* canonical; since it was opened */
     uint32_t from;                   /* who sends it a transfer; NO_NODE */
     sk_source *source;               /* at that node */
     bool reconcile, compared;
@@ -56,7 +57,7 @@ struct db_world {
 
 /* How often what matters came about: a test that never meets it says nothing. */
 static struct {
-    uint32_t transfers, resumed, reconciles, both, wanted, completed, crashes, restores, strips;
+    uint32_t transfers, resumed, reconciles, both, wanted, completed, crashes, restores, strips, caps;
 } world_met;
 
 /* -- numbers ------------------------------------------------------------------------------------------------------- */
@@ -231,6 +232,7 @@ static void crash_node(world_node *node, uint32_t x)
 {
     uint64_t sealed, synced;
     cut_all(node);
+    sk_vv_free(&node->everywhere);
     world_met.crashes++;
     sk_memory_progress(node->store, &sealed, NULL, &synced);
     sk_memory_crash(node->store, synced + x % (sealed - synced + 1));
@@ -245,6 +247,7 @@ static void restore_node(world_node *node)
     db_world *world = node->world;
     if (!node->backup) return;
     cut_all(node);
+    sk_vv_free(&node->everywhere);
     world_met.restores++;
     sk_db_close(&node->db);
     sk_store_close(node->store);
@@ -278,6 +281,7 @@ static void db_world_end(db_world *world)
         sk_store_close(node->store);
         if (node->backup) sk_store_close(node->backup);
         sk_vv_free(&node->durable);
+        sk_vv_free(&node->everywhere);
         sk_vv_free(&node->context);
         sk_vv_free(&node->withheld);
         for (uint32_t o = 0; o < NODES_MAX; o++) sk_vv_free(&node->acked[o]);
@@ -423,29 +427,40 @@ static bool take_chunk(world_node *node, size_t max)
     return true;
 }
 
-static void forget_stable(world_node *node)
+/* As gossip/stability.c: what all have acknowledged counts once this node has what they had when they did; history goes on
+ * without the members of `laggards` (a bit each), at once. */
+static void forget_stable(world_node *node, uint32_t laggards)
 {
     db_world *world = node->world;
-    sk_vv stable = {0}, vv = {0}, ours = {0};
+    sk_vv stable = {0}, meet = {0}, vv = {0}, ours = {0}, ours_everywhere = {0};
     sk_vv_copy(&stable, &node->durable);
+    sk_vv_copy(&meet, &node->durable);
     vv_out(node, &node->db.vv, &vv);
     bool allowed = true;
     for (uint32_t m = 0; m < world->count; m++) {
         if (m == node->index) continue;
-        sk_vv_meet(&stable, &node->acked[m]);
+        sk_vv_meet(&meet, &node->acked[m]);
+        if (!(laggards >> m & 1)) sk_vv_meet(&stable, &node->acked[m]);
         for (uint32_t o = 0; o < world->origins.count; o++)
             if (world->origins.list[o].region[0] == 'a' + (char)m)
                 allowed = allowed && sk_vv_get(&node->acked[m], o) <= sk_vv_get(&vv, o);
     }
-    if (allowed) {
+    if (allowed) sk_vv_join(&node->everywhere, &meet);
+    if (allowed || laggards) {
         world_met.strips += node->db.dead_flags > 0;
+        world_met.caps += laggards != 0;
+        if (!laggards) sk_vv_copy(&stable, &node->everywhere);
+        sk_vv_join(&stable, &node->everywhere);
         vv_in(node, &stable, &ours);
-        sk_db_forget(&node->db, &ours, &ours);
-        while (sk_db_revisit(&node->db, &ours, 3) > 0) continue;
+        vv_in(node, &node->everywhere, &ours_everywhere);
+        sk_db_forget(&node->db, &ours, &ours_everywhere);
+        while (sk_db_revisit(&node->db, &ours_everywhere, 3) > 0) continue;
     }
     sk_vv_free(&stable);
+    sk_vv_free(&meet);
     sk_vv_free(&vv);
     sk_vv_free(&ours);
+    sk_vv_free(&ours_everywhere);
 }
 
 /* -- what must hold ------------------------------------------------------------------------------------------------ */
@@ -555,6 +570,37 @@ static bool digests_agree(world_node *a, world_node *b)
     return fine;
 }
 
+typedef struct {
+    world_node *node;
+    sk_buf *why;
+} dead_check;
+
+/* Does the history speak of a dead count in this row? */
+static bool is_spoken_of(sk_db *db, sk_bytes raw)
+{
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+    sk_bytes key, value, row;
+    sk_dot dot;
+    unsigned flags;
+    bool found = false;
+    while (!found && sk_store_next(db->store, iter, &key, &value) > 0)
+        found = sk_history_read(key, value, &dot, &row, &flags) == 0 && flags & SK_HISTORY_DEAD && sk_bytes_equal(row, raw);
+    sk_store_iter_free(db->store, iter);
+    return found;
+}
+
+static int check_dead(void *self, sk_bytes raw, const sk_row *row)
+{
+    dead_check *check = self;
+    sk_db *db = &check->node->db;
+    bool dead = false;
+    for (uint32_t i = 0; i < row->count; i++)
+        dead |= !sk_entry_live(&row->entries[i]) && !sk_origins_open_ended(&db->origins, row->entries[i].dot.origin);
+    if (!dead || is_spoken_of(db, raw)) return 0;
+    sk_buf_printf(check->why, "%c: a dead count will stay for ever", 'a' + (int)check->node->index);
+    return 1;
+}
+
 static bool node_holds(world_node *node, sk_buf *why)
 {
     db_world *world = node->world;
@@ -566,6 +612,8 @@ static bool node_holds(world_node *node, sk_buf *why)
         return false;
     }
     if (!rows_hold(node, SK_BYTES_NONE, why)) return false;
+    dead_check check = {node, why};
+    if (sk_db_each(&node->db, SK_BYTES_NONE, SK_BYTES_NONE, check_dead, &check) != 0) return false;
     for (uint32_t n = 0; n < world->count; n++)
         if (!sk_fold_active(&world->nodes[n].db) && !digests_agree(node, &world->nodes[n])) {
             sk_buf_printf(why, "%c and %c: the same vector, other digests", 'a' + (int)node->index, 'a' + (int)n);
