@@ -107,8 +107,8 @@ typedef struct {
     int (*sink_compare)(void *self);
     int (*sink_sum)(void *self, sk_bytes from, sk_bytes to, sk_digest *sum);
     int (*sink_settle)(void *self, sk_buf *from, sk_bytes to, sk_elements rows, sk_buf *wanted, uint32_t *count);
-    /* The atomic step: applied vector joined, rows visible. Of an audit neither: what differs is known from here on;
-     * SK_E_BUSY: not all of it. */
+    /* The atomic step: applied vector joined, rows visible. Of an audit neither: what differs is gone through, some at a
+     * time (1: there is more, it is to be called again), and known from here on; SK_E_BUSY: not all of it. */
     int (*sink_end)(void *self);
 
     /* The digest of the durable state at this vector; false: it is not known, or not to be vouched for. May be NULL. */

@@ -304,6 +304,8 @@ void sk_transfer_charge(sk_engine *engine, uint32_t peer, size_t bytes);
 void sk_transfer_send_chunk_ack(sk_engine *engine);
 /** The transfer has come to its end. */
 void sk_transfer_send_end(sk_engine *engine, uint32_t peer);
+/** The sink's last step, or the next of its last steps. */
+int sk_transfer_finish(sk_engine *engine);
 /** A step at the sink failed: the transfer is off; the link too if the peer is to blame, by the error that is returned. */
 int sk_transfer_sink_failed(sk_engine *engine, int status);
 
@@ -314,8 +316,12 @@ void sk_reconcile_begin(sk_engine *engine, const sk_vv *vv);
 void sk_reconcile_end(sk_engine *engine);
 /** May this transaction not be applied before the incoming transfer has ended? */
 bool sk_reconcile_withholds(const sk_engine *engine, sk_dot dot);
-/** Nothing more is asked. */
+/** Nothing more is asked, and END may come. */
 bool sk_reconcile_is_through(const sk_engine *engine);
+/** END has come, and the sink has more to do: it goes on with sk_transfer_finish. */
+void sk_reconcile_finish(sk_engine *engine);
+/** That is so: nothing more of it may come. */
+bool sk_reconcile_is_finishing(const sk_engine *engine);
 /** COMPARE, PARTS, ROWS of the incoming transfer. */
 int sk_reconcile_told(sk_engine *engine, int type, sk_reader *reader);
 /** Goes on with comparing, if it is time. */

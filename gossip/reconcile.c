@@ -8,7 +8,7 @@
  *             <-------------------------   WANT: of the rows, those that differ. What the sender has not is staged as absent
  *   CHUNKs  ---------------------------->  staged
  *             <-------------------------   DONE, when no range is left
- *   END  ------------------------------->  as ever
+ *   END  ------------------------------->  as ever; of an audit, what is staged is gone through
  *
  * The receiver drives; the sender answers in the order it is asked, also WANT before a later ASK, so that what it has to
  * keep is bounded by the questions under way. node/compare.h says why this brings all that is needed, and why the receiver
@@ -33,7 +33,7 @@ enum {
     QUESTIONS_MAX = 2 * SK_ASKS_MAX + 1, /* ASKs under way, a WANT for each that was answered, DONE */
 };
 
-typedef enum { PUSHING, PREPARING, ASKING, THROUGH } phase;
+typedef enum { PUSHING, PREPARING, ASKING, THROUGH, FINISHING } phase;
 
 /* A range of row keys at the receiver. */
 typedef struct {
@@ -136,6 +136,18 @@ bool sk_reconcile_withholds(const sk_engine *engine, sk_dot dot)
 bool sk_reconcile_is_through(const sk_engine *engine)
 {
     return !engine->incoming.comparing || engine->incoming.comparing->phase == THROUGH;
+}
+
+bool sk_reconcile_is_finishing(const sk_engine *engine)
+{
+    return engine->incoming.comparing && engine->incoming.comparing->phase == FINISHING;
+}
+
+void sk_reconcile_finish(sk_engine *engine)
+{
+    struct sk_comparing *comparing = engine->incoming.comparing;
+    if (comparing->phase != FINISHING) comparing->at_ms = engine->now_ms;
+    comparing->phase = FINISHING;
 }
 
 uint64_t sk_reconcile_next_ms(const sk_engine *engine)
@@ -277,6 +289,11 @@ int sk_reconcile_pump(sk_engine *engine)
     if (!comparing || engine->now_ms < comparing->at_ms) return 0;
     pause(engine);
     if (is_resting(engine)) return 0;
+    if (comparing->phase == FINISHING) {
+        int failed = sk_transfer_finish(engine);
+        if (engine->incoming.comparing) rest(engine);
+        return failed;
+    }
     int status = comparing->phase == PREPARING ? prepare(engine) : compare(engine);
     rest(engine);
     return status ? sk_transfer_sink_failed(engine, status) : 0;

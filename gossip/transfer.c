@@ -403,7 +403,7 @@ static int take_chunk(sk_engine *engine, uint32_t peer, sk_reader *reader)
     int status = sk_chunk_read(reader, &number, &counts, &rows);
     if (!status) status = is_incoming(engine, peer, number);
     if (status <= 0) return status;
-    if (!engine->incoming.begun) return SK_E_PROTOCOL;
+    if (!engine->incoming.begun || sk_reconcile_is_finishing(engine)) return SK_E_PROTOCOL;
     status = engine->host.sink_chunk(engine->host.self, rows, &engine->peers[peer].map);
     if (status) return sk_transfer_sink_failed(engine, status);
     engine->peers[peer].counts.received_rows_bytes += rows.len;
@@ -423,6 +423,20 @@ static int take_told(sk_engine *engine, uint32_t peer, int type, sk_reader *read
     return status > 0 ? sk_reconcile_told(engine, type, reader) : status;
 }
 
+int sk_transfer_finish(sk_engine *engine)
+{
+    uint32_t peer = engine->incoming.peer;
+    int status = engine->host.sink_end(engine->host.self);
+    if (status > 0) sk_reconcile_finish(engine); /* only an audit, which is one */
+    if (status) return status > 0 ? 0 : sk_transfer_sink_failed(engine, status);
+    if (engine->incoming.purpose == SK_FOR_AUDIT) sk_drift_compared(engine, peer, engine->incoming.difference);
+    engine->peers[peer].counts.transfers_in++;
+    forget_incoming(engine);
+    sk_receive_release(engine);
+    sk_transfer_request(engine);
+    return 0;
+}
+
 static int take_end(sk_engine *engine, uint32_t peer, sk_reader *reader)
 {
     uint64_t number;
@@ -430,14 +444,7 @@ static int take_end(sk_engine *engine, uint32_t peer, sk_reader *reader)
     if (!status) status = is_incoming(engine, peer, number);
     if (status <= 0) return status;
     if (!engine->incoming.begun || !sk_reconcile_is_through(engine)) return SK_E_PROTOCOL;
-    status = engine->host.sink_end(engine->host.self);
-    if (status) return sk_transfer_sink_failed(engine, status);
-    if (engine->incoming.purpose == SK_FOR_AUDIT) sk_drift_compared(engine, peer, engine->incoming.difference);
-    engine->peers[peer].counts.transfers_in++;
-    forget_incoming(engine);
-    sk_receive_release(engine);
-    sk_transfer_request(engine);
-    return 0;
+    return sk_transfer_finish(engine);
 }
 
 static int take_cancel(sk_engine *engine, uint32_t peer, sk_reader *reader)

@@ -290,6 +290,7 @@ int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_bu
     }
     strcpy(db->region, identity->region);
     sk_sums_init(&db->sums, SK_LEAF_ROWS);
+    sk_quarantine_init(&db->quarantine);
     db->rules_stale = db->members_stale = true;
     sk_bytes stored;
     bool same_life = true, is_break = true;

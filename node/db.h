@@ -211,8 +211,9 @@ enum { SK_HISTORY_REMOVES = 1, SK_HISTORY_DEAD = 2, SK_HISTORY_DOT_BYTES = 12 };
 void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq);
 /** Splits a history key. False if it is none. */
 bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw);
-/** Adds the rows that the history names above a vector, which is at or above the floor, and sorts the list. */
-int sk_db_history_rows(sk_db *db, const sk_vv *above, sk_row_keys *rows);
+/** Adds the rows that the history names above a vector, which is at or above the floor, and sorts the list. About `entries` of
+ *  it, in whole transactions; the vector rises above them. 1: there are more, 0: it is our own vector now; or an error. */
+int sk_db_history_rows(sk_db *db, sk_vv *above, sk_row_keys *rows, uint32_t entries);
 /** A history entry as it was read. SK_E_CORRUPT if it is not what was put. */
 int sk_history_read(sk_bytes key, sk_bytes stored, sk_dot *dot, sk_bytes *raw, unsigned *flags);
 

@@ -420,12 +420,25 @@ static int borne_out(sk_db *db, sk_bytes raw, const sk_row *ours, const sk_row *
 /* What becomes of our row: it is merged with the staged one, makes room for it whatever it is, or stays as it is. */
 typedef enum { MERGED, REPLACED, LEFT } outcome;
 
+/* All rows that our history names above a vector. */
+static int rows_above(sk_db *db, const sk_vv *vv, bool *has, sk_row_keys *rows)
+{
+    if (*has) return 0;
+    sk_vv above = {0};
+    sk_vv_copy(&above, vv);
+    int status;
+    do status = sk_db_history_rows(db, &above, rows, UINT32_MAX);
+    while (status > 0);
+    sk_vv_free(&above);
+    *has = status == 0;
+    return status;
+}
+
 /* In a repair: node/fold.h. */
 static int repair_row(sk_db *db, sk_bytes raw, const sk_row *ours, bool sense, const sk_row *theirs, outcome *becomes)
 {
     struct sk_fold *fold = db->fold;
-    int status = fold->has_recent ? 0 : sk_db_history_rows(db, &fold->vv, &fold->recent);
-    fold->has_recent = status == 0;
+    int status = rows_above(db, &fold->vv, &fold->has_recent, &fold->recent);
     bool is_recent = sk_row_keys_has(&fold->recent, raw), sound = sense;
     if (!status && is_recent && sense) status = borne_out(db, raw, ours, theirs, &sound);
     *becomes = !is_recent ? REPLACED : sound ? MERGED : LEFT;
@@ -443,8 +456,7 @@ static int is_held(sk_db *db, sk_bytes raw, const sk_row *ours, bool *held)
     struct sk_fold *fold = db->fold;
     *held = fold->purpose == SK_FOR_REPAIR && sk_quarantine_holds(db, raw, ours);
     if (!*held) return 0;
-    int status = fold->has_news ? 0 : sk_db_history_rows(db, &fold->known, &fold->news);
-    fold->has_news = status == 0;
+    int status = rows_above(db, &fold->known, &fold->has_news, &fold->news);
     *held = !sk_row_keys_has(&fold->news, raw);
     return status;
 }
@@ -631,7 +643,8 @@ int sk_fold_end(sk_db *db)
     if (db->failed) return db->failed;
     if (!staging(db)) return SK_E_GAP;
     if (fold->purpose == SK_FOR_AUDIT) {
-        int found = sk_quarantine_end(db, &fold->vv);
+        int found = sk_quarantine_step(db, &fold->vv, COMPARE_ROWS);
+        if (found > 0) return 1;
         clear(db);
         if (found == SK_E_IO || found == SK_E_MEMORY) db->failed = found;
         return found ? SK_E_BUSY : 0;

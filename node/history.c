@@ -66,23 +66,40 @@ int sk_db_history_find(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags)
     return found;
 }
 
-int sk_db_history_rows(sk_db *db, const sk_vv *above, sk_row_keys *rows)
+/* Of one origin above *seq, which rises to the last that was read: about `entries`, whole transactions. 1: there are more. */
+static int add_rows(sk_db *db, uint32_t origin, uint64_t *seq, sk_row_keys *rows, uint32_t *entries)
+{
+    uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
+    sk_history_key(from, origin, *seq + 1);
+    sk_history_key(to, origin, db->vv.seq[origin] + 1);
+    sk_store_iter *iter =
+        sk_store_iterate(db->store, NULL, SK_CF_HISTORY, sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
+    sk_bytes key, value, raw;
+    sk_dot dot;
+    int status;
+    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        if (!sk_history_parse(key, &dot, &raw)) continue;
+        if (*entries == 0 && dot.seq != *seq) break;
+        if (*entries) --*entries;
+        *seq = dot.seq;
+        sk_row_keys_add(rows, raw);
+    }
+    sk_store_iter_free(db->store, iter);
+    if (status == 0) *seq = db->vv.seq[origin];
+    return status;
+}
+
+int sk_db_history_rows(sk_db *db, sk_vv *above, sk_row_keys *rows, uint32_t entries)
 {
     int status = 0;
-    for (uint32_t o = 0; o < db->vv.count && status >= 0; o++) {
-        uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
-        if (db->vv.seq[o] <= sk_vv_get(above, o)) continue;
-        sk_history_key(from, o, sk_vv_get(above, o) + 1);
-        sk_history_key(to, o, db->vv.seq[o] + 1);
-        sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, sk_bytes_of(from, sizeof from),
-                                               sk_bytes_of(to, sizeof to));
-        sk_bytes key, value;
-        while ((status = sk_store_next(db->store, iter, &key, &value)) > 0)
-            sk_row_keys_add(rows, sk_bytes_of(key.data + SK_HISTORY_DOT_BYTES, key.len - SK_HISTORY_DOT_BYTES));
-        sk_store_iter_free(db->store, iter);
+    for (uint32_t o = 0; o < db->vv.count && !status; o++) {
+        uint64_t seq = sk_vv_get(above, o);
+        if (db->vv.seq[o] <= seq) continue;
+        status = add_rows(db, o, &seq, rows, &entries);
+        sk_vv_set(above, o, seq);
     }
     sk_row_keys_sort(rows);
-    return status < 0 ? status : 0;
+    return status;
 }
 
 /* -- forgetting -------------------------------------------------------------------------------------------------------------- */

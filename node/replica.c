@@ -199,7 +199,8 @@ static int host_sink_settle(void *self, sk_buf *from, sk_bytes to, sk_elements r
 static int host_sink_end(void *self)
 {
     sk_replica *replica = self;
-    return replica->store_error ? replica->store_error : sk_fold_end(&replica->db);
+    uint64_t begin_us = clock_us(replica);
+    return replica->store_error ? replica->store_error : worked(replica, begin_us, sk_fold_end(&replica->db));
 }
 
 /* Told only where nobody could doubt that it is that of the rows, and belongs to the vector: those on the disk were added up
@@ -714,6 +715,18 @@ static void repair(sk_replica *replica)
     (void)sk_engine_repair(replica->engine, &replica->db.floor, replica->now_ms, replica->wall_ms);
 }
 
+/* Where names of rows in quarantine have become free, those of other regions that have none are looked at once more. */
+static void name_others(sk_replica *replica)
+{
+    sk_quarantine *quarantine = &replica->db.quarantine;
+    if (!quarantine->freed || replica->db.failed) return;
+    quarantine->freed = false;
+    for (uint32_t i = 0; i < quarantine->unnamed_count && quarantine->count < quarantine->names_max; i++) {
+        int peer = sk_replica_peer(replica, quarantine->unnamed[i].region);
+        if (peer >= 0) sk_engine_compare_again(replica->engine, (uint32_t)peer, replica->now_ms, replica->wall_ms);
+    }
+}
+
 void sk_replica_turn(sk_replica *replica)
 {
     replica->more_to_do = false;
@@ -727,6 +740,7 @@ void sk_replica_turn(sk_replica *replica)
     drop_staged(replica);
     add_up(replica);
     repair(replica);
+    name_others(replica);
     if (!replica->db.failed) seal(replica);
 }
 
@@ -857,7 +871,7 @@ uint32_t sk_replica_drifts(const sk_replica *replica)
 
 const char *sk_replica_audit_text(const sk_replica *replica)
 {
-    bool drift = replica->db.quarantine.count || sk_replica_drifts(replica);
+    bool drift = replica->db.quarantine.count || replica->db.quarantine.nameless || sk_replica_drifts(replica);
     bool sound = !sk_audit_damaged(&replica->db) && !sk_audit_pending(&replica->db);
     return drift && sound ? "drift" : sk_audit_text(&replica->db);
 }

@@ -9,7 +9,7 @@
 typedef struct {
     sk_arena arena;
     sk_bytes *keys; /* owned; the bytes are in the arena */
-    uint32_t count, room;
+    uint32_t count, room, sorted; /* the first of them are in order */
 } sk_row_keys;
 
 static inline void sk_row_keys_free(sk_row_keys *list)
@@ -33,9 +33,31 @@ static inline int sk_row_keys_compare(const void *a, const void *b)
     return sk_bytes_compare(*(const sk_bytes *)a, *(const sk_bytes *)b);
 }
 
+/** What was added since the last time is sorted, and merged with the rest. */
 static inline void sk_row_keys_sort(sk_row_keys *list)
 {
-    if (list->count) qsort(list->keys, list->count, sizeof *list->keys, sk_row_keys_compare);
+    uint32_t before = list->sorted, added = list->count - before;
+    list->sorted = list->count;
+    if (added == 0) return;
+    qsort(list->keys + before, added, sizeof *list->keys, sk_row_keys_compare);
+    if (before == 0) return;
+    sk_bytes *tail = sk_alloc(added * sizeof *tail);
+    memcpy(tail, list->keys + before, added * sizeof *tail);
+    while (added > 0) { /* the greatest first: what is above it makes room for all of them */
+        uint32_t low = 0, high = before;
+        added--;
+        while (low < high) {
+            uint32_t middle = low + (high - low) / 2;
+            if (sk_bytes_compare(list->keys[middle], tail[added]) > 0)
+                high = middle;
+            else
+                low = middle + 1;
+        }
+        memmove(list->keys + low + added + 1, list->keys + low, (before - low) * sizeof *list->keys);
+        list->keys[low + added] = tail[added];
+        before = low;
+    }
+    free(tail);
 }
 
 /** In a list that was sorted. */

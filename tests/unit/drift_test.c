@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 
+#include "gossip/engine_internal.h"
 #include "tests/unit/engine_world.h"
 
 #include <cmocka.h>
@@ -122,9 +123,68 @@ static void it_goes_on_until_all_is_found(void **state)
     world_free(w);
 }
 
+/* Very many rows differ: it takes a while to look at them, in steps, and nobody gives up, nor waits. */
+static void it_is_looked_at_in_steps(void **state)
+{
+    (void)state;
+    enum { STEPS = 4000 };
+    world *w = settled(2, 500);
+    w->nodes[0].slow_audit = STEPS;
+    w->nodes[1].wrong = 5;
+    world_run(w, 2000);
+    assert_in_range(w->nodes[0].slow_audit, 1, STEPS - 1);
+    for (int i = 0; i < 20; i++) node_write(&w->nodes[i % 2]);
+    world_must_converge(w, 2000);
+    assert_in_range(w->nodes[0].slow_audit, 1, STEPS - 1);
+    world_run(w, 4 * STEPS);
+    assert_int_equal(w->nodes[0].slow_audit, 0);
+    assert_int_equal(w->nodes[0].audits, 1);
+    assert_int_equal(w->nodes[1].audits, 1);
+    world_free(w);
+}
+
+/* Nothing comes after END; and where the link goes meanwhile, all begins anew. */
+static void nothing_comes_while_it_is_looked_at(void **state)
+{
+    (void)state;
+    world *w = settled(2, 500);
+    sk_buf message = {0};
+    for (int chunk = 0; chunk < 2; chunk++) {
+        w->nodes[0].slow_audit = 1000;
+        w->nodes[1].wrong += 5;
+        for (int ms = 0; ms < 5000 && w->nodes[0].slow_audit == 1000; ms++) world_run(w, 1);
+        assert_in_range(w->nodes[0].slow_audit, 1, 999);
+        uint32_t peer = peer_of(w, 0, 1);
+        sk_buf_reset(&message);
+        uint64_t number = w->nodes[0].engine->peers[peer].requested;
+        if (chunk) {
+            sk_chunk_pack(&message, number, &(sk_transfer_counts){0}, SK_BYTES_NONE);
+        } else {
+            sk_message_begin(&message, SK_MESSAGE_END);
+            sk_pack_uint(&message, number);
+        }
+        sk_engine_message(w->nodes[0].engine, peer, sk_buf_view(&message), w->now_ms, w->wall_ms);
+        assert_int_equal(w->nodes[0].last_error, SK_E_PROTOCOL);
+        w->nodes[0].last_error = 0;
+        set_cut(w, 0, 1, true);
+        world_links(w);
+        world_run(w, 1000);
+        set_cut(w, 0, 1, false);
+        world_links(w);
+        w->nodes[0].slow_audit = 5;
+        world_run(w, 5000);
+        assert_int_equal(w->nodes[0].slow_audit, 0);
+        assert_int_equal(w->nodes[0].audits, chunk + 1);
+    }
+    sk_buf_free(&message);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_is_looked_at_in_steps),
+        cmocka_unit_test(nothing_comes_while_it_is_looked_at),
         cmocka_unit_test(equal_ones_do_not_drift),
         cmocka_unit_test(it_is_told_and_compared_once),
         cmocka_unit_test(a_passing_difference_is_none),

@@ -301,6 +301,10 @@ static inline int host_sink_end(void *self)
         node->fail_sink_end--;
         return SK_E_IO;
     }
+    if (node->audit && node->slow_audit > 0) {
+        node->slow_audit--;
+        return 1;
+    }
     if (node->audit) {
         node->staging = false;
         node->staged_count = 0;

@@ -60,6 +60,7 @@ typedef struct {
     int fail_open;   /* the next so many transfers find it busy */
     int fail_answer; /* the next so many answers fail */
     int fail_sink_end;
+    int slow_audit; /* so many steps more until all that an audit has staged was gone through */
     int fail_incarnation; /* the next so many are refused */
     int fail_chunk; /* the chunk after so many fails; 0: none */
     bool busy;

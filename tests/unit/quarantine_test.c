@@ -79,7 +79,9 @@ static int compare(database *from, database *to)
     assert_int_equal(whole.begun, 0);
     while (transfer_chunk(&whole, 30)) {}
     transfer_compare(&whole);
-    int status = sk_fold_end(&to->db);
+    int status;
+    do status = sk_fold_end(&to->db);
+    while (status > 0);
     transfer_stop(&whole);
     commit(to);
     assert_true(sk_vv_equal(&before, &to->db.vv));
@@ -278,31 +280,174 @@ static void a_repair_keeps_it(void **state)
 }
 
 /* There is a limit to what is named. */
-static void of_many_some_are_named(void **state)
+enum { MORE = 30 };
+
+static const char *many(int i)
 {
-    (void)state;
-    enum { MORE = 30 };
-    char key[16];
-    for (int i = 0; i < SK_QUARANTINE_MAX + MORE; i++) {
-        snprintf(key, sizeof key, "many %04d", i);
-        txn(&a, put(&a, SK_TABLE_KEY, key, NULL, "x"));
-    }
+    static char key[16];
+    snprintf(key, sizeof key, "many %04d", i);
+    return key;
+}
+
+/* b has lost more rows than can be named, and a has compared. */
+static void lose_many(void)
+{
+    for (int i = 0; i < SK_QUARANTINE_MAX + MORE; i++) txn(&a, put(&a, SK_TABLE_KEY, many(i), NULL, "x"));
+    txn(&a, put(&a, SK_TABLE_KEY, "zzz", NULL, "sound"));
     commit_unchecked(&a);
     assert_int_equal(compare(&b, &a), SK_E_BUSY); /* digests of different vectors */
     assert_int_equal(a.db.quarantine.count, 0);
     transfer_all(&a, &b);
     assert_int_equal(sk_db_touch_all(&b.db), 0);
     commit_unchecked(&b);
-    for (int i = 0; i < SK_QUARANTINE_MAX + MORE; i++) {
-        snprintf(key, sizeof key, "many %04d", i);
-        drift(&b, SK_TABLE_KEY, key, NULL, NULL);
+    for (int i = 0; i < SK_QUARANTINE_MAX + MORE; i++) drift(&b, SK_TABLE_KEY, many(i), NULL, NULL);
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(compare(&b, &a), 0);
+        assert_int_equal(a.db.quarantine.count, SK_QUARANTINE_MAX);
+        assert_int_equal(a.db.quarantine.nameless, MORE);
     }
-    assert_int_equal(compare(&b, &a), 0);
-    assert_int_equal(a.db.quarantine.count, SK_QUARANTINE_MAX);
-    assert_int_equal(a.db.quarantine.nameless, MORE);
     commit(&a);
     assert_int_equal(sk_db_reload(&a.db), 0);
     assert_int_equal(a.db.quarantine.count, SK_QUARANTINE_MAX);
+    assert_int_equal(a.db.quarantine.nameless, MORE);
+    verify(&a);
+}
+
+static void of_many_some_are_named(void **state)
+{
+    (void)state;
+    lose_many();
+    assert_true(holds(&a, 0, "kmany 0000", "b") && holds(&a, SK_QUARANTINE_MAX - 1, "kmany 0999", "b"));
+    for (int i = 0; i < MORE + 5; i++) drift(&a, SK_TABLE_KEY, many(i), NULL, NULL); /* these are alike again */
+    assert_int_equal(compare(&b, &a), 0);
+    assert_int_equal(a.db.quarantine.count, SK_QUARANTINE_MAX - 5); /* the others take their places */
+    assert_int_equal(a.db.quarantine.nameless, 0);
+    assert_true(holds(&a, SK_QUARANTINE_MAX - 6, "kmany 1029", "b"));
+    commit(&a);
+    assert_int_equal(sk_db_reload(&a.db), 0);
+    assert_int_equal(a.db.quarantine.nameless, 0);
+}
+
+/* The row on the disk is another than was committed. */
+static void damage(database *with, const char *key, const char *value)
+{
+    sk_row_name name = row_name(with, SK_TABLE_KEY, key, NULL);
+    sk_row row = row_of(with, SK_TABLE_KEY, key, NULL);
+    sk_buf packed = {0};
+    row.entries[0].value = sk_bytes_str(value);
+    sk_row_pack(&packed, &row, true);
+    sk_store_put(with->store, SK_CF_ROW, name.raw, sk_buf_view(&packed));
+    sk_buf_free(&packed);
+}
+
+/* What is not named is kept all the same, as it is; what the disk has damaged is mended, also among them. */
+static void a_repair_keeps_the_nameless(void **state)
+{
+    (void)state;
+    lose_many();
+    drift(&a, SK_TABLE_KEY, many(2), NULL, "changed"); /* what a has lost, it has lost */
+    drift(&b, SK_TABLE_KEY, "other", NULL, "drifted");
+    drift(&a, SK_TABLE_KEY, "string", NULL, NULL);
+    assert_int_equal(compare(&b, &a), 0);
+    assert_int_equal(a.db.quarantine.nameless, MORE + 2);
+    assert_true(holds(&a, 2, "kmany 0002", "b") && holds(&a, SK_QUARANTINE_MAX - 1, "kmany 0999", "b"));
+    commit_unchecked(&a);
+    damage(&a, "zzz", "of the disk");
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "reset", NULL);
+    sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_str("\xc1"));
+    damage(&a, many(1001), "not what was found");
+    damage(&a, many(1), "not what was found either");
+    commit_unchecked(&a);
+    assert_int_equal(sk_db_reload(&a.db), 0);
+    assert_int_equal(sk_audit_finish(&a.db), 0);
+    assert_true(sk_audit_wants_repair(&a.db));
+    transfer whole = transfer_start_as(&b, &a, SK_FOR_REPAIR);
+    assert_int_equal(whole.begun, 0);
+    transfer_finish(&whole);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    verify(&a);
+    for (int i = 0; i < SK_QUARANTINE_MAX + MORE; i++)
+        assert_int_equal(row_of(&a, SK_TABLE_KEY, many(i), NULL).count, i != 1 && i != 1001);
+    assert_true(has_value(&a, many(2), "changed") && has_value(&a, many(1029), "x"));
+    assert_true(has_value(&a, "other", "another value"));
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "string", NULL).count, 0);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "reset", NULL), text_of_row(&b, SK_TABLE_KEY, "reset", NULL));
+    assert_true(has_value(&a, "zzz", "sound"));
+    sk_quarantine_agree(&a.db, sk_bytes_str("c"));
+    assert_int_equal(a.db.quarantine.nameless, MORE + 2);
+    sk_quarantine_agree(&a.db, sk_bytes_str("b"));
+    assert_int_equal(a.db.quarantine.nameless, 0);
+    commit(&a);
+    assert_int_equal(sk_db_reload(&a.db), 0);
+    assert_int_equal(a.db.quarantine.count + a.db.quarantine.nameless, 0);
+}
+
+/* There is a limit to marks, too: what has none is not touched, if it makes sense. */
+static void without_a_mark_a_repair_brings_what_makes_no_sense(void **state)
+{
+    (void)state;
+    a.db.quarantine.names_max = 1;
+    a.db.quarantine.marks_max = 2;
+    drift(&a, SK_TABLE_KEY, "string", NULL, "drifted");
+    drift(&a, SK_TABLE_KEY, "other", NULL, NULL);
+    drift(&b, SK_TABLE_HASH, "hash", "field", NULL);
+    drift(&b, SK_TABLE_HASH, "hash", "second", "3");
+    for (int again = 0; again < 2; again++) {
+        assert_int_equal(compare(&b, &a), 0);
+        assert_int_equal(a.db.quarantine.count, 1);
+        assert_int_equal(a.db.quarantine.nameless, 3);
+        assert_int_equal(a.db.quarantine.unnamed[0].unmarked, 1);
+        commit(&a);
+        assert_int_equal(sk_db_reload(&a.db), 0);
+        verify(&a);
+    }
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "count", NULL);
+    sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_str("\xc1"));
+    damage(&a, "string", "of the disk");
+    commit_unchecked(&a);
+    assert_int_equal(sk_db_reload(&a.db), 0);
+    assert_int_equal(sk_audit_finish(&a.db), 0);
+    transfer whole = transfer_start_as(&b, &a, SK_FOR_REPAIR);
+    transfer_finish(&whole);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    verify(&a);
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
+    assert_true(has_value(&a, "string", "of the disk"));
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "other", NULL).count, 0);
+    assert_int_equal(row_of(&a, SK_TABLE_HASH, "hash", "field").count, 1);
+    a.db.quarantine.marks_max = 3;
+    assert_int_equal(compare(&b, &a), 0);
+    assert_int_equal(a.db.quarantine.nameless, 3);
+    assert_int_equal(a.db.quarantine.unnamed[0].unmarked, 0);
+}
+
+/* It goes on while rows are looked at: what changes is passed over, whatever becomes of it. */
+static void rows_that_change_meanwhile_are_passed_over(void **state)
+{
+    (void)state;
+    lose_many();
+    sk_quarantine_agree(&a.db, sk_bytes_str("b"));
+    drift(&b, SK_TABLE_KEY, "zzz", NULL, "drifted");
+    drift(&b, SK_TABLE_KEY, "string", NULL, "drifted");
+    transfer whole = transfer_start_as(&b, &a, SK_FOR_AUDIT);
+    assert_int_equal(whole.begun, 0);
+    while (transfer_chunk(&whole, 30)) {}
+    transfer_compare(&whole);
+    assert_int_equal(sk_fold_end(&a.db), 1);
+    assert_in_range(a.db.quarantine.count, 1, SK_QUARANTINE_MAX - 1);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "zzz", NULL));
+    txn(&a, put(&a, SK_TABLE_KEY, many(0), NULL, "newer")); /* it was looked at */
+    commit(&a);
+    int status;
+    do status = sk_fold_end(&a.db);
+    while (status > 0);
+    assert_int_equal(status, SK_E_BUSY);
+    transfer_stop(&whole);
+    commit(&a);
+    assert_int_equal(a.db.quarantine.count, SK_QUARANTINE_MAX);
+    assert_int_equal(a.db.quarantine.nameless, MORE + 1); /* and "string", but not "zzz" */
+    assert_int_equal(pairs_in(&a, SK_CF_STAGED), 0);
+    assert_int_equal(sk_quarantine_step(&a.db, &a.db.vv, 1), SK_E_GAP);
 }
 
 static void a_damaged_record_refuses_the_start(void **state)
@@ -311,6 +456,10 @@ static void a_damaged_record_refuses_the_start(void **state)
     drift(&a, SK_TABLE_KEY, "string", NULL, "drifted");
     assert_int_equal(compare(&b, &a), 0);
     sk_store_put(a.store, SK_CF_META, sk_bytes_str("quarantine/b/kstring"), sk_bytes_str("no record"));
+    commit_unchecked(&a);
+    assert_int_equal(sk_quarantine_load(&a.db), SK_E_CORRUPT);
+    sk_store_remove(a.store, SK_CF_META, sk_bytes_str("quarantine/b/kstring"));
+    sk_store_put(a.store, SK_CF_META, sk_bytes_str("unnamed/b/000000"), sk_bytes_str("no record"));
     commit_unchecked(&a);
     assert_int_equal(sk_quarantine_load(&a.db), SK_E_CORRUPT);
     sk_db_close(&a.db);
@@ -329,6 +478,9 @@ int main(void)
         TEST(what_nobody_wrote_goes),
         TEST(a_repair_keeps_it),
         TEST(of_many_some_are_named),
+        TEST(a_repair_keeps_the_nameless),
+        TEST(without_a_mark_a_repair_brings_what_makes_no_sense),
+        TEST(rows_that_change_meanwhile_are_passed_over),
         TEST(a_damaged_record_refuses_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
 /* A region whose disk was damaged while it was down: it finds out, and is repaired by the other. */
 #include "gossip/message.h"
+#include "node/record.h"
 #include "tests/unit/replica_harness.h"
 
 static region eu, us;
@@ -291,6 +292,39 @@ static void drift_is_told_by_both_and_kept_until_it_is_resolved(void **state)
     sk_db_check(&us.replica->db);
 }
 
+/* The names are taken by rows that differ from another region's: when that has said that it agrees, others get them. */
+static void names_that_become_free_are_given_to_others(void **state)
+{
+    (void)state;
+    sk_buf record = {0};
+    sk_pack_uint(&record, 1);
+    sk_pack_bytes(&record, sk_bytes_str("eu:1"));
+    sk_pack_uint(&record, 2);
+    sk_pack_bytes(&record, sk_bytes_str("eu:1"));
+    sk_pack_bool(&record, false);
+    stop(&eu);
+    sk_record_put(eu.disk, SK_CF_META, sk_bytes_str("quarantine/ap/kother"), &record);
+    sk_buf_free(&record);
+    region_boot(&eu, "eu", eu_peers, NULL);
+    sk_quarantine *quarantine = &eu.replica->db.quarantine;
+    quarantine->names_max = 1;
+    link_and_run(20);
+    drift(&us, "k", "drifted");
+    run(1500);
+    assert_int_equal(quarantine->count, 1);
+    assert_int_equal(quarantine->nameless, 1);
+    assert_true(says(&eu, "drift_rows:2") && audit_says(&eu, "$9 not_named :1"));
+    expect_begins(&eu, "REGION AUDIT RESOLVE k FROM us", "-ERR no row of this key");
+    sk_quarantine_agree(&eu.replica->db, sk_bytes_str("ap"));
+    assert_true(says(&eu, "audit:drift"));
+    run(1500);
+    assert_int_equal(quarantine->nameless, 0);
+    expect(&eu, "REGION AUDIT RESOLVE k FROM us", "+OK");
+    run(1500);
+    expect(&eu, "GET k", "$7 drifted");
+    assert_true(says(&eu, "audit:verified") && says(&us, "audit:verified"));
+}
+
 static void a_new_write_ends_drift(void **state)
 {
     (void)state;
@@ -376,6 +410,7 @@ int main(void)
         TEST(damaged_records_refuse_the_start),
         TEST(what_the_store_cannot_read_ends_the_writing),
         TEST(drift_is_told_by_both_and_kept_until_it_is_resolved),
+        TEST(names_that_become_free_are_given_to_others),
         TEST(a_new_write_ends_drift),
         TEST(nobody_drifts_while_rows_are_folded_in),
         TEST(digests_are_told_only_when_they_are_right),
