@@ -225,6 +225,12 @@ static int look_at_derived(sk_db *db, sk_bytes key, sk_bytes value)
     return mended < 0 ? mended : 0;
 }
 
+static int clear_history(sk_db *db, sk_bytes key, sk_bytes value)
+{
+    sk_db_history_clear(db, key, value);
+    return 0;
+}
+
 static int step_staged(sk_db *db, uint32_t entries)
 {
     uint64_t damaged = db->audit.damaged_staged;
@@ -291,9 +297,8 @@ static int rows_are_through(sk_db *db)
     sk_audit *audit = &db->audit;
     if (audit->history_damaged) {
         int status = sk_db_history_renew(db);
-        if (status) return status == SK_E_BUSY ? 1 : status;
-        audit->history_damaged = false;
-        audit->history_renewed = true;
+        if (!status) next_stage(db, SK_AUDIT_RENEWING);
+        return !status || status == SK_E_BUSY ? 1 : status;
     }
     if (sums->state == SK_SUMS_UNREADABLE) sk_audit_unreadable(db);
     if (audit->adopt && sums->state != SK_SUMS_UNREADABLE && !sums->senseless) adopt(db);
@@ -424,6 +429,19 @@ static int step_sizes(sk_db *db, uint32_t rows)
     return status == 0 || status == SK_E_CORRUPT ? rows_are_through(db) : status;
 }
 
+/* -- history that begins anew -------------------------------------------------------------------------------------- */
+
+static int step_renewing(sk_db *db, uint32_t entries)
+{
+    int status = go_through(db, SK_CF_HISTORY, clear_history, entries);
+    if (status) return status;
+    db->audit.history_damaged = false;
+    db->audit.history_renewed = true;
+    db->revisit = true;
+    sk_buf_reset(&db->revisit_from);
+    return rows_are_through(db);
+}
+
 /* -- steps --------------------------------------------------------------------------------------------------------- */
 
 static int step_stage(sk_db *db, uint32_t entries)
@@ -440,6 +458,7 @@ static int step_stage(sk_db *db, uint32_t entries)
         break;
     case SK_AUDIT_ROWS: status = step_rows(db, entries); break;
     case SK_AUDIT_SIZES: status = step_sizes(db, entries); break;
+    case SK_AUDIT_RENEWING: status = step_renewing(db, entries); break;
     case SK_AUDIT_DERIVED:
         status = go_through(db, SK_CF_DERIVED, look_at_derived, entries);
         if (status == 0) next_stage(db, SK_AUDIT_DONE);

@@ -5,6 +5,7 @@
  *   STAGED   likewise
  *   ROWS     all rows added up against what was committed (node/sums.h); what the derived index lacks of each
  *   SIZES    only where what digests leave out is not what was committed: members and fields are counted anew
+ *   RENEWING only where history is damaged: what is at or below the new floor goes
  *   DERIVED  each entry of the derived index against its row
  *   DONE
  *
@@ -13,8 +14,8 @@
  * What is found, and what becomes of it:
  *  - history that is damaged: nobody can tell what changed, nor what was removed. The history begins anew: the floor is
  *    raised to the whole vector (sk_db_open's invariant 2 holds of nothing below it), so that peers that lack something
- *    are reconciled. Records of dead counts are written anew from the rows. Until then no transfer is sent, nor before
- *    the history has been gone through: a transfer from damaged history would leave rows out.
+ *    are reconciled. Records of dead counts are written anew from the rows. Until then, and until all else at or below the
+ *    floor has gone, no transfer is sent, nor before the history has been gone through: a transfer from damaged history would leave rows out.
  *  - staged rows that are damaged: a transfer that still comes in is dropped, and asked for again. Of one that is being
  *    folded in they are lost: `lost`, which is noted on the disk; the database is damaged.
  *  - rows that are not what was committed: the database is damaged. So are lost ones. Both are repaired from a peer, whose
@@ -35,6 +36,7 @@ typedef enum {
     SK_AUDIT_STAGED,
     SK_AUDIT_ROWS,
     SK_AUDIT_SIZES,
+    SK_AUDIT_RENEWING,
     SK_AUDIT_DERIVED,
     SK_AUDIT_DONE,
 } sk_audit_stage;

@@ -203,9 +203,11 @@ void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_v
 void sk_db_history_record(sk_db *db, sk_bytes key, unsigned flags);
 /** Does the history name this row at this dot? 1 and its flags, 0, or an error: SK_E_CORRUPT for one that is not what was put. */
 int sk_db_history_find(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags);
-/** Begins the history anew: what a person, or sums, found damaged. What speaks of dead counts stays, all else goes, and the
- *  floor rises to the whole vector. A transfer that is still staged is dropped. SK_E_BUSY while one is folded in. */
+/** Begins the history anew: what a person, or sums, found damaged. The floor rises to the whole vector; what speaks of dead
+ *  counts stays, all else is to go then: sk_db_history_clear, of each entry. A transfer that is still staged is dropped.
+ *  SK_E_BUSY while one is folded in. */
 int sk_db_history_renew(sk_db *db);
+void sk_db_history_clear(sk_db *db, sk_bytes key, sk_bytes value);
 enum { SK_HISTORY_REMOVES = 1, SK_HISTORY_DEAD = 2, SK_HISTORY_DOT_BYTES = 12 };
 /** The first 12 bytes of a history key: origin and seq, big-endian. */
 void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq);

@@ -28,6 +28,7 @@ enum {
     STAGED_ROW = SK_STAGED_ROW,
     STAGED_MARK = 'f',
     COMPARE_ROWS = 512, /* read in a step of comparing */
+    LOOK_ROWS = 128,    /* that differ, looked at in a step of an audit: each is read once more */
     SETTLE_ENTRIES = 8, /* of history, that are read as fast as a row is folded */
 };
 static const sk_bytes KEY_FOLD = {(const uint8_t *)"fold", 4};
@@ -643,7 +644,7 @@ int sk_fold_end(sk_db *db)
     if (db->failed) return db->failed;
     if (!staging(db)) return SK_E_GAP;
     if (fold->purpose == SK_FOR_AUDIT) {
-        int found = sk_quarantine_step(db, &fold->vv, COMPARE_ROWS);
+        int found = sk_quarantine_step(db, &fold->vv, LOOK_ROWS);
         if (found > 0) return 1;
         clear(db);
         if (found == SK_E_IO || found == SK_E_MEMORY) db->failed = found;

@@ -261,41 +261,42 @@ void sk_db_forget(sk_db *db, const sk_vv *stable, const sk_vv *everywhere)
     while (sk_db_forget_some(db, stable, everywhere, UINT32_MAX)) continue;
 }
 
-/* Appends (behind lengths) what speaks of dead counts, of all that can be read. */
-static int collect_dead(sk_db *db, sk_buf *kept)
+/* What is named as an origin's above its vector, or of no origin that there is, nobody has written. */
+static void drop_beyond_vector(sk_db *db)
 {
-    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
-    sk_bytes key, value, raw;
-    sk_dot dot;
-    unsigned flags;
-    int status;
-    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
-        bool sound = sk_history_read(key, value, &dot, &raw, &flags) == 0 && sk_vv_covers(&db->vv, dot);
-        if (sound && flags & SK_HISTORY_DEAD) sk_pack_bytes(kept, key);
+    uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
+    for (uint32_t o = 0; o < db->vv.count; o++) {
+        sk_history_key(from, o, db->vv.seq[o] + 1);
+        sk_history_key(to, o + 1, 0);
+        sk_store_remove_range(db->store, SK_CF_HISTORY, sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
     }
-    sk_store_iter_free(db->store, iter);
-    return status;
+    sk_history_key(from, db->vv.count, 0);
+    sk_store_remove_range(db->store, SK_CF_HISTORY, sk_bytes_of(from, sizeof from), SK_BYTES_NONE);
 }
 
 int sk_db_history_renew(sk_db *db)
 {
-    sk_buf kept = {0};
     if (sk_fold_active(db)) return SK_E_BUSY;
-    int status = collect_dead(db, &kept);
-    if (!status) {
-        uint8_t first = 0;
-        sk_fold_drop_staged(db);
-        sk_store_remove_range(db->store, SK_CF_HISTORY, sk_bytes_of(&first, 1), SK_BYTES_NONE);
-        put_kept(db, sk_buf_view(&kept));
-        for (uint32_t o = 0; o < db->kept.count; o++) db->kept.seq[o] = 0; /* nothing is above the floor */
-        sk_vv_copy(&db->floor, &db->vv);
-        sk_vv_copy(&db->scan_until, &db->vv);
-        db->dead_flags = 0;
-        db->dirty = db->revisit = true;
-        sk_buf_reset(&db->revisit_from);
-    }
-    sk_buf_free(&kept);
-    return status;
+    sk_fold_drop_staged(db);
+    drop_beyond_vector(db);
+    for (uint32_t o = 0; o < db->kept.count; o++) db->kept.seq[o] = 0; /* nothing is above the floor */
+    sk_vv_copy(&db->floor, &db->vv);
+    sk_vv_copy(&db->scan_until, &db->vv);
+    db->dead_flags = 0;
+    db->dirty = true;
+    return 0;
+}
+
+void sk_db_history_clear(sk_db *db, sk_bytes key, sk_bytes value)
+{
+    sk_dot dot;
+    sk_bytes raw;
+    unsigned flags;
+    bool sound = sk_history_read(key, value, &dot, &raw, &flags) == 0;
+    if (sound && flags & SK_HISTORY_DEAD) return;
+    if (sk_history_parse(key, &dot, &raw) && !sk_vv_covers(&db->floor, dot)) return; /* of what came since */
+    sk_store_remove(db->store, SK_CF_HISTORY, key);
+    db->dirty = true;
 }
 
 /* Looks at up to *entries of what stayed of one origin, from `revisit_from` on. 1: there is more of it. */

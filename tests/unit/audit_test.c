@@ -199,6 +199,52 @@ static void records_of_dead_counts_come_back(void **state)
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "0:1 v 0");
 }
 
+static void damage_history_and_renew(database *with)
+{
+    sk_bytes key, value;
+    assert_true(pair(with, SK_CF_HISTORY, 3, &key, &value));
+    flip(with, SK_CF_HISTORY, key, value, key.len, 1);
+    commit_unchecked(with);
+    assert_int_equal(sk_db_reload(&with->db), 0);
+    while (with->db.audit.stage != SK_AUDIT_RENEWING) assert_int_equal(sk_audit_step(&with->db, 2), 1);
+    assert_true(sk_vv_equal(&with->db.floor, &with->db.vv));
+}
+
+/* However much there is of it: some at a time. What is written meanwhile has its history, and nothing is sent before the end. */
+static void a_renewal_goes_in_steps(void **state)
+{
+    (void)state;
+    sk_vv floor = {0};
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0")); /* a record of this stays */
+    for (int i = 0; i < 40; i++) txn(&a, put(&a, SK_TABLE_KEY, "k", NULL, "x"));
+    commit(&a);
+    damage_history_and_renew(&a);
+    sk_vv_copy(&floor, &a.db.floor);
+    uint64_t steps = 0, written = 0;
+    for (; a.db.audit.stage == SK_AUDIT_RENEWING; steps++) {
+        assert_int_equal(sk_audit_may_send(&a.db), SK_E_BUSY);
+        if (steps % 8 == 0) written += txn(&a, put(&a, SK_TABLE_KEY, "k", NULL, "newer")) > 0;
+        commit_unchecked(&a);
+        assert_true(sk_audit_step(&a.db, 2) >= 0);
+    }
+    assert_true(steps > 10 && written > 1);
+    assert_int_equal(sk_audit_finish(&a.db), 0);
+    assert_true(a.db.audit.history_renewed);
+    assert_int_equal(sk_audit_may_send(&a.db), 0);
+    assert_true(sk_vv_equal(&a.db.floor, &floor));
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), written + 1);
+    commit(&a);
+    damage_history_and_renew(&a);
+    assert_int_equal(sk_audit_step(&a.db, 1), 1);
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "verified"); /* also after a crash */
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1);
+    commit(&a);
+    sk_vv_free(&floor);
+}
+
 static void history_found_damaged_later_is_renewed_too(void **state)
 {
     (void)state;
@@ -650,6 +696,7 @@ int main(void)
         TEST(every_byte_of_history_is_found),
         TEST(after_damaged_history_peers_are_reconciled),
         TEST(records_of_dead_counts_come_back),
+        TEST(a_renewal_goes_in_steps),
         TEST(history_found_damaged_later_is_renewed_too),
         TEST(sizes_are_counted_anew),
         TEST(numbers_and_the_index_are_mended),
