@@ -446,7 +446,9 @@ static void check_vector(sim_region *region)
 static void check_drift(const sim_region *region)
 {
     const sk_quarantine *quarantine = &region->replica->db.quarantine;
-    if (sk_replica_drifts(region->replica) || quarantine->count || quarantine->nameless || quarantine->settled)
+    if (sim_stray_differs(region)) return;
+    bool settled = quarantine->settled && !sim_stray_settled(region);
+    if (sk_replica_drifts(region->replica) || quarantine->count || quarantine->nameless || settled)
         sim_fail(region->world, "%s: another region has other rows at the same vector", region->name);
 }
 
@@ -483,7 +485,7 @@ void sim_check_region(sim_region *region, bool costly)
         sk_engine_check(replica->engine);
     check_memory(region);
     check_drift(region);
-    bool folding = sk_fold_active(&replica->db), unsound = sim_flip_unsound(region);
+    bool folding = sk_fold_active(&replica->db), unsound = sim_flip_unsound(region) || sim_stray_unsound(region);
     if (!folding && !unsound) check_digest(region);
     costly |= region->rows_due && !folding;
     if (!costly || !region->dirty || unsound) return;

@@ -15,18 +15,6 @@
 
 enum { PATIENCE_REPAIRS = 20 };
 
-static void run_command(sim_region *region, const sk_bytes *argv, size_t argc)
-{
-    sk_client *client = sk_client_new(region->replica);
-    sk_buf out = {0};
-    sk_reply reply = {&out, 2};
-    sim_region_time(region);
-    sk_command_execute(region->replica, client, argv, argc, &reply);
-    sk_buf_free(&out);
-    sk_client_free(client);
-    sim_region_after(region);
-}
-
 static bool any_pair(const sim_region *region, sk_cf cf, sim_random *random, sk_buf *key, sk_buf *value)
 {
     sk_bytes k, v;
@@ -83,7 +71,9 @@ bool sim_flip_strike(sim_world *world)
     if (!sim_member_stays(world, done->region) || !region->replica || region->disk_error) return false;
     bool writes = done->cf == SK_CF_HISTORY && !sim_client_is_mute(region);
     const sk_bytes set[] = {sk_bytes_str("SET"), sk_bytes_str("flip"), sk_bytes_str("written")};
-    if (writes) run_command(region, set, 3);
+    sk_buf out = {0};
+    if (writes) sim_region_command(region, set, 3, &out);
+    sk_buf_free(&out);
     sim_region_stop(region);
     if (region->replica) return false;
     flip(region, &random);

@@ -380,6 +380,16 @@ void sim_region_turn(sim_region *region, uint64_t run)
     turn_and_reap(region);
 }
 
+void sim_region_command(sim_region *region, const sk_bytes *argv, size_t argc, sk_buf *out)
+{
+    sk_client *client = sk_client_new(region->replica);
+    sk_reply reply = {out, 2};
+    sim_region_time(region);
+    sk_command_execute(region->replica, client, argv, argc, &reply);
+    sk_client_free(client);
+    sim_region_after(region);
+}
+
 void sim_region_timer(sim_region *region)
 {
     if (region->timer_us != region->world->now_us) return; /* an earlier one took its place */

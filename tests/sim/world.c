@@ -127,7 +127,7 @@ static void must_not_wait(sim_world *world, const char *missing)
 /* Chaos is over, or: is it time for what comes next? */
 static void look(sim_world *world)
 {
-    const char *missing = NULL;
+    const char *missing = NULL, *astray;
     bool begins;
     switch (world->phase) {
     case SIM_CHAOS:
@@ -143,11 +143,13 @@ static void look(sim_world *world)
         else
             missing = begins ? sim_check_agreed(world) : sim_check_converged(world);
         if (begins && !sim_network_whole(world)) missing = "links are down";
+        astray = sim_stray_look(world);
+        if (astray) missing = astray;
         if (missing) {
             must_not_wait(world, missing);
         } else if (begins && sim_crossing_round(world)) {
             enter(world, SIM_CALM);
-        } else if (sim_flip_strike(world)) {
+        } else if (sim_flip_strike(world) || sim_stray_strike(world)) {
             enter(world, SIM_HEALING);
         } else {
             enter(world, SIM_DONE);
@@ -213,6 +215,7 @@ void sim_world_free(sim_world *world)
     for (uint32_t i = 0; i < world->config.regions; i++) sim_region_free(&world->regions[i]);
     sim_port_free(world);
     sim_flip_free(world);
+    sim_stray_free(world);
     sim_network_free(world);
     sim_workload_free(world);
     sim_oracle_free(&world->oracle);

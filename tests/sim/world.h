@@ -12,6 +12,7 @@
  *   rewind.c    backups, and all regions going back to them
  *   port.c      exports and imports
  *   flip.c      a byte on a disk that is another
+ *   stray.c     a row that differs, and nothing on a disk says so
  *   client.c    clients: requests, replies and when they may leave
  *   workload.c  what clients ask for
  *   expect.c    what a reply must be
@@ -566,6 +567,8 @@ uint64_t sim_region_now_ms(const sim_region *region);
 void sim_region_time(sim_region *region);
 /** After an event: wakes what must be woken, and checks. */
 void sim_region_after(sim_region *region);
+/** What an operator says; its reply is appended. */
+void sim_region_command(sim_region *region, const sk_bytes *argv, size_t argc, sk_buf *out);
 void sim_region_timer(sim_region *region);
 void sim_region_turn(sim_region *region, uint64_t run);
 void sim_region_disk(sim_region *region, const sim_event *event);
@@ -611,6 +614,20 @@ bool sim_flip_found(const sim_region *region);
 void sim_flip_look(sim_world *world);
 void sim_flip_check_end(sim_world *world);
 void sim_flip_free(sim_world *world);
+
+/* -- stray.c ------------------------------------------------------------------------------------------------------- */
+
+/** All is at rest: a row of a region is made another, in some runs, once. True if it was. */
+bool sim_stray_strike(sim_world *world);
+/** What is still to come of it, and what an operator does; NULL: nothing. */
+const char *sim_stray_look(sim_world *world);
+/** This region's rows are not what the history says. */
+bool sim_stray_unsound(const sim_region *region);
+/** Regions may tell each other that they differ. */
+bool sim_stray_differs(const sim_region *region);
+/** This one may have taken a row from another. */
+bool sim_stray_settled(const sim_region *region);
+void sim_stray_free(sim_world *world);
 
 /** While it heals, operators bring the members in order. False: they had nothing to do. */
 bool sim_member_heal(sim_world *world);
@@ -735,7 +752,7 @@ typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
     uint64_t messages, bytes, batches, batch_bytes, cuts, partitions, kills, power_losses, stops, restores, amnesias;
     uint64_t disk_failures, clock_jumps, rewinds, imports;
-    uint64_t flips, flips_refused, flips_found, flips_between;
+    uint64_t flips, flips_refused, flips_found, flips_between, strays;
     uint64_t clones, midways, agains, lost;
     uint64_t rollbacks, new_incarnations, dots_reused;
     uint64_t forgets, adds, rekeys, clashes, retirements, joins;
@@ -799,6 +816,14 @@ typedef struct {
     bool refused;
 } sim_flip;
 
+/* A row that differs: stray.c. */
+typedef struct {
+    enum { SIM_STRAY_TO_COME, SIM_STRAY_PLANTED, SIM_STRAY_RESOLVED, SIM_STRAY_OVER } phase;
+    uint32_t region;
+    sk_buf raw;           /* owned; its key */
+    sk_digest difference; /* how much more its digest is than that of the others */
+} sim_stray;
+
 struct sim_world {
     uint64_t seed;
     const sim_options *options;
@@ -818,6 +843,7 @@ struct sim_world {
     uint64_t rewound_losses;
     sim_stream streams[SIM_STREAMS_MAX];
     sim_flip flip;
+    sim_stray stray;
     uint64_t had;         /* bit per sim_had */
     uint32_t round;       /* of the calm ones */
     uint32_t rounds_left; /* to be judged */
