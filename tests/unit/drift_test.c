@@ -8,16 +8,21 @@
 
 #include <cmocka.h>
 
-static world *settled(uint32_t count, uint32_t audit_ms)
+static world *settled_by(uint32_t count, const sk_engine_limits *limits)
 {
-    sk_engine_limits limits = world_limits();
-    limits.audit_ms = audit_ms;
-    world *w = world_new(count, &limits);
+    world *w = world_new(count, limits);
     for (uint32_t n = 0; n < count; n++) w->nodes[n].tells_digest = true;
     for (uint32_t n = 0; n < count; n++)
         for (int i = 0; i < 8; i++) node_write(&w->nodes[n]);
     world_must_converge(w, 5000);
     return w;
+}
+
+static world *settled(uint32_t count, uint32_t audit_ms)
+{
+    sk_engine_limits limits = world_limits();
+    limits.audit_ms = audit_ms;
+    return settled_by(count, &limits);
 }
 
 static void equal_ones_do_not_drift(void **state)
@@ -180,6 +185,27 @@ static void nothing_comes_while_it_is_looked_at(void **state)
     world_free(w);
 }
 
+/* The asking side's vector stays as it was: what the snapshot has and had still waited to be sent goes all the same. */
+static void what_waits_is_sent_though_rows_are_compared_meanwhile(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    limits.audit_ms = 500;
+    limits.flush_ms = 1000;
+    world *w = settled_by(2, &limits);
+    w->nodes[0].wrong = 77;
+    world_run(w, 10000);
+    assert_int_equal(w->nodes[1].audits, 1);
+    node_write(&w->nodes[0]);
+    sk_engine_compare_again(w->nodes[1].engine, peer_of(w, 1, 0), w->now_ms, w->wall_ms);
+    for (int ms = 0; ms < 1000 && w->nodes[1].audits == 1; ms++) world_run(w, 1);
+    assert_int_equal(w->nodes[1].audits, 2);
+    assert_false(world_converged(w)); /* it still waits */
+    world_run(w, 2000);
+    assert_true(world_converged(w));
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +216,7 @@ int main(void)
         cmocka_unit_test(a_passing_difference_is_none),
         cmocka_unit_test(unequal_vectors_say_nothing),
         cmocka_unit_test(it_goes_on_until_all_is_found),
+        cmocka_unit_test(what_waits_is_sent_though_rows_are_compared_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
