@@ -153,6 +153,37 @@ static void watch_sees_what_a_transfer_brought(void **state)
     region_close(&us);
 }
 
+/* It may rest on all that is there now, and on nothing that is yet to come. */
+static void take_late_reply(void *owner, sk_client *client, sk_bytes reply)
+{
+    region *self = owner;
+    assert_true(client->hold <= sk_replica_newest_batch(self->replica));
+    sk_buf_reset(&self->reply);
+    sk_buf_bytes(&self->reply, reply);
+}
+
+/* What a client waited for is here: it is told so once that is on the disk, whether anybody writes or not. */
+static void a_session_that_waited_is_answered(void **state)
+{
+    (void)state;
+    region eu, us;
+    char request[2048];
+    regions_open(&eu, &us);
+    expect(&eu, "SET k 1", "+OK");
+    regions_meet(&eu, &us);
+    expect(&us, "SET k 2", "+OK");
+    strcpy(request, "SESSION AFTER ");
+    assert_int_equal(sscanf(ask(&us, "SESSION TOKEN"), "$%*d %1023s", request + strlen(request)), 1);
+    eu.client->owner = &eu;
+    eu.client->unblocked = take_late_reply;
+    expect(&eu, request, "");
+    regions_meet(&eu, &us);
+    assert_true(sk_bytes_equal(sk_buf_view(&eu.reply), sk_bytes_str("+OK\r\n")));
+    expect(&eu, "GET k", "$1 2");
+    region_close(&eu);
+    region_close(&us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -162,6 +193,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_began_ahead_comes_back),
         cmocka_unit_test(watch_sees_a_change_within_a_member),
         cmocka_unit_test(watch_sees_what_a_transfer_brought),
+        cmocka_unit_test(a_session_that_waited_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
