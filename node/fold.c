@@ -30,6 +30,7 @@ enum {
     COMPARE_ROWS = 512, /* read in a step of comparing */
     LOOK_ROWS = 128,    /* that differ, looked at in a step of an audit: each is read once more */
     SETTLE_ENTRIES = 8, /* of history, that are read as fast as a row is folded */
+    KEPT_ROW_BYTES = 4096, /* a larger staged row is read once more when its turn comes */
 };
 static const sk_bytes KEY_FOLD = {(const uint8_t *)"fold", 4};
 
@@ -376,9 +377,26 @@ void sk_fold_stage_absent(sk_db *db, sk_bytes raw)
 
 /* -- folding ---------------------------------------------------------------------------------------------------------------- */
 
-static int compare_keys(const void *a, const void *b)
+/* A row that may have to be folded. */
+typedef struct {
+    sk_bytes raw;
+    sk_bytes stored; /* what is staged of it; none: it is looked up */
+} folding_row;
+
+/* By key; of one key that is there twice the one first of which is known what is staged. */
+static int compare_rows(const void *a, const void *b)
 {
-    return sk_bytes_compare(*(const sk_bytes *)a, *(const sk_bytes *)b);
+    const folding_row *first = a, *second = b;
+    int order = sk_bytes_compare(first->raw, second->raw);
+    return order ? order : (first->stored.data == NULL) - (second->stored.data == NULL);
+}
+
+/* What is staged of a row: 1, 0, or an error. `key` is that of the record. */
+static int read_staged(sk_db *db, const folding_row *row, sk_bytes key, sk_bytes *packed)
+{
+    if (!row->stored.data) return sk_record_get(db->store, SK_CF_STAGED, key, packed, NULL);
+    int status = sk_record_open(SK_CF_STAGED, key, row->stored, packed);
+    return status ? status : 1;
 }
 
 /* Our row; one that makes no sense counts as none. */
@@ -470,17 +488,16 @@ static bool differ(const sk_db *db, sk_bytes raw, const sk_row *theirs, const sk
 }
 
 /* Brings a row into place, if one is staged. One that is damaged is lost: ours stays as it is. */
-static int fold_row(sk_db *db, sk_bytes raw)
+static int fold_row(sk_db *db, const folding_row *row)
 {
     struct sk_fold *fold = db->fold;
     sk_arena arena = {0};
     sk_buf key = {0};
     sk_bytes value;
-    uint64_t batch = 0;
     sk_row s = {0}, r = {0}, merged;
-    sk_row_name name = {.raw = sk_arena_copy(&arena, raw)};
-    staged_key(&key, STAGED_ROW, raw);
-    int found = sk_record_get(db->store, SK_CF_STAGED, sk_buf_view(&key), &value, &batch);
+    sk_row_name name = {.raw = sk_arena_copy(&arena, row->raw)};
+    staged_key(&key, STAGED_ROW, row->raw);
+    int found = read_staged(db, row, sk_buf_view(&key), &value);
     if (found == SK_E_CORRUPT) {
         sk_audit_lost(db);
         sk_store_remove(db->store, SK_CF_STAGED, sk_buf_view(&key));
@@ -516,14 +533,16 @@ static int fold_row(sk_db *db, sk_bytes raw)
     return db->failed;
 }
 
-/* Collects keys of one column family from `from` up to `end`, at most `limit`, without the first `skip` bytes. */
+/* Collects keys of one column family from `from` up to `end`, at most `limit`, without the first `skip` bytes; of small rows
+ * what is stored, too, if it is staged and `keeps`. */
 typedef struct {
     sk_arena arena;
-    sk_bytes *keys;
+    folding_row *rows;
     uint32_t count;
-} key_list;
+    bool keeps;
+} row_list;
 
-static int collect(sk_db *db, sk_cf cf, sk_bytes from, sk_bytes end, size_t skip, uint32_t limit, key_list *list)
+static int collect(sk_db *db, sk_cf cf, sk_bytes from, sk_bytes end, size_t skip, uint32_t limit, row_list *list)
 {
     uint32_t room = list->count, first = list->count;
     sk_store_iter *iter = sk_store_iterate(db->store, NULL, cf, from, end);
@@ -532,22 +551,24 @@ static int collect(sk_db *db, sk_cf cf, sk_bytes from, sk_bytes end, size_t skip
     while (list->count - first < limit && (status = sk_store_next(db->store, iter, &key, &value)) > 0) {
         if (list->count == room) {
             room = room ? room * 2 : 64;
-            list->keys = sk_realloc(list->keys, room * sizeof *list->keys);
+            list->rows = sk_realloc(list->rows, room * sizeof *list->rows);
         }
-        list->keys[list->count++] = sk_arena_copy(&list->arena, sk_bytes_of(key.data + skip, key.len - skip));
+        folding_row *row = &list->rows[list->count++];
+        *row = (folding_row){.raw = sk_arena_copy(&list->arena, sk_bytes_of(key.data + skip, key.len - skip))};
+        if (list->keeps && cf == SK_CF_STAGED && value.len <= KEPT_ROW_BYTES) row->stored = sk_arena_copy(&list->arena, value);
     }
     sk_store_iter_free(db->store, iter);
     return status < 0 ? status : 0;
 }
 
-static void list_free(key_list *list)
+static void list_free(row_list *list)
 {
     sk_arena_free(&list->arena);
-    free(list->keys);
+    free(list->rows);
 }
 
 /* Row keys beginning with `prefix` that may have to be folded: staged ones, and with everything ours too. */
-static int collect_prefix(sk_db *db, sk_bytes prefix, key_list *list)
+static int collect_prefix(sk_db *db, sk_bytes prefix, row_list *list)
 {
     sk_buf from = {0}, end = {0};
     staged_key(&from, STAGED_ROW, prefix);
@@ -565,14 +586,15 @@ static int collect_prefix(sk_db *db, sk_bytes prefix, key_list *list)
     return status;
 }
 
-/* Folds the keys of a list in order, each once, those above the cursor only. */
-static int fold_list(sk_db *db, key_list *list)
+/* Folds the rows of a list in order, each once, those above the cursor only. */
+static int fold_list(sk_db *db, row_list *list)
 {
-    if (list->count) qsort(list->keys, list->count, sizeof *list->keys, compare_keys);
+    if (list->count) qsort(list->rows, list->count, sizeof *list->rows, compare_rows);
     for (uint32_t i = 0; i < list->count; i++) {
-        if (i && sk_bytes_equal(list->keys[i], list->keys[i - 1])) continue;
-        if (db->fold->everything && sk_bytes_compare(list->keys[i], sk_buf_view(&db->fold->cursor)) <= 0) continue;
-        int status = fold_row(db, list->keys[i]);
+        sk_bytes raw = list->rows[i].raw;
+        if (i && sk_bytes_equal(raw, list->rows[i - 1].raw)) continue;
+        if (db->fold->everything && sk_bytes_compare(raw, sk_buf_view(&db->fold->cursor)) <= 0) continue;
+        int status = fold_row(db, &list->rows[i]);
         if (status) return status;
     }
     return 0;
@@ -595,11 +617,11 @@ int sk_db_touch(sk_db *db, sk_bytes key)
     if (!db->fold || db->fold->phase != FOLDING) return 0;
     int done = marked(db, key);
     if (done) return done < 0 ? done : 0;
-    key_list list = {0};
+    row_list list = {0};
     sk_buf prefix = {0};
     sk_rowkey_pack(&prefix, SK_TABLE_KEY, key, SK_BYTES_NONE);
-    list.keys = sk_alloc(sizeof *list.keys);
-    list.keys[list.count++] = sk_arena_copy(&list.arena, sk_buf_view(&prefix));
+    list.rows = sk_alloc(sizeof *list.rows);
+    list.rows[list.count++].raw = sk_arena_copy(&list.arena, sk_buf_view(&prefix));
     int status = 0;
     for (int i = 0; i < 2 && !status; i++) {
         sk_buf_reset(&prefix);
@@ -631,7 +653,7 @@ int sk_db_touch_row(sk_db *db, const sk_rowkey *key)
 static int fold_table(sk_db *db, sk_table table)
 {
     uint8_t prefix = (uint8_t)table;
-    key_list list = {0};
+    row_list list = {0};
     int status = collect_prefix(db, sk_bytes_of(&prefix, 1), &list);
     if (!status) status = fold_list(db, &list);
     list_free(&list);
@@ -695,7 +717,7 @@ int sk_fold_step(sk_db *db, uint32_t rows)
     if (!sk_fold_active(db)) return 0;
     if (db->fold->phase == SETTLING) return settle(db, SETTLE_ENTRIES * rows);
     struct sk_fold *fold = db->fold;
-    key_list list = {0};
+    row_list list = {.keeps = true};
     sk_buf from = {0}, above = {0};
     uint8_t staged_end = STAGED_ROW + 1, row_end = SK_TABLE_POLICY;
     sk_buf_bytes(&above, sk_buf_view(&fold->cursor));
@@ -707,18 +729,19 @@ int sk_fold_step(sk_db *db, uint32_t rows)
         status = collect(db, SK_CF_ROW, sk_buf_view(&above), sk_bytes_of(&row_end, 1), 0, rows, &list);
     bool more = staged == rows || list.count - staged == rows;
     sk_bytes bound = SK_BYTES_NONE; /* a list that is full says nothing about what is above its last key */
-    if (staged == rows) bound = list.keys[staged - 1];
-    if (list.count - staged == rows && (!bound.data || sk_bytes_compare(list.keys[list.count - 1], bound) < 0))
-        bound = list.keys[list.count - 1];
-    if (list.count) qsort(list.keys, list.count, sizeof *list.keys, compare_keys);
+    if (staged == rows) bound = list.rows[staged - 1].raw;
+    if (list.count - staged == rows && (!bound.data || sk_bytes_compare(list.rows[list.count - 1].raw, bound) < 0))
+        bound = list.rows[list.count - 1].raw;
+    if (list.count) qsort(list.rows, list.count, sizeof *list.rows, compare_rows);
     for (uint32_t i = 0; i < list.count && !status; i++) {
         sk_rowkey key;
-        if (bound.data && sk_bytes_compare(list.keys[i], bound) > 0) break;
-        if (i && sk_bytes_equal(list.keys[i], list.keys[i - 1])) continue;
-        bool makes_sense = sk_rowkey_parse(list.keys[i], &list.arena, &key) == 0;
+        sk_bytes raw = list.rows[i].raw;
+        if (bound.data && sk_bytes_compare(raw, bound) > 0) break;
+        if (i && sk_bytes_equal(raw, list.rows[i - 1].raw)) continue;
+        bool makes_sense = sk_rowkey_parse(raw, &list.arena, &key) == 0;
         if (makes_sense && is_folded_at_once(key.table)) continue;
         int skip = fold->everything && makes_sense ? marked(db, key.key) : 0;
-        status = skip < 0 ? skip : skip ? 0 : fold_row(db, list.keys[i]);
+        status = skip < 0 ? skip : skip ? 0 : fold_row(db, &list.rows[i]);
     }
     if (!status && more) {
         sk_buf_reset(&fold->cursor);

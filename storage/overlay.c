@@ -417,16 +417,27 @@ static sk_bytes copy(sk_arena *arena, sk_bytes bytes)
     return bytes.data ? sk_arena_copy(arena, bytes) : SK_BYTES_NONE;
 }
 
-static void copy_ranges(sk_overlay_view *view)
+/* May this range hide what is looked at from `from` on? */
+static bool is_in_sight(const sk_overlay_view *view, const sk_change *range, sk_bytes from)
+{
+    sk_bytes end = range_end(range);
+    return (!end.data || sk_bytes_compare(from, end) < 0) &&
+           (!view->to.data || sk_bytes_compare(sk_change_key(range), view->to) < 0);
+}
+
+/* Those alone: who removes a stretch after the other, and looks at what comes behind, would otherwise hold each key against
+ * all that was removed before. */
+static void copy_ranges(sk_overlay_view *view, sk_bytes from)
 {
     const sk_change *first = view->overlay->ranges[view->cf];
     view->range_count = 0;
-    for (const sk_change *range = first; range; range = range->chain) view->range_count++;
+    for (const sk_change *range = first; range; range = range->chain) view->range_count += is_in_sight(view, range, from);
     if (!view->range_count) return;
     view->ranges = sk_arena_take(&view->arena, view->range_count * sizeof *view->ranges);
     sk_overlay_pair *at = view->ranges;
     for (const sk_change *range = first; range; range = range->chain)
-        *at++ = (sk_overlay_pair){copy(&view->arena, sk_change_key(range)), copy(&view->arena, range_end(range)), true};
+        if (is_in_sight(view, range, from))
+            *at++ = (sk_overlay_pair){copy(&view->arena, sk_change_key(range)), copy(&view->arena, range_end(range)), true};
 }
 
 /* How many pairs the next piece has room for: more each time, so that a short look costs little and a long one few
@@ -446,7 +457,7 @@ static void fill(sk_overlay_view *view, sk_bytes from, bool whole)
     sk_arena_reset(&view->arena);
     view->count = view->at = 0;
     view->more = false;
-    copy_ranges(view);
+    copy_ranges(view, from);
     if (!view->overlay->live) return;
     sk_skipnode *node = sk_skiplist_seek(order_of(view->overlay, view->cf), from);
     size_t room = view->room = next_room(view, node, whole);
