@@ -240,6 +240,8 @@ const char *sim_stray_look(sim_world *world)
         if (!sim_member_stays(world, i)) continue;
         if (!replica) return "a region is down";
         if (replica->db.quarantine.count || sk_replica_drifts(replica)) return "a row is in quarantine still";
+        const sk_incoming *incoming = &replica->engine->incoming; /* of a snapshot, maybe from before it was resolved */
+        if (incoming->peer != NO_PEER && incoming->purpose == SK_FOR_AUDIT) return "rows are compared still";
     }
     const char *differs = sim_check_agreed(world);
     if (!differs) stray->phase = SIM_STRAY_OVER;
