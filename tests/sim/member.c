@@ -66,8 +66,9 @@ static uint32_t through(const sim_world *world) { return world->config.place[wor
 /* A key that nobody has had. */
 static void make_key(sim_region *region, uint8_t key[SK_MEMBER_KEY])
 {
-    memset(key, 0, SK_MEMBER_KEY);
-    snprintf((char *)key, SK_MEMBER_KEY, "key %u of %s", ++region->keys, region->name);
+    char text[SK_MEMBER_KEY] = {0};
+    snprintf(text, sizeof text, "key %u of %s", ++region->keys, region->name);
+    memcpy(key, text, sizeof text);
 }
 
 void sim_member_init(sim_world *world)
