@@ -351,11 +351,14 @@ static void refer_clock(sk_engine *engine)
     sk_clock_refer(&engine->clock, bases, heard, known, engine->now_ms);
 }
 
-/* Round trip and the peer's clock, from a ping of ours that came back. */
+/* Round trip and the peer's clock, from a ping of ours that came back. Over a fast link the peer may well have held it for
+ * longer than it was gone: its clock runs faster than ours, and both count whole milliseconds. */
 static void take_pong(sk_engine *engine, sk_peer *from, const sk_status *said)
 {
-    if (said->pong_ms > engine->now_ms || said->pong_held_ms > engine->now_ms - said->pong_ms) return;
-    uint64_t trip = engine->now_ms - said->pong_ms - said->pong_held_ms;
+    if (said->pong_ms > engine->now_ms) return;
+    uint64_t gone = engine->now_ms - said->pong_ms, held = said->pong_held_ms;
+    if (held > gone + 2 + gone / SK_CLOCK_DRIFT_PART) return;
+    uint64_t trip = held < gone ? gone - held : 0;
     from->counts.round_trip_ms = trip;
     sk_clock_measure(&from->clock, said->wall_ms, trip, engine->now_ms);
     refer_clock(engine);

@@ -656,7 +656,7 @@ static bool has_what_is_known(const sk_replica *replica)
     for (uint32_t i = 0; i < sk_engine_peers(replica->engine); i++) {
         if (!sk_engine_is_peer(replica->engine, i)) continue;
         sk_peer_status peer = sk_engine_peer_status(replica->engine, i);
-        bool heard_of = false;
+        bool heard_of = peer.last_heard_ms != 0; /* though it has nothing */
         for (uint32_t o = 0; o < peer.acked->count; o++) heard_of |= peer.acked->seq[o] != 0;
         if (!heard_of || !sk_vv_at_most(peer.acked, &replica->db.vv)) return false;
         heard |= peer.last_heard_ms != 0;
