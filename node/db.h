@@ -216,6 +216,8 @@ bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw);
 /** Adds the rows that the history names above a vector, which is at or above the floor, and sorts the list. About `entries` of
  *  it, in whole transactions; the vector rises above them. 1: there are more, 0: it is our own vector now; or an error. */
 int sk_db_history_rows(sk_db *db, sk_vv *above, sk_row_keys *rows, uint32_t entries);
+/** Does any record say that this row has a dead count? It goes through the whole history: for checks. */
+bool sk_db_history_speaks(sk_db *db, sk_bytes raw);
 /** A history entry as it was read. SK_E_CORRUPT if it is not what was put. */
 int sk_history_read(sk_bytes key, sk_bytes stored, sk_dot *dot, sk_bytes *raw, unsigned *flags);
 

@@ -121,3 +121,16 @@ void sk_db_check(sk_db *db)
     sk_assert(sum.members == sum.sized_members);
     db->read_batch = read_batch;
 }
+
+bool sk_db_history_speaks(sk_db *db, sk_bytes raw)
+{
+    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
+    sk_bytes key, value, row;
+    sk_dot dot;
+    unsigned flags;
+    bool found = false;
+    while (!found && sk_store_next(db->store, iter, &key, &value) > 0)
+        found = sk_history_read(key, value, &dot, &row, &flags) == 0 && flags & SK_HISTORY_DEAD && sk_bytes_equal(row, raw);
+    sk_store_iter_free(db->store, iter);
+    return found;
+}

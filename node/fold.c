@@ -383,7 +383,7 @@ typedef struct {
     sk_bytes stored; /* what is staged of it; none: it is looked up */
 } folding_row;
 
-/* By key; of one key that is there twice the one first of which is known what is staged. */
+/* By key; where one is there twice, the one first that brings along what is staged. */
 static int compare_rows(const void *a, const void *b)
 {
     const folding_row *first = a, *second = b;

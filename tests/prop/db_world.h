@@ -575,20 +575,6 @@ typedef struct {
     sk_buf *why;
 } dead_check;
 
-/* Does the history speak of a dead count in this row? */
-static bool is_spoken_of(sk_db *db, sk_bytes raw)
-{
-    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
-    sk_bytes key, value, row;
-    sk_dot dot;
-    unsigned flags;
-    bool found = false;
-    while (!found && sk_store_next(db->store, iter, &key, &value) > 0)
-        found = sk_history_read(key, value, &dot, &row, &flags) == 0 && flags & SK_HISTORY_DEAD && sk_bytes_equal(row, raw);
-    sk_store_iter_free(db->store, iter);
-    return found;
-}
-
 static int check_dead(void *self, sk_bytes raw, const sk_row *row)
 {
     dead_check *check = self;
@@ -596,7 +582,7 @@ static int check_dead(void *self, sk_bytes raw, const sk_row *row)
     bool dead = false;
     for (uint32_t i = 0; i < row->count; i++)
         dead |= !sk_entry_live(&row->entries[i]) && !sk_origins_open_ended(&db->origins, row->entries[i].dot.origin);
-    if (!dead || is_spoken_of(db, raw)) return 0;
+    if (!dead || sk_db_history_speaks(db, raw)) return 0;
     sk_buf_printf(check->why, "%c: a dead count will stay for ever", 'a' + (int)check->node->index);
     return 1;
 }

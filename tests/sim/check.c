@@ -142,20 +142,6 @@ static void fail_row(row_check *check, sk_bytes raw, const sk_row *row)
     sim_fail(region->world, "%s", (const char *)text.data);
 }
 
-/* A dead count waits for its reset to be stable: some record of the history must remember to strip it then. */
-static bool will_be_stripped(const sim_region *region, sk_bytes raw)
-{
-    sk_store *store = region->replica->store;
-    sk_bytes key, value, row;
-    sk_dot dot;
-    bool found = false;
-    sk_store_iter *iter = sk_store_iterate(store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
-    while (!found && sk_store_next(store, iter, &key, &value) > 0)
-        found = sk_history_parse(key, &dot, &row) && sk_bytes_equal(row, raw) && value.data[0] & SK_HISTORY_DEAD;
-    sk_store_iter_free(store, iter);
-    return found;
-}
-
 static int visit_row(void *self, sk_bytes raw, const sk_row *row)
 {
     row_check *check = self;
@@ -172,7 +158,8 @@ static int visit_row(void *self, sk_bytes raw, const sk_row *row)
         const sk_entry *entry = &row->entries[i];
         if (!sk_entry_live(entry) && sk_origins_open_ended(&region->replica->db.origins, entry->dot.origin)) continue;
         if (!sk_entry_live(entry)) {
-            if (!asked && !will_be_stripped(region, raw))
+            /* It waits for its reset to be stable: some record must remember to strip it then. */
+            if (!asked && !sk_db_history_speaks(&region->replica->db, raw))
                 sim_fail(region->world, "%s: a dead count at %u:%llu will stay for ever", region->name,
                          entry->dot.origin, (unsigned long long)entry->dot.seq);
             asked = true;
