@@ -250,6 +250,20 @@ static void what_nobody_wrote_goes(void **state)
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "string", NULL).count, 2);
 }
 
+/* What the disk of a has now is found out at its next start, and b repairs it. */
+static void start_and_repair(void)
+{
+    commit_unchecked(&a);
+    assert_int_equal(sk_db_reload(&a.db), 0);
+    assert_int_equal(sk_audit_finish(&a.db), 0);
+    assert_true(sk_audit_wants_repair(&a.db));
+    transfer whole = transfer_start_as(&b, &a, SK_FOR_REPAIR);
+    assert_int_equal(whole.begun, 0);
+    transfer_finish(&whole);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    verify(&a);
+}
+
 /* A repair is for what the disk has damaged. */
 static void a_repair_keeps_it(void **state)
 {
@@ -262,15 +276,7 @@ static void a_repair_keeps_it(void **state)
     commit(&b);
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "count", NULL);
     sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_str("\xc1"));
-    commit_unchecked(&a);
-    assert_int_equal(sk_db_reload(&a.db), 0);
-    assert_int_equal(sk_audit_finish(&a.db), 0);
-    assert_true(sk_audit_wants_repair(&a.db));
-    transfer whole = transfer_start_as(&b, &a, SK_FOR_REPAIR);
-    assert_int_equal(whole.begun, 0);
-    transfer_finish(&whole);
-    assert_int_equal(sk_db_touch_all(&a.db), 0);
-    verify(&a);
+    start_and_repair();
     assert_true(has_value(&a, "string", "drifted"));
     assert_true(has_value(&a, "other", "newer"));
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
@@ -357,15 +363,7 @@ static void a_repair_keeps_the_nameless(void **state)
     sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_str("\xc1"));
     damage(&a, many(1001), "not what was found");
     damage(&a, many(1), "not what was found either");
-    commit_unchecked(&a);
-    assert_int_equal(sk_db_reload(&a.db), 0);
-    assert_int_equal(sk_audit_finish(&a.db), 0);
-    assert_true(sk_audit_wants_repair(&a.db));
-    transfer whole = transfer_start_as(&b, &a, SK_FOR_REPAIR);
-    assert_int_equal(whole.begun, 0);
-    transfer_finish(&whole);
-    assert_int_equal(sk_db_touch_all(&a.db), 0);
-    verify(&a);
+    start_and_repair();
     for (int i = 0; i < SK_QUARANTINE_MAX + MORE; i++)
         assert_int_equal(row_of(&a, SK_TABLE_KEY, many(i), NULL).count, i != 1 && i != 1001);
     assert_true(has_value(&a, many(2), "changed") && has_value(&a, many(1029), "x"));
@@ -404,13 +402,7 @@ static void without_a_mark_a_repair_brings_what_makes_no_sense(void **state)
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "count", NULL);
     sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_str("\xc1"));
     damage(&a, "string", "of the disk");
-    commit_unchecked(&a);
-    assert_int_equal(sk_db_reload(&a.db), 0);
-    assert_int_equal(sk_audit_finish(&a.db), 0);
-    transfer whole = transfer_start_as(&b, &a, SK_FOR_REPAIR);
-    transfer_finish(&whole);
-    assert_int_equal(sk_db_touch_all(&a.db), 0);
-    verify(&a);
+    start_and_repair();
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
     assert_true(has_value(&a, "string", "of the disk"));
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "other", NULL).count, 0);
