@@ -189,9 +189,9 @@ void sk_engine_durable(sk_engine *engine, const sk_vv *durable, uint64_t now_ms,
 /** Closes every outgoing transfer's source (the peers are told to ask again): the store is about to be reopened, and no
  *  snapshot may outlive that. */
 void sk_engine_close_sources(sk_engine *engine);
-/** Our rows are damaged: asks one of the peers that have at least `least` on disk, another one each time, for a repair. False
- *  if there is none to be asked, or a transfer comes in already. */
-bool sk_engine_repair(sk_engine *engine, const sk_vv *least, uint64_t now_ms, uint64_t wall_ms);
+/** Our rows are damaged: asks one of the peers that have at least `least` on disk, another one each time, for a repair. 1: it
+ *  did; 0: a transfer comes in already, or there is no link; SK_E_GAP: there are links, and none of those peers has as much. */
+int sk_engine_repair(sk_engine *engine, const sk_vv *least, uint64_t now_ms, uint64_t wall_ms);
 /** If this peer's rows differ from ours, they are compared once more. */
 void sk_engine_compare_again(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
 /** The applied vector was joined with what came another way than over a link: what waited for that goes on. */

@@ -283,7 +283,7 @@ void sk_transfer_pump(sk_engine *engine, uint32_t peer);
 /** Asks for a transfer that was offered, if one is wanted and none is under way. */
 void sk_transfer_request(sk_engine *engine);
 /** Asks a peer for a repair: sk_engine_repair. */
-bool sk_transfer_repair(sk_engine *engine, const sk_vv *least);
+int sk_transfer_repair(sk_engine *engine, const sk_vv *least);
 /** Asks a peer for a transfer. None must be coming in. */
 void sk_transfer_ask(sk_engine *engine, uint32_t peer, sk_purpose purpose);
 /** Gives up what made no progress. */

@@ -322,17 +322,20 @@ void sk_transfer_request(sk_engine *engine)
     }
 }
 
-bool sk_transfer_repair(sk_engine *engine, const sk_vv *least)
+int sk_transfer_repair(sk_engine *engine, const sk_vv *least)
 {
-    if (engine->incoming.peer != NO_PEER || engine->host.sink_busy(engine->host.self)) return false;
+    if (engine->incoming.peer != NO_PEER || engine->host.sink_busy(engine->host.self)) return 0;
+    int status = 0;
     for (uint32_t i = 0; i < engine->peer_count; i++) {
         uint32_t m = (engine->repair_from + i) % engine->peer_count;
-        if (engine->peers[m].state != LINK_UP || !sk_vv_at_most(least, &engine->peers[m].vv)) continue;
+        if (engine->peers[m].state != LINK_UP) continue;
+        status = SK_E_GAP;
+        if (!sk_vv_at_most(least, &engine->peers[m].vv)) continue;
         engine->repair_from = m + 1;
         sk_transfer_ask(engine, m, SK_FOR_REPAIR);
-        return true;
+        return 1;
     }
-    return false;
+    return status;
 }
 
 static int take_offer(sk_engine *engine, uint32_t peer, sk_reader *reader)

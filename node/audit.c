@@ -4,28 +4,47 @@
 #include "node/fold.h"
 #include "node/record.h"
 
-static const sk_bytes KEY_LOST = {(const uint8_t *)"lost", 4};       /* staged rows are, of a fold */
+static const sk_bytes KEY_LOST = {(const uint8_t *)"lost", 4};       /* staged rows are, of a fold; false: a repair is not through */
 static const sk_bytes KEY_DAMAGED = {(const uint8_t *)"damaged", 7}; /* beyond mending, or unreadable */
 static const sk_bytes KEY_ADOPT = {(const uint8_t *)"adopt", 5};
 
 /* -- what is noted on the disk ------------------------------------------------------------------------------------- */
 
-static void note(sk_db *db, sk_bytes key)
+static void note_that(sk_db *db, sk_bytes key, bool that)
 {
     sk_buf_reset(&db->pack);
+    sk_pack_bool(&db->pack, that);
     sk_record_put(db->store, SK_CF_META, key, &db->pack);
     db->dirty = true;
 }
 
-static int noted(sk_db *db, sk_bytes key)
+static void note(sk_db *db, sk_bytes key)
 {
-    sk_bytes value;
-    return sk_record_get(db->store, SK_CF_META, key, &value, NULL);
+    note_that(db, key, true);
 }
 
-int sk_audit_noted(sk_db *db)
+/* 1 and what, 0, or an error. */
+static int noted_that(sk_db *db, sk_bytes key, bool *that)
 {
-    return noted(db, KEY_DAMAGED);
+    sk_bytes value;
+    int found = sk_record_get(db->store, SK_CF_META, key, &value, NULL);
+    sk_reader reader = sk_reader_of(value);
+    *that = found > 0 && sk_read_bool(&reader);
+    return found > 0 && !sk_reader_done(&reader) ? SK_E_CORRUPT : found;
+}
+
+static int noted(sk_db *db, sk_bytes key)
+{
+    bool that;
+    return noted_that(db, key, &that);
+}
+
+int sk_audit_noted(sk_db *db, bool *repair)
+{
+    bool beyond;
+    int found = noted_that(db, KEY_DAMAGED, &beyond);
+    *repair = !beyond;
+    return found;
 }
 
 static void strike(sk_db *db, sk_bytes key)
@@ -36,8 +55,8 @@ static void strike(sk_db *db, sk_bytes key)
 
 void sk_audit_lost(sk_db *db)
 {
-    if (!db->audit.lost) note(db, KEY_LOST);
-    db->audit.lost = true;
+    if (!db->audit.lost_rows) note(db, KEY_LOST);
+    db->audit.lost = db->audit.lost_rows = true;
 }
 
 void sk_audit_unreadable(sk_db *db)
@@ -72,20 +91,20 @@ int sk_audit_begin(sk_db *db)
 {
     sk_audit_free(&db->audit);
     sk_sums_reset(&db->sums);
-    int lost = noted(db, KEY_LOST), adopt = noted(db, KEY_ADOPT);
+    bool rows;
+    int lost = noted_that(db, KEY_LOST, &rows), adopt = noted(db, KEY_ADOPT);
     if (lost < 0 || adopt < 0) return lost < 0 ? lost : adopt;
     db->audit.lost = lost;
+    db->audit.lost_rows = rows;
     db->audit.adopt = adopt;
     return 0;
 }
 
 /* From the beginning, with what was found before. */
-static void restart(sk_db *db, bool lost, bool adopt)
+static void restart(sk_db *db)
 {
     sk_audit *audit = &db->audit;
     audit->stage = SK_AUDIT_HISTORY;
-    audit->lost = lost;
-    audit->adopt = adopt;
     audit->beyond = audit->unreadable = false;
     audit->entries = 0;
     sk_buf_reset(&audit->cursor);
@@ -151,12 +170,37 @@ bool sk_audit_wants_repair(const sk_db *db)
     return rows && !sk_audit_pending(db) && !audit->beyond && !audit->unreadable;
 }
 
+static void was_in_vain(sk_db *db)
+{
+    sk_audit *audit = &db->audit;
+    if (audit->unproven || ++audit->in_vain < SK_AUDIT_PATIENCE) return;
+    audit->unproven = true;
+    note_that(db, KEY_DAMAGED, false);
+}
+
 void sk_audit_repaired(sk_db *db, bool sure)
 {
+    sk_audit *audit = &db->audit;
     if (sure) note(db, KEY_ADOPT);
-    note(db, KEY_LOST); /* until it is through */
-    restart(db, true, sure);
-    db->audit.repairs++;
+    note_that(db, KEY_LOST, audit->lost_rows); /* until it is through */
+    restart(db);
+    audit->lost = true;
+    audit->adopt = sure;
+    audit->repairs++;
+    if (sure)
+        audit->in_vain = 0;
+    else
+        was_in_vain(db);
+}
+
+void sk_audit_not_repaired(sk_db *db)
+{
+    was_in_vain(db);
+}
+
+bool sk_audit_needs_history(const sk_db *db)
+{
+    return db->audit.lost || db->sums.state == SK_SUMS_DIFFERENT;
 }
 
 /* -- going through a family ---------------------------------------------------------------------------------------- */
@@ -285,7 +329,7 @@ static void adopt(sk_db *db)
     db->rest = db->sums.counts.rest;
     db->audit.adopted_by = db->sealed + 1;
     db->sums.state = SK_SUMS_VERIFIED;
-    db->audit.adopt = db->audit.lost = false;
+    db->audit.adopt = db->audit.lost = db->audit.lost_rows = db->audit.unproven = false;
     strike(db, KEY_ADOPT);
     strike(db, KEY_LOST);
 }
@@ -304,7 +348,7 @@ static int rows_are_through(sk_db *db)
     if (audit->adopt && sums->state != SK_SUMS_UNREADABLE && !sums->senseless) adopt(db);
     if (audit->adopt) strike(db, KEY_ADOPT); /* no more than was repaired */
     audit->adopt = false;
-    if (sums->state == SK_SUMS_VERIFIED && sums->counts.rest != db->rest) audit->beyond = true;
+    if (sums->state == SK_SUMS_VERIFIED && sums->counts.rest != db->rest && !audit->lost) audit->beyond = true;
     if (audit->beyond) note(db, KEY_DAMAGED);
     bool counted = db->keys == sums->counts.keys && db->conflicts == sums->counts.conflicts;
     if (sums->state == SK_SUMS_VERIFIED && !counted) {
@@ -365,11 +409,7 @@ static int mend_sizes(sk_db *db, sk_bytes key)
     if (!status) status = count_members(db, SK_TABLE_HASH, key, UINT64_MAX, &new.fields);
     if (!status) status = count_members(db, SK_TABLE_SET, key, UINT64_MAX, &new.members);
     if (!status && (new.fields != old.fields || new.members != old.members)) {
-        sk_row_counts committed = {db->rest, db->keys, db->conflicts};
-        status = sk_db_row_put(db, &name, &old, &new);
-        db->rest = committed.rest;
-        db->keys = committed.keys;
-        db->conflicts = committed.conflicts;
+        status = sk_db_row_mend(db, &name, &old, &new);
         db->audit.mended_sizes++;
     }
     sk_arena_free(&arena);
@@ -442,6 +482,13 @@ static int step_renewing(sk_db *db, uint32_t entries)
     return rows_are_through(db);
 }
 
+/* What was noted of a database that was damaged is over. */
+static void done(sk_db *db)
+{
+    next_stage(db, SK_AUDIT_DONE);
+    if (!sk_audit_damaged(db) && noted(db, KEY_DAMAGED) > 0) strike(db, KEY_DAMAGED);
+}
+
 /* -- steps --------------------------------------------------------------------------------------------------------- */
 
 static int step_stage(sk_db *db, uint32_t entries)
@@ -461,7 +508,7 @@ static int step_stage(sk_db *db, uint32_t entries)
     case SK_AUDIT_RENEWING: status = step_renewing(db, entries); break;
     case SK_AUDIT_DERIVED:
         status = go_through(db, SK_CF_DERIVED, look_at_derived, entries);
-        if (status == 0) next_stage(db, SK_AUDIT_DONE);
+        if (status == 0) done(db);
         break;
     case SK_AUDIT_DONE: break;
     }
@@ -488,6 +535,5 @@ int sk_audit_finish(sk_db *db)
     if (more < 0) return more;
     do more = sk_audit_step(db, ENTRIES);
     while (more > 0);
-    if (!more && !sk_audit_damaged(db) && sk_audit_noted(db) > 0) strike(db, KEY_DAMAGED);
     return more;
 }

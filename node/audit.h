@@ -21,11 +21,14 @@
  *  - rows that are not what was committed: the database is damaged. So are lost ones. Both are repaired from a peer, whose
  *    own audit found nothing (node/fold.h, a repair).
  *  - sizes, derived entries, numbers of keys and conflicts: mended from the rows.
+ *  - rows that SK_AUDIT_PATIENCE repairs, one after the other, have left in doubt, or for which no region could be asked as often
+ *    though there are links: likewise, and `unproven`. They are asked for all the same.
  *  - dead counts, which no rows prove: the database is damaged, `beyond` what can be mended here.
  *  - a file that the store cannot read: likewise, `unreadable`.
- *  The last two are noted on the disk: the next open goes through everything before it answers, and refuses the database
+ *  The last three are noted on the disk: the next open goes through everything before it answers, and refuses the database
  *  if it is so still. (A block of which everything was removed by range may be met by other reads only: then it is told again.)
- * A damaged database goes on: it reads and writes what it can, sends no transfers and tells no digest. */
+ * A damaged database goes on: it reads and writes what it can, sends no transfers and tells no digest. While it waits for
+ * a repair it forgets no history, whatever the caps are: what others lack is how it tells damage from what only it has seen. */
 #ifndef SK_NODE_AUDIT_H
 #define SK_NODE_AUDIT_H
 
@@ -46,7 +49,10 @@ typedef struct {
     sk_buf cursor;           /* of all stages but ROWS: the last key that was gone through; empty: none */
     bool history_damaged;    /* it is to begin anew */
     bool history_renewed;    /* it did */
-    bool lost, beyond, unreadable;
+    bool lost;               /* no sum is to be trusted before a repair is through, because… */
+    bool lost_rows;          /* … staged rows are lost, or else because one is under way */
+    bool beyond, unreadable, unproven;
+    uint32_t in_vain;        /* repairs, one after the other, that left a row in doubt or could not be asked for */
     bool adopt;              /* rows were brought from elsewhere: what they come to is what is committed from here on */
     uint64_t adopted_by;     /* number of the batch that says so; 0: none */
     uint64_t entries;        /* of history, gone through */
@@ -92,13 +98,18 @@ bool sk_audit_next_name(sk_reader *names, sk_bytes *raw, bool *repaired);
 /** A peer's rows have taken the place of damaged ones; if that is sure of all of them, what they come to is what is committed
  *  from here on. The audit begins anew. */
 void sk_audit_repaired(struct sk_db *db, bool sure);
+enum { SK_AUDIT_PATIENCE = 20 };
+/** No region that there is a link to has what a repair needs. */
+void sk_audit_not_repaired(struct sk_db *db);
 /** Rows are damaged, and a peer may have them as they were. */
 bool sk_audit_wants_repair(const struct sk_db *db);
+/** It does, or will when it has been gone through again. */
+bool sk_audit_needs_history(const struct sk_db *db);
 /** The scan of the rows has come to one that makes sense: adds up what digests leave out, mends what follows from it. */
 int sk_audit_row(struct sk_db *db, sk_bytes raw, const sk_row *row, sk_row_counts *counts);
 /** History gets the records of a row's dead counts that it lacks: they are to be stripped one day. */
 int sk_audit_record_dead(struct sk_db *db, sk_bytes raw, const sk_row *row);
-/** Is there a note on the disk that the database could not be mended? 1, 0, or an error. */
-int sk_audit_noted(struct sk_db *db);
+/** Is there a note on the disk that the database could not be mended? 1, and whether it was a repair that failed; 0, or an error. */
+int sk_audit_noted(struct sk_db *db, bool *repair);
 
 #endif

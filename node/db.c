@@ -273,10 +273,14 @@ int sk_db_reload(sk_db *db)
 /* What could not be mended when it was last open is gone through before it answers anything. */
 static int look_again(sk_db *db, sk_buf *error)
 {
-    int noted = sk_audit_noted(db), status = noted > 0 ? sk_audit_finish(db) : noted;
-    if (status || !(db->audit.beyond || db->audit.unreadable)) return status;
-    sk_buf_printf(error, db->audit.unreadable ? "files of the database cannot be read: " SK_RECORD_ADVICE
-                                              : "counters of the database are damaged: " SK_RECORD_ADVICE);
+    bool repair;
+    int noted = sk_audit_noted(db, &repair), status = noted > 0 ? sk_audit_finish(db) : noted;
+    db->audit.unproven = noted > 0 && repair && sk_audit_damaged(db);
+    if (status || !(db->audit.beyond || db->audit.unreadable || db->audit.unproven)) return status;
+    sk_buf_printf(error, "%s: " SK_RECORD_ADVICE,
+                  db->audit.unreadable ? "files of the database cannot be read"
+                  : db->audit.beyond   ? "counters of the database are damaged"
+                                       : "rows of the database are damaged that no other region could bear out");
     return SK_E_CORRUPT;
 }
 
@@ -467,6 +471,18 @@ int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const s
     case SK_TABLE_MEMBER: db->members_stale = true; return 0;
     }
     if (!status && before_put != after_put && db->on_change) db->on_change(db->self, name->key.key);
+    return status;
+}
+
+int sk_db_row_mend(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new)
+{
+    sk_digest digest = db->digest;
+    sk_row_counts committed = {db->rest, db->keys, db->conflicts};
+    int status = sk_db_row_put(db, name, old, new);
+    db->digest = digest;
+    db->rest = committed.rest;
+    db->keys = committed.keys;
+    db->conflicts = committed.conflicts;
     return status;
 }
 

@@ -148,6 +148,8 @@ typedef struct {
 sk_row_name sk_row_name_of(sk_arena *arena, sk_table table, sk_bytes key, sk_bytes member);
 /** Replaces a row and brings everything derived from it up to date. `old` is what sk_db_row gave. */
 int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new);
+/** The same of a row that becomes what was committed: what all rows should come to stays. */
+int sk_db_row_mend(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new);
 
 /** A key is there if its register has content or its hash or set has members. */
 static inline bool sk_key_row_exists(const sk_row *row)
@@ -213,9 +215,10 @@ enum { SK_HISTORY_REMOVES = 1, SK_HISTORY_DEAD = 2, SK_HISTORY_DOT_BYTES = 12 };
 void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq);
 /** Splits a history key. False if it is none. */
 bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw);
-/** Adds the rows that the history names above a vector, which is at or above the floor, and sorts the list. About `entries` of
- *  it, in whole transactions; the vector rises above them. 1: there are more, 0: it is our own vector now; or an error. */
-int sk_db_history_rows(sk_db *db, sk_vv *above, sk_row_keys *rows, uint32_t entries);
+/** Adds the rows that the history names above a vector, which is at or above the floor, and sorts the list; to `removed` (may be
+ *  NULL) those that it names with SK_HISTORY_REMOVES. About `entries` of it, in whole transactions; the vector rises above them.
+ *  1: there are more, 0: it is our own vector now; or an error. */
+int sk_db_history_rows(sk_db *db, sk_vv *above, sk_row_keys *rows, sk_row_keys *removed, uint32_t entries);
 /** Does any record say that this row has a dead count? It goes through the whole history: for checks. */
 bool sk_db_history_speaks(sk_db *db, sk_bytes raw);
 /** A history entry as it was read. SK_E_CORRUPT if it is not what was put. */

@@ -2,6 +2,7 @@
 
 #include "node/compare.h"
 #include "node/record.h"
+#include "node/repair.h"
 
 #include <stdlib.h>
 
@@ -11,10 +12,7 @@ struct sk_fold {
     phase phase;
     bool reconcile, everything;
     sk_purpose purpose;
-    bool unsure;   /* folding a repair: some row may be damaged still */
-    bool has_recent, has_news;
-    sk_row_keys recent; /* folding a repair: rows that changed above vv… */
-    sk_row_keys news;   /* … and above `known`. Not on the disk */
+    sk_repair repair; /* on the disk: whether it is unsure */
     sk_vv vv;      /* the sender's, to be joined at the end */
     sk_vv floor;   /* the sender's */
     sk_vv low;     /* staging: rows at or below the cursor are at least at this vector of the sender's */
@@ -44,7 +42,7 @@ static void put_record(sk_db *db)
     sk_pack_bool(&db->pack, fold->reconcile);
     sk_pack_bool(&db->pack, fold->everything);
     sk_pack_uint(&db->pack, fold->purpose);
-    sk_pack_bool(&db->pack, fold->unsure);
+    sk_pack_bool(&db->pack, fold->repair.unsure);
     sk_vv_pack(&db->pack, &fold->vv);
     sk_vv_pack(&db->pack, &fold->floor);
     sk_vv_pack(&db->pack, &fold->low);
@@ -73,8 +71,7 @@ void sk_fold_free(sk_db *db)
     sk_vv_free(&fold->known);
     sk_vv_free(&fold->kept);
     sk_buf_free(&fold->cursor);
-    sk_row_keys_free(&fold->recent);
-    sk_row_keys_free(&fold->news);
+    sk_repair_free(&fold->repair);
     free(fold);
     db->fold = NULL;
 }
@@ -93,7 +90,7 @@ int sk_fold_load(sk_db *db)
     fold->everything = sk_read_bool(&reader);
     purpose = sk_read_uint(&reader);
     fold->purpose = (sk_purpose)purpose;
-    fold->unsure = sk_read_bool(&reader);
+    fold->repair.unsure = sk_read_bool(&reader);
     sk_vv_read_own(&reader, &db->origins, &fold->vv);
     sk_vv_read_own(&reader, &db->origins, &fold->floor);
     sk_vv_read_own(&reader, &db->origins, &fold->low);
@@ -409,82 +406,37 @@ static int read_ours(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row, bool
     return 0;
 }
 
-/* Is every entry of ours one that the sender has too, or one that our history above its vector names? (Of entries with the
- * same dot the merge takes the sender's; but of a count it may take our base.) */
-static int borne_out(sk_db *db, sk_bytes raw, const sk_row *ours, const sk_row *theirs, bool *sure)
+/* In a repair: what is to become of our row. */
+static int judge(sk_db *db, const sk_repair_vectors *vectors, sk_repair_row *row, sk_arena *arena, sk_repair_outcome *outcome)
 {
+    sk_repair *repair = &db->fold->repair;
+    bool was_unsure = repair->unsure;
+    int status = sk_repair_judge(db, repair, vectors, row, arena, outcome);
+    if (repair->unsure && !was_unsure) put_record(db);
+    return status;
+}
+
+static int place_row(sk_db *db, sk_bytes raw, const sk_row *theirs, sk_arena *arena)
+{
+    struct sk_fold *fold = db->fold;
+    const sk_repair_vectors vectors = {&fold->vv, &fold->floor, &fold->known};
+    sk_repair_row row = {.name = {.raw = raw}, .sense = true, .theirs = theirs};
+    sk_repair_outcome outcome = SK_REPAIR_MERGES;
     int status = 0;
-    *sure = true;
-    for (uint32_t i = 0; i < ours->count && *sure && status >= 0; i++) {
-        sk_row one = {.entries = &ours->entries[i], .count = 1};
-        const sk_entry *entry = one.entries;
-        bool found = false;
-        for (uint32_t k = 0; k < theirs->count && !found; k++) {
-            sk_row other = {.entries = &theirs->entries[k], .count = 1};
-            found = entry->kind == SK_ENTRY_COUNT
-                        ? sk_row_digest(&db->origins, raw, &one) == sk_row_digest(&db->origins, raw, &other)
-                        : entry->kind == other.entries->kind && entry->dot.origin == other.entries->dot.origin &&
-                              entry->dot.seq == other.entries->dot.seq;
-        }
-        if (!found && !sk_vv_covers(&db->fold->vv, entry->dot)) {
-            unsigned flags;
-            status = sk_db_history_find(db, entry->dot, raw, &flags);
-            found = status > 0;
-        }
-        *sure = found;
+    row.is_key = sk_rowkey_parse(raw, arena, &row.name.key) == 0;
+    if (row.is_key) status = read_ours(db, raw, arena, &row.ours, &row.sense);
+    if (!status && fold->purpose == SK_FOR_REPAIR) status = judge(db, &vectors, &row, arena, &outcome);
+    if (status || outcome == SK_REPAIR_LEAVES) return status;
+    sk_row merged = *theirs;
+    merged.fields = row.ours.fields;
+    merged.members = row.ours.members;
+    if (outcome == SK_REPAIR_REPLACES) return sk_repair_replace(db, &fold->repair, &vectors, &row, &merged);
+    if (!row.is_key) {
+        sk_store_remove(db->store, SK_CF_ROW, raw); /* damage made it */
+        return 0;
     }
-    return status < 0 ? status : 0;
-}
-
-/* What becomes of our row: it is merged with the staged one, makes room for it whatever it is, or stays as it is. */
-typedef enum { MERGED, REPLACED, LEFT } outcome;
-
-/* All rows that our history names above a vector. */
-static int rows_above(sk_db *db, const sk_vv *vv, bool *has, sk_row_keys *rows)
-{
-    if (*has) return 0;
-    sk_vv above = {0};
-    sk_vv_copy(&above, vv);
-    int status;
-    do status = sk_db_history_rows(db, &above, rows, UINT32_MAX);
-    while (status > 0);
-    sk_vv_free(&above);
-    *has = status == 0;
-    return status;
-}
-
-/* In a repair: node/fold.h. */
-static int repair_row(sk_db *db, sk_bytes raw, const sk_row *ours, bool sense, const sk_row *theirs, outcome *becomes)
-{
-    struct sk_fold *fold = db->fold;
-    int status = rows_above(db, &fold->vv, &fold->has_recent, &fold->recent);
-    bool is_recent = sk_row_keys_has(&fold->recent, raw), sound = sense;
-    if (!status && is_recent && sense) status = borne_out(db, raw, ours, theirs, &sound);
-    *becomes = !is_recent ? REPLACED : sound ? MERGED : LEFT;
-    if (*becomes == LEFT && !fold->unsure) {
-        fold->unsure = true;
-        put_record(db);
-    }
-    return status;
-}
-
-/* Is our row one that differs from another region's for reasons that nobody knows? A repair is for damage of the disk, and
- * leaves it as it is, unless the sender has seen a change of it that we have not. */
-static int is_held(sk_db *db, sk_bytes raw, const sk_row *ours, bool *held)
-{
-    struct sk_fold *fold = db->fold;
-    *held = fold->purpose == SK_FOR_REPAIR && sk_quarantine_holds(db, raw, ours);
-    if (!*held) return 0;
-    int status = rows_above(db, &fold->known, &fold->has_news, &fold->news);
-    *held = !sk_row_keys_has(&fold->news, raw);
-    return status;
-}
-
-static bool differ(const sk_db *db, sk_bytes raw, const sk_row *theirs, const sk_row *ours)
-{
-    for (uint32_t i = 0; i < theirs->count; i++) /* news is no damage */
-        if (!sk_vv_covers(&db->fold->known, theirs->entries[i].dot)) return false;
-    return sk_row_digest(&db->origins, raw, theirs) != sk_row_digest(&db->origins, raw, ours);
+    status = sk_row_merge(theirs, &fold->vv, &row.ours, &fold->known, arena, &merged);
+    return status ? status : sk_db_row_put(db, &row.name, &row.ours, &merged);
 }
 
 /* Brings a row into place, if one is staged. One that is damaged is lost: ours stays as it is. */
@@ -494,8 +446,8 @@ static int fold_row(sk_db *db, const folding_row *row)
     sk_arena arena = {0};
     sk_buf key = {0};
     sk_bytes value;
-    sk_row s = {0}, r = {0}, merged;
-    sk_row_name name = {.raw = sk_arena_copy(&arena, row->raw)};
+    sk_row theirs = {0};
+    sk_bytes raw = sk_arena_copy(&arena, row->raw);
     staged_key(&key, STAGED_ROW, row->raw);
     int found = read_staged(db, row, sk_buf_view(&key), &value);
     if (found == SK_E_CORRUPT) {
@@ -508,25 +460,10 @@ static int fold_row(sk_db *db, const folding_row *row)
     int status = found < 0 ? found : 0;
     if (found > 0) {
         value = sk_arena_copy(&arena, value);
-        status = sk_row_read(value, NULL, &arena, &s);
+        status = sk_row_read(value, NULL, &arena, &theirs);
     }
-    if (!status && (found || fold->everything)) {
-        bool is_key = sk_rowkey_parse(name.raw, &arena, &name.key) == 0, sense = true, held = false;
-        outcome becomes = MERGED;
-        if (is_key) status = read_ours(db, name.raw, &arena, &r, &sense);
-        if (!status && sense) status = is_held(db, name.raw, &r, &held);
-        if (held) becomes = LEFT;
-        if (!status && fold->purpose == SK_FOR_REPAIR && !held) status = repair_row(db, name.raw, &r, sense, &s, &becomes);
-        merged = s;
-        merged.fields = r.fields;
-        merged.members = r.members;
-        if (!status && becomes == REPLACED && (!sense || !is_key || differ(db, name.raw, &s, &r))) sk_audit_name(db, name.raw, true);
-        if (!status && becomes == MERGED) status = sk_row_merge(&s, &fold->vv, &r, &fold->known, &arena, &merged);
-        if (!status && is_key && becomes != LEFT) status = sk_db_row_put(db, &name, &r, &merged);
-        if (!status && is_key && becomes == REPLACED) status = sk_audit_record_dead(db, name.raw, &merged);
-        if (!status && !is_key) sk_store_remove(db->store, SK_CF_ROW, name.raw); /* damage made it */
-        if (!status && found) sk_store_remove(db->store, SK_CF_STAGED, sk_buf_view(&key));
-    }
+    if (!status && (found || fold->everything)) status = place_row(db, raw, &theirs, &arena);
+    if (!status && found) sk_store_remove(db->store, SK_CF_STAGED, sk_buf_view(&key));
     sk_buf_free(&key);
     sk_arena_free(&arena);
     if (status) db->failed = status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
@@ -704,7 +641,9 @@ static int settle(sk_db *db, uint32_t entries)
         }
         if (more) return more;
     }
-    bool repair = fold->purpose == SK_FOR_REPAIR, sure = !fold->unsure;
+    bool repair = fold->purpose == SK_FOR_REPAIR, sure = !fold->repair.unsure;
+    if (repair) db->failed = sk_repair_finish(db, &fold->repair, &(sk_repair_vectors){&fold->vv, &fold->floor, &fold->known});
+    if (db->failed) return db->failed;
     clear(db);
     if (repair) sk_audit_repaired(db, sure);
     db->revisit = true;

@@ -23,15 +23,9 @@
  *     staged is as good as one that is empty.
  *  3. Nobody writes a row that is not folded: whoever touches a key folds all of its rows first (sk_db_touch).
  *
- * A repair is a reconcile for a database whose own rows are damaged (node/audit.h). The sender has all that our floor covers,
- * and from BEGIN on we forget nothing; so what we know and it does not is in the history above `vv`. A row that is staged and
- * that no such record names is replaced by the staged one, whatever it was: the sender has seen all that we know of it. A
- * row that is named is merged like others, unless it holds anything that neither the sender nor that history bears out: what else
- * it lost nobody can tell who has not seen all that was done to it, so it stays as it is (`unsure`) until such a one is asked.
- * When there was none of those, what the rows then come to is what is committed from there on; else the next audit asks for
- * another repair. (A damaged database sends no transfers. Where two regions hear of each other through it alone, and both have
- * changed such a row, neither will see all: it takes a link between them, or an operator, who writes the key anew.) What is in
- * quarantine (node/quarantine.h) stays as it is.
+ * A repair is a reconcile for a database whose own rows are damaged: what becomes of each is told in node/repair.h. When it is
+ * sure of all of them, what the rows then come to is what is committed from there on; else the next audit asks for another
+ * repair. A damaged database sends no transfers.
  *
  * An audit stages rows that differ, as the sender has them, and then changes nothing: node/quarantine.h.
  *

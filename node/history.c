@@ -67,7 +67,7 @@ int sk_db_history_find(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags)
 }
 
 /* Of one origin above *seq, which rises to the last that was read: about `entries`, whole transactions. 1: there are more. */
-static int add_rows(sk_db *db, uint32_t origin, uint64_t *seq, sk_row_keys *rows, uint32_t *entries)
+static int add_rows(sk_db *db, uint32_t origin, uint64_t *seq, sk_row_keys *rows, sk_row_keys *removed, uint32_t *entries)
 {
     uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
     sk_history_key(from, origin, *seq + 1);
@@ -83,22 +83,25 @@ static int add_rows(sk_db *db, uint32_t origin, uint64_t *seq, sk_row_keys *rows
         if (*entries) --*entries;
         *seq = dot.seq;
         sk_row_keys_add(rows, raw);
+        unsigned flags;
+        if (removed && sk_history_read(key, value, &dot, &raw, &flags) == 0 && flags & SK_HISTORY_REMOVES) sk_row_keys_add(removed, raw);
     }
     sk_store_iter_free(db->store, iter);
     if (status == 0) *seq = db->vv.seq[origin];
     return status;
 }
 
-int sk_db_history_rows(sk_db *db, sk_vv *above, sk_row_keys *rows, uint32_t entries)
+int sk_db_history_rows(sk_db *db, sk_vv *above, sk_row_keys *rows, sk_row_keys *removed, uint32_t entries)
 {
     int status = 0;
     for (uint32_t o = 0; o < db->vv.count && !status; o++) {
         uint64_t seq = sk_vv_get(above, o);
         if (db->vv.seq[o] <= seq) continue;
-        status = add_rows(db, o, &seq, rows, &entries);
+        status = add_rows(db, o, &seq, rows, removed, &entries);
         sk_vv_set(above, o, seq);
     }
     sk_row_keys_sort(rows);
+    if (removed) sk_row_keys_sort(removed);
     return status;
 }
 
@@ -244,8 +247,8 @@ static int forget_up_to(sk_db *db, const sk_vv *stable, const sk_vv *everywhere,
 int sk_db_forget_some(sk_db *db, const sk_vv *stable, const sk_vv *everywhere, uint32_t entries)
 {
     /* A staged transfer may be brought forward by history that only its sender has; ours can go. But rows not yet folded
-     * could hold dead counts that no later visit would find: wait. */
-    if (db->failed || sk_fold_active(db) || sk_fold_waits_for_history(db)) return 0;
+     * could hold dead counts that no later visit would find: wait. And a repair goes by all that others lack. */
+    if (db->failed || sk_fold_active(db) || sk_fold_waits_for_history(db) || sk_audit_needs_history(db)) return 0;
     if (db->revisit_waits && !sk_vv_equal(everywhere, &db->revisit_by)) db->revisit = true;
     return forget_up_to(db, stable, everywhere, entries) > 0;
 }

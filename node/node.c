@@ -58,7 +58,7 @@ typedef struct {
     phase phase;
     int logged_store_error;
     uint32_t logged_rows;
-    bool logged_damage, logged_history, audits; /* of the audit, as it was logged */
+    bool logged_damage, logged_unproven, logged_history, audits; /* of the audit, as it was logged */
     bool logged_drift[SK_MEMBERS_MAX];
     _Atomic bool backup_ended; /* set by its thread: to be logged */
     bool joining; /* as it was logged */
@@ -124,7 +124,8 @@ static const char *damage_of(const sk_db *db)
 {
     if (db->audit.unreadable) return "the store cannot read some of its files";
     if (db->audit.beyond) return "what is kept of counters that were reset is not what was committed";
-    if (db->audit.lost) return "staged rows of a transfer were damaged when they were to be put into place";
+    if (db->audit.unproven) return "there are damaged rows that no other region could bear out so far";
+    if (db->audit.lost_rows) return "staged rows of a transfer were damaged when they were to be put into place";
     return "the rows on the disk do not add up to what was committed, or some make no sense";
 }
 
@@ -174,11 +175,12 @@ static void note_audit(node *n)
 {
     const sk_db *db = &n->replica->db;
     bool damaged = sk_audit_damaged(db);
-    if (damaged && !n->logged_damage)
+    if ((damaged && !n->logged_damage) || (db->audit.unproven && !n->logged_unproven))
         sk_log(SK_LOG_ERROR, "audit.damaged", sk_log_text("why", damage_of(db)), sk_log_uint("rows", db->sums.rows),
                sk_log_uint("damaged_rows", db->sums.senseless),
                sk_log_text("effect", "it sends no transfers and tells no digest"), sk_log_text("do", SK_RECORD_ADVICE));
     n->logged_damage = damaged;
+    n->logged_unproven = db->audit.unproven;
     if (db->audit.history_renewed && !n->logged_history)
         sk_log(SK_LOG_WARN, "audit.history_renewed", sk_log_uint("damaged", db->audit.damaged_history),
                sk_log_text("effect", "regions that lack something are reconciled"));

@@ -536,7 +536,7 @@ int sk_quarantine_step(sk_db *db, const sk_vv *vv, uint32_t rows)
         sk_vv_copy(&comparison->read, vv);
         begin_look(db);
     }
-    int status = sk_db_history_rows(db, &comparison->read, &comparison->changed, HISTORY_A_ROW * rows);
+    int status = sk_db_history_rows(db, &comparison->read, &comparison->changed, NULL, HISTORY_A_ROW * rows);
     if (!status) status = look_on(db, rows);
     if (status > 0) return 1;
     sk_bytes region = sk_buf_view(&comparison->region);

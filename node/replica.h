@@ -118,6 +118,7 @@ struct sk_replica {
     uint64_t expire_at_ms;          /* monotonic: the next look at deadlines */
     uint64_t repair_at_ms;          /* monotonic: when damaged rows may be asked for again */
     uint64_t sums_at_ms;            /* monotonic: the next step of the sums */
+    bool hurries;                   /* … is wanted at once: somebody waits for the audit */
     uint64_t fold_at_ms;            /* … of a fold */
     uint32_t fold_rows;             /* put into place in a turn */
     uint64_t fold_debt_us;          /* to be rested for those that were */
@@ -160,6 +161,12 @@ static inline uint64_t sk_replica_believed_ms(const sk_replica *replica)
     return replica->wall_ms - replica->db.ahead_ms;
 }
 
+/** The owner's fine clock; 0 if it has none. */
+static inline uint64_t sk_replica_clock_us(const sk_replica *replica)
+{
+    return replica->host.clock_us ? replica->host.clock_us(replica->host.self) : 0;
+}
+
 /* Links: the owner's events go straight to the engine, with the replica's time. */
 static inline void sk_replica_link_up(sk_replica *replica, uint32_t peer)
 {
@@ -194,6 +201,10 @@ int sk_replica_peer(const sk_replica *replica, sk_bytes region);
 uint32_t sk_replica_drifts(const sk_replica *replica);
 /** What the audit has found, in a word: as sk_audit_text, or "drift". */
 const char *sk_replica_audit_text(const sk_replica *replica);
+/** Forgets some of the history, as sk_db_forget_some. */
+void sk_replica_forget(sk_replica *replica, const sk_vv *stable, const sk_vv *everywhere);
+/** What the engine asks of it (node/replica_host.c). */
+sk_engine_host sk_replica_engine_host(sk_replica *replica);
 /** Random bits from the replica's seeded generator. */
 uint64_t sk_replica_random(sk_replica *replica);
 

@@ -302,7 +302,8 @@ void sk_retention_look(sk_replica *replica)
     mark(replica);
     drop_covered(replica, &least);
     bool settled = replica->now_ms - retention->began_ms >= GRACE_SILENCES * replica->options.limits.silence_ms;
-    if (settled && !replica->db.joining && crosses(retention, measure(replica, &least))) cross(replica, &least);
+    bool keeps = sk_audit_pending(&replica->db) || sk_audit_needs_history(&replica->db);
+    if (settled && !keeps && !replica->db.joining && crosses(retention, measure(replica, &least))) cross(replica, &least);
     note_laggards(replica);
     sk_vv_free(&least);
 }

@@ -16,7 +16,9 @@
  *  2. Laggards are noted on the disk under their names, so that a start goes on without them, too.
  *  3. Nobody is called a laggard before members have had time to say what they have: four silences (replica->options.limits)
  *     after the start, 20 s by default. What a start knows of them is what they had said before the last clean stop; after a crash that
- *     may be nothing. So the cap is exceeded by what is written in that time, if somebody lacks it. */
+ *     may be nothing. So the cap is exceeded by what is written in that time, if somebody lacks it.
+ *  4. Nor before the audit that follows each start is through, or while the database waits for a repair: node/repair.h goes by
+ *     the history of what others lack. */
 #ifndef SK_NODE_RETENTION_H
 #define SK_NODE_RETENTION_H
 

@@ -60,10 +60,16 @@ static inline void sk_row_keys_sort(sk_row_keys *list)
     free(tail);
 }
 
-/** In a list that was sorted. */
+/** In a list that was sorted: borrowed from it; no data: it is not there. */
+static inline sk_bytes sk_row_keys_find(const sk_row_keys *list, sk_bytes key)
+{
+    const sk_bytes *found = list->count ? bsearch(&key, list->keys, list->count, sizeof key, sk_row_keys_compare) : NULL;
+    return found ? *found : SK_BYTES_NONE;
+}
+
 static inline bool sk_row_keys_has(const sk_row_keys *list, sk_bytes key)
 {
-    return list->count && bsearch(&key, list->keys, list->count, sizeof key, sk_row_keys_compare);
+    return sk_row_keys_find(list, key).data != NULL;
 }
 
 #endif

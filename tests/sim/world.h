@@ -752,7 +752,7 @@ typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
     uint64_t messages, bytes, batches, batch_bytes, cuts, partitions, kills, power_losses, stops, restores, amnesias;
     uint64_t disk_failures, clock_jumps, rewinds, imports;
-    uint64_t flips, flips_refused, flips_found, flips_between, strays;
+    uint64_t flips, flips_refused, flips_found, flips_unproven, strays;
     uint64_t clones, midways, agains, lost;
     uint64_t rollbacks, new_incarnations, dots_reused;
     uint64_t forgets, adds, rekeys, clashes, retirements, joins;

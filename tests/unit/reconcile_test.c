@@ -524,13 +524,13 @@ static void a_repair_is_a_reconcile_between_equals(void **state)
     sk_vv beyond = {0};
     sk_vv_copy(&beyond, &damaged->durable);
     beyond.seq[0]++;
-    assert_false(sk_engine_repair(damaged->engine, &beyond, w->now_ms, w->wall_ms));
+    assert_int_equal(sk_engine_repair(damaged->engine, &beyond, w->now_ms, w->wall_ms), SK_E_GAP);
     for (uint32_t n = 1; n <= 4; n++) {
         damaged->busy = true;
-        assert_false(sk_engine_repair(damaged->engine, &damaged->durable, w->now_ms, w->wall_ms));
+        assert_int_equal(sk_engine_repair(damaged->engine, &damaged->durable, w->now_ms, w->wall_ms), 0);
         damaged->busy = false;
-        assert_true(sk_engine_repair(damaged->engine, &damaged->durable, w->now_ms, w->wall_ms));
-        assert_false(sk_engine_repair(damaged->engine, &damaged->durable, w->now_ms, w->wall_ms)); /* one comes in */
+        assert_int_equal(sk_engine_repair(damaged->engine, &damaged->durable, w->now_ms, w->wall_ms), 1);
+        assert_int_equal(sk_engine_repair(damaged->engine, &damaged->durable, w->now_ms, w->wall_ms), 0); /* one comes in */
         world_run(w, 500);
         assert_int_equal(damaged->reconciled, n);
     }

@@ -139,6 +139,66 @@ static void a_repair_that_was_cut_holds_nothing_back(void **state)
     expect(&eu, "GET unknown", "$4 here");
 }
 
+/* As many as take the audit some steps, and one that us has not seen. */
+static void write_many_and_restart(void)
+{
+    enum { KEYS = 12000, EACH = 30 };
+    for (int i = 0; i < KEYS; i += EACH) {
+        char request[EACH * 10 + 8] = "MSET";
+        for (int k = 0; k < EACH; k++) sprintf(request + strlen(request), " k%d v", i + k);
+        expect(&eu, request, "+OK");
+    }
+    link_and_run(400);
+    assert_true(eu.replica->db.digest == us.replica->db.digest);
+    sk_replica_link_down(eu.replica, 0);
+    sk_replica_link_down(us.replica, 0);
+    expect(&eu, "SET unseen yet", "+OK");
+    stop(&eu);
+    region_boot(&eu, "eu", eu_peers, NULL);
+    sk_buf_reset(&eu.inbox);
+    sk_buf_reset(&us.inbox);
+    sk_replica_link_up(eu.replica, 0);
+    sk_replica_link_up(us.replica, 0);
+}
+
+static bool has_come(void)
+{
+    return strcmp(ask(&us, "EXISTS unseen"), ":1") == 0;
+}
+
+/* Nothing is sent out of rows before they were added up… */
+static void what_was_not_checked_is_not_sent(void **state)
+{
+    (void)state;
+    write_many_and_restart();
+    int turns = 0;
+    for (; sk_audit_pending(&eu.replica->db); turns++) {
+        assert_false(has_come());
+        region_turn(&eu, 5);
+        region_turn(&us, 5);
+    }
+    assert_true(turns > 30);
+    for (int i = 0; i < 400 && !has_come(); i++) {
+        region_turn(&eu, 5);
+        region_turn(&us, 5);
+    }
+    assert_true(has_come());
+    expect(&us, "GET unseen", "$3 yet");
+}
+
+/* … unless that takes too long. */
+static void what_takes_long_to_check_is_sent(void **state)
+{
+    (void)state;
+    write_many_and_restart();
+    for (int second = 0; second < 12; second++) {
+        assert_true(second > 9 || !has_come());
+        region_turn(&eu, 1000);
+        region_turn(&us, 1000);
+    }
+    assert_true(has_come() && sk_audit_pending(&eu.replica->db));
+}
+
 /* Both have damage, of different rows: neither is to be believed. */
 static void two_that_are_damaged_do_not_repair_each_other(void **state)
 {
@@ -405,6 +465,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(damaged_rows_come_from_the_other),
         TEST(a_repair_that_was_cut_holds_nothing_back),
+        TEST(what_was_not_checked_is_not_sent),
+        TEST(what_takes_long_to_check_is_sent),
         TEST(two_that_are_damaged_do_not_repair_each_other),
         TEST(a_peer_gets_a_reconcile_after_damaged_history),
         TEST(damaged_records_refuse_the_start),

@@ -140,6 +140,21 @@ static void a_cap_counts_from_when_it_is_set(void **state)
     assert_true(is_laggard(&eu));
 }
 
+/* A repair goes by the history of what others lack. */
+static void nobody_becomes_one_while_rows_are_damaged(void **state)
+{
+    (void)state;
+    write_keys(&eu, 0, 100);
+    settled(&eu);
+    eu.replica->db.audit.lost = true;
+    of(&eu)->cap = (sk_retention_cap){.bytes = 100};
+    passes(&eu, 10 * 1000);
+    assert_false(is_laggard(&eu));
+    eu.replica->db.audit.lost = false;
+    passes(&eu, 1000);
+    assert_true(is_laggard(&eu));
+}
+
 static void too_long_makes_a_laggard(void **state)
 {
     (void)state;
@@ -312,6 +327,7 @@ int main(void)
         test(nobody_is_a_laggard_right_after_the_start),
         test(without_a_cap_nobody_ever_is),
         test(a_cap_counts_from_when_it_is_set),
+        test(nobody_becomes_one_while_rows_are_damaged),
         test(too_long_makes_a_laggard),
         test(marks_are_few),
         test(a_clock_that_goes_back_takes_its_marks_with_it),

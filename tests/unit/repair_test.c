@@ -1,0 +1,408 @@
+#include "node/repair.c"
+
+#include "node/audit.h"
+#include "tests/unit/damage_harness.h"
+
+static database a, b;
+
+static int start(void **state)
+{
+    (void)state;
+    database_start(&a, "a", 1);
+    database_start(&b, "b", 2);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    database_end(&a);
+    database_end(&b);
+    return 0;
+}
+
+/* `good` has what `bad` should. */
+static void repair(database *good, database *bad)
+{
+    assert_true(sk_audit_wants_repair(&bad->db));
+    assert_string_equal(audited(good), "verified");
+    transfer whole = transfer_start_as(good, bad, SK_FOR_REPAIR);
+    assert_int_equal(whole.begun, 0);
+    assert_true(whole.head.reconcile);
+    transfer_finish(&whole);
+    commit_unchecked(bad);
+    assert_int_equal(sk_db_touch_all(&bad->db), 0);
+    commit_unchecked(bad);
+}
+
+/* Both sides have the same, a all of it by its own hand. */
+static void fill_both(void)
+{
+    fill(&a);
+    transfer_all(&a, &b);
+    assert_int_equal(sk_db_touch_all(&b.db), 0);
+    commit(&b);
+}
+
+/* Whatever byte of whatever row it is, it is as it was again: of one that nobody else has, too. */
+static void every_damaged_row_is_repaired(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    uint32_t repairs = 0;
+    fill_both();
+    txn(&a, put(&a, SK_TABLE_KEY, "only here", NULL, "yet")); /* b has seen nothing of all this */
+    txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "changed"));
+    txn(&a, add(&a, SK_TABLE_KEY, "count", NULL, 3));
+    txn(&a, put(&a, SK_TABLE_HASH, "hash", "new", "field"));
+    txn(&a, put(&a, SK_TABLE_HASH, "hash", "other", "3"));
+    commit(&a);
+    for (uint32_t n = 0; pair(&a, SK_CF_ROW, n, &key, &value); n++) {
+        for (size_t at = 0; at < key.len + value.len; at += 1) {
+            database copy = {.store = sk_memory_copy(a.store)};
+            assert_int_equal(open_as(&copy, "a", "test", "1", 1), 0);
+            sk_digest digest = copy.db.digest;
+            assert_true(flip(&copy, SK_CF_ROW, key, value, at, (uint8_t)(1u << (at % 8))));
+            commit_unchecked(&copy);
+            for (uint32_t tries = 0; tries < 2 && strcmp(audited(&copy), "damaged") == 0; tries++, repairs++) repair(&b, &copy);
+            if (strcmp(audited(&copy), "verified") != 0 || copy.db.digest != digest)
+                fail_msg("byte %zu of row %u, of %zu and %zu bytes", at, n, key.len, value.len);
+            assert_true(copy.db.digest == digest);
+            sk_db_check(&copy.db);
+            sk_sums_reset(&copy.db.sums);
+            database_end(&copy);
+        }
+    }
+    assert_true(repairs > 100);
+}
+
+/* Rows that are gone, and rows that nobody wrote. */
+static void rows_come_and_go_in_a_repair(void **state)
+{
+    (void)state;
+    fill_both();
+    sk_bytes value;
+    damage(&a, "string", NULL);
+    damage(&a, "made up", "\xc1");
+    sk_row_name count = row_name(&a, SK_TABLE_KEY, "count", NULL);
+    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, count.raw, &value, NULL), 1);
+    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("?"), sk_arena_copy(&a.arena, value)); /* no row key */
+    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("kcopy"), sk_arena_copy(&a.arena, value));
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(a.db.digest == b.db.digest);
+    sk_db_check(&a.db);
+    sk_db_check(&b.db);
+}
+
+/* What was written or removed here since is not the sender's to say. */
+static void what_is_newer_here_survives_a_repair(void **state)
+{
+    (void)state;
+    fill_both();
+    damage(&a, "count", "\xc1");
+    assert_string_equal(audited(&a), "damaged");
+    txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "newer"));
+    txn(&a, take_away(&a, SK_TABLE_HASH, "hash", "field"));
+    repair(&b, &a);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    assert_string_equal(audited(&a), "verified");
+    sk_row row = row_of(&a, SK_TABLE_KEY, "string", NULL);
+    assert_true(sk_bytes_equal(row.entries[0].value, sk_bytes_str("newer")));
+    assert_int_equal(row_of(&a, SK_TABLE_HASH, "hash", "field").count, 0);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "count", NULL).count, 1);
+    sk_db_check(&a.db);
+    txn(&b, put(&b, SK_TABLE_KEY, "there", NULL, "x"));
+    commit(&b);
+    transfer_all(&a, &b);
+    assert_int_equal(sk_db_touch_all(&b.db), 0);
+    transfer_all(&b, &a);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    assert_true(a.db.digest == b.db.digest);
+}
+
+/* A row that is damaged and was written to since: another repair is asked for, when the sender has seen that. */
+static void a_row_in_doubt_waits_for_the_next_repair(void **state)
+{
+    (void)state;
+    fill_both();
+    sk_row row = row_of(&a, SK_TABLE_KEY, "count", NULL);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "count", NULL);
+    row.entries[0].count.total.whole = 1000000; /* in more than one byte */
+    store_row(&a, &name, &row);
+    assert_string_equal(audited(&a), "damaged");
+    txn(&a, expire(&a, "count", 7000));
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "damaged");
+    apply_last(&a, &b);
+    commit(&b);
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
+    assert_true(a.db.digest == b.db.digest);
+    sk_db_check(&a.db);
+}
+
+/* Damage put a row where none is, under a dot of ours that b has not seen: our history knows that it was another row's. */
+static void what_our_history_does_not_know_of_goes(void **state)
+{
+    (void)state;
+    fill_both();
+    txn(&a, put(&a, SK_TABLE_KEY, "newer", NULL, "x"));
+    commit(&a);
+    sk_row row = row_of(&a, SK_TABLE_KEY, "newer", NULL);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "ghost", NULL);
+    store_row(&a, &name, &row);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "ghost", NULL), "");
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "newer", NULL), "0:9 v x");
+    sk_db_check(&a.db);
+}
+
+/* A dead count of a transaction that nobody made: in no digest, and yet it is asked for. And one that damage brought to life,
+ * where b has nothing but dead counts: they are there again, and so is what speaks of them. */
+static void damaged_dead_counts_that_make_no_sense_are_repaired(void **state)
+{
+    (void)state;
+    for (int alive = 0; alive < 2; alive++) {
+        if (alive) {
+            end(NULL);
+            start(NULL);
+        }
+        txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+        apply_last(&b, &a);
+        txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
+        commit(&a);
+        apply_last(&a, &b);
+        commit(&b);
+        sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
+        const char *text = "1:1 c 5-5@1 from 1+";
+        assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), text);
+        sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
+        row.entries[0].dot.seq += 1000;
+        if (!alive) row.entries[0].count.base_seq += 1000;
+        store_row(&a, &name, &row);
+        assert_string_equal(audited(&a), "damaged");
+        assert_false(a.db.audit.beyond);
+        repair(&b, &a);
+        assert_string_equal(audited(&a), "verified");
+        assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), text);
+        sk_db_check(&a.db);
+        sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+        commit(&a);
+        assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "");
+    }
+}
+
+/* A row was lost, and so its dead count's record went as that of a row that has none. A repair brings both again. */
+static void dead_counts_that_a_repair_brings_are_stripped_one_day(void **state)
+{
+    (void)state;
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
+    commit(&a);
+    apply_last(&a, &b);
+    commit(&b);
+    damage(&a, "n", NULL);
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+    commit_unchecked(&a);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(a.db.digest == b.db.digest);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 2);
+    for (int i = 0; i < 5; i++) (void)sk_db_revisit(&a.db, &a.db.vv, 100);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+}
+
+static void a_repair_is_asked_of_a_sound_database_that_has_enough(void **state)
+{
+    (void)state;
+    fill_both();
+    txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "newer"));
+    commit(&a);
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv); /* what we removed above its vector would not be known */
+    damage(&a, "count", "\xc1");
+    assert_string_equal(audited(&a), "damaged");
+    assert_int_equal(sk_db_reload(&b.db), 0);
+    transfer early = transfer_start_as(&b, &a, SK_FOR_REPAIR);
+    assert_int_equal(early.begun, SK_E_BUSY); /* its own audit is not done */
+    transfer_stop(&early);
+    assert_string_equal(audited(&b), "verified");
+    transfer behind = transfer_start_as(&b, &a, SK_FOR_REPAIR);
+    assert_int_equal(behind.begun, SK_E_GAP);
+    transfer_stop(&behind);
+    damage(&b, "string", NULL);
+    assert_string_equal(audited(&b), "damaged");
+    transfer damaged = transfer_start_as(&b, &a, SK_FOR_REPAIR);
+    assert_int_equal(damaged.begun, SK_E_CORRUPT);
+    transfer_stop(&damaged);
+}
+
+static void nothing_is_forgotten_in_a_repair(void **state)
+{
+    (void)state;
+    fill_both();
+    damage(&a, "count", "\xc1");
+    assert_string_equal(audited(&a), "damaged");
+    assert_string_equal(audited(&b), "verified");
+    transfer whole = transfer_start_as(&b, &a, SK_FOR_REPAIR);
+    txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "newer"));
+    sk_vv floor = {0};
+    sk_vv_copy(&floor, &a.db.floor);
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+    assert_true(sk_vv_equal(&floor, &a.db.floor));
+    sk_vv_free(&floor);
+    transfer_finish(&whole);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(sk_bytes_equal(row_of(&a, SK_TABLE_KEY, "string", NULL).entries[0].value, sk_bytes_str("newer")));
+}
+
+static void lost_rows_are_repaired_too(void **state)
+{
+    (void)state;
+    sk_bytes key, value;
+    fill(&b);
+    transfer_all(&b, &a);
+    commit_unchecked(&a);
+    assert_true(pair(&a, SK_CF_STAGED, 1, &key, &value));
+    flip(&a, SK_CF_STAGED, key, value, key.len, 1);
+    commit_unchecked(&a);
+    assert_int_equal(sk_db_touch_all(&a.db), 0);
+    commit_unchecked(&a);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(a.db.digest == b.db.digest);
+    sk_db_check(&a.db);
+}
+
+/* As the node does it: what was counted goes on. */
+static void go_through(database *with)
+{
+    for (int i = 0; sk_audit_pending(&with->db); i++) {
+        assert_true(sk_audit_step(&with->db, 100) >= 0);
+        assert_true(i < 1000);
+    }
+    commit_unchecked(with);
+}
+
+/* One row that only we have changed last is wrong in one byte, and so are others, which the sender makes good first. */
+static void among_others_a_row_that_only_we_know_is_corrected(void **state)
+{
+    (void)state;
+    fill_both();
+    txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "newer"));
+    commit(&a);
+    sk_digest digest = a.db.digest;
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "string", NULL);
+    sk_bytes value;
+    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, name.raw, &value, NULL), 1);
+    const uint8_t *written = memmem(value.data, value.len, "newer", 5);
+    assert_non_null(written);
+    flip(&a, SK_CF_ROW, name.raw, sk_arena_copy(&a.arena, value), name.raw.len + (size_t)(written - value.data), 0x5a);
+    damage(&a, "count", "\xc1");
+    damage(&a, "made up", "\xc1");
+    for (uint32_t tries = 0; tries < 3 && strcmp(audited(&a), "damaged") == 0; tries++) repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_true(a.db.digest == digest);
+    assert_true(sk_bytes_equal(row_of(&a, SK_TABLE_KEY, "string", NULL).entries[0].value, sk_bytes_str("newer")));
+    sk_db_check(&a.db);
+}
+
+/* That it is not there does not say that it was removed: nothing that only removes was done to it. */
+static void a_missing_row_is_not_taken_for_a_removed_one(void **state)
+{
+    (void)state;
+    fill_both();
+    txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "newer"));
+    txn(&a, take_away(&a, SK_TABLE_HASH, "hash", "field"));
+    commit(&a);
+    damage(&a, "string", NULL);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "damaged");
+    assert_true(a.db.audit.lost);
+    assert_int_equal(row_of(&a, SK_TABLE_HASH, "hash", "field").count, 0);
+}
+
+/* Whoever could bear them out is not there: it is noted, and the next start refuses. Until then it asks, and forgets nothing. */
+static void repairs_in_vain_are_noted(void **state)
+{
+    (void)state;
+    for (int asks = 0; asks < 2; asks++) {
+        if (asks) {
+            end(NULL);
+            start(NULL);
+        }
+        fill_both();
+        txn(&a, expire(&a, "count", 7000));
+        commit(&a);
+        sk_row row = row_of(&a, SK_TABLE_KEY, "count", NULL);
+        sk_row_name name = row_name(&a, SK_TABLE_KEY, "count", NULL);
+        sk_bytes sound;
+        assert_int_equal(sk_store_get(a.store, SK_CF_ROW, name.raw, &sound, NULL), 1);
+        sound = sk_arena_copy(&a.arena, sound);
+        row.entries[0].count.total.whole = 1000000;
+        store_row(&a, &name, &row);
+        assert_string_equal(audited(&a), "damaged");
+        sk_vv floor = {0};
+        sk_vv_copy(&floor, &a.db.floor);
+        for (uint32_t i = 0; i < SK_AUDIT_PATIENCE; i++) {
+            assert_false(a.db.audit.unproven);
+            if (asks)
+                sk_audit_not_repaired(&a.db);
+            else
+                repair(&b, &a);
+            go_through(&a);
+            sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+            assert_true(sk_vv_equal(&a.db.floor, &floor));
+        }
+        sk_vv_free(&floor);
+        assert_true(a.db.audit.unproven);
+        assert_true(sk_audit_wants_repair(&a.db)); /* all the same */
+        sk_db_close(&a.db);
+        assert_int_equal(open_as(&a, "a", "test", "1", 1), SK_E_CORRUPT);
+        sk_store_put(a.store, SK_CF_ROW, name.raw, sound); /* restored: it is looked through */
+        bool repair_failed;
+        int status = open_as(&a, "a", "test", "1", 1);
+        if (!asks) { /* a repair was not through */
+            assert_int_equal(status, SK_E_CORRUPT);
+            continue;
+        }
+        assert_int_equal(status, 0);
+        assert_string_equal(sk_audit_text(&a.db), "verified");
+        assert_int_equal(sk_audit_noted(&a.db, &repair_failed), 0);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(every_damaged_row_is_repaired),
+        TEST(rows_come_and_go_in_a_repair),
+        TEST(what_is_newer_here_survives_a_repair),
+        TEST(a_row_in_doubt_waits_for_the_next_repair),
+        TEST(what_our_history_does_not_know_of_goes),
+        TEST(damaged_dead_counts_that_make_no_sense_are_repaired),
+        TEST(dead_counts_that_a_repair_brings_are_stripped_one_day),
+        TEST(a_repair_is_asked_of_a_sound_database_that_has_enough),
+        TEST(nothing_is_forgotten_in_a_repair),
+        TEST(lost_rows_are_repaired_too),
+        TEST(among_others_a_row_that_only_we_know_is_corrected),
+        TEST(a_missing_row_is_not_taken_for_a_removed_one),
+        TEST(repairs_in_vain_are_noted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
