@@ -15,7 +15,7 @@
 
 _Noreturn void sk_assert_failed(const char *condition, const char *file, int line);
 
-/** Zeroed memory, owned by the caller, given back with free(). Never NULL. */
+/** Zeroed memory, owned by the caller, given back with free(). Never NULL. What is large is on huge pages, where the system has any. */
 void *sk_alloc(size_t bytes);
 void *sk_realloc(void *old, size_t bytes);
 
