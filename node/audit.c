@@ -26,7 +26,7 @@ static void note(sk_db *db, sk_bytes key)
 /* 1 and what, 0, or an error. */
 static int noted_that(sk_db *db, sk_bytes key, bool *that)
 {
-    sk_bytes value;
+    sk_bytes value = SK_BYTES_NONE;
     int found = sk_record_get(db->store, SK_CF_META, key, &value, NULL);
     sk_reader reader = sk_reader_of(value);
     *that = found > 0 && sk_read_bool(&reader);
