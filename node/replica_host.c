@@ -77,7 +77,7 @@ static uint64_t host_worked_us(void *self)
 }
 
 /* After a start rows are not sent before they were added up, which somebody who asks makes faster: a damaged one would be
- * merged elsewhere. But where that takes long (some millions of them) regions do not lag for it. And what was repaired is not
+ * merged elsewhere. But where that takes long regions do not lag for it. And what was repaired is not
  * sent before that is on the disk: until then what is to be read there is what was damaged. */
 static bool checks_first(sk_replica *replica)
 {
