@@ -18,18 +18,27 @@ _Noreturn static void out_of_memory(size_t bytes)
 }
 
 /* Tables that are read all over miss the TLB with each read; on huge pages a write takes a tenth less (tests/bench/RESULTS.md).
- * A system that gives none, or none now, loses nothing. Too small a block has hardly a whole one in it. */
+ * A system that gives none, or none now, loses nothing. */
 static void ask_for_huge_pages(void *memory, size_t bytes)
 {
-    enum { HUGE_PAGE = 2 << 20, WORTH_IT = 2 * HUGE_PAGE };
+    enum { HUGE_PAGE = 2 << 20 };
     uintptr_t from = ((uintptr_t)memory + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
     uintptr_t to = ((uintptr_t)memory + bytes) / HUGE_PAGE * HUGE_PAGE;
-    if (bytes >= WORTH_IT && from < to) (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
+    if (from < to) (void)madvise((void *)from, to - from, MADV_HUGEPAGE);
 }
 
 void *sk_alloc(size_t bytes)
 {
+    enum { WORTH_IT = 4 << 20 }; /* less has hardly a whole one in it */
     void *memory = calloc(1, bytes ? bytes : 1);
+    if (!memory) out_of_memory(bytes);
+    if (bytes >= WORTH_IT) ask_for_huge_pages(memory, bytes);
+    return memory;
+}
+
+void *sk_alloc_aligned(size_t bytes)
+{
+    void *memory = aligned_alloc(bytes, bytes);
     if (!memory) out_of_memory(bytes);
     ask_for_huge_pages(memory, bytes);
     return memory;

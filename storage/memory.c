@@ -468,7 +468,7 @@ sk_store *sk_memory_open(sk_durability durability)
     memory *self = sk_alloc(sizeof *self);
     self->store.ops = &memory_ops;
     self->durability = durability;
-    sk_overlay_init(&self->overlay, 1);
+    sk_overlay_init(&self->overlay, 1, 0);
     self->committed = table_new();
     if (durability != SK_DURABILITY_ALWAYS) self->synced = table_new();
     return &self->store;

@@ -4,8 +4,7 @@
 #include <xxhash.h>
 
 enum {
-    CHANGE_BYTES = 16,   /* what a change takes in a log besides key and value: none counts as nothing */
-    SPARE_BATCHES = 32,  /* kept for use again; more than a commit usually takes together */
+    CHANGE_BYTES = 16, /* what a change takes in a log besides key and value: none counts as nothing */
 };
 
 uint64_t sk_overlay_hash(sk_cf cf, sk_bytes key)
@@ -25,37 +24,17 @@ static sk_bytes range_end(const sk_change *range)
 
 /* -- batches ------------------------------------------------------------------------------------------------------ */
 
-static sk_batch *batch_new(sk_overlay *overlay, uint64_t number)
+static sk_batch *batch_new(uint64_t number)
 {
-    sk_batch *batch = overlay->spare;
-    if (batch) {
-        overlay->spare = batch->next;
-        overlay->spare_count--;
-        batch->next = NULL;
-    } else {
-        batch = sk_alloc(sizeof *batch);
-    }
+    sk_batch *batch = sk_alloc(sizeof *batch);
     batch->number = number;
     return batch;
 }
 
-static void batch_free(sk_batch *batch)
-{
-    sk_arena_free(&batch->arena);
-    free(batch);
-}
-
 void sk_overlay_recycle(sk_overlay *overlay, sk_batch *batch)
 {
-    if (overlay->spare_count == SPARE_BATCHES) {
-        batch_free(batch);
-        return;
-    }
-    sk_arena arena = batch->arena;
-    sk_arena_reset(&arena);
-    *batch = (sk_batch){.arena = arena, .next = overlay->spare};
-    overlay->spare = batch;
-    overlay->spare_count++;
+    sk_chunks_give_back(&overlay->chunks, &batch->memory);
+    free(batch);
 }
 
 static void append(sk_batch *batch, sk_change *change)
@@ -67,12 +46,11 @@ static void append(sk_batch *batch, sk_change *change)
     batch->last = change;
 }
 
-sk_change *sk_batch_record(sk_batch *batch, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
+sk_change *sk_batch_record(sk_batch *batch, sk_chunks *chunks, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
 {
     sk_assert(key.len <= UINT32_MAX);
     sk_assert(value.len <= UINT32_MAX);
-    sk_change *change = sk_arena_take(&batch->arena, sizeof *change + key.len + value.len);
-    sk_assert(change != NULL);
+    sk_change *change = sk_chunks_take(chunks, &batch->memory, sizeof *change + key.len + value.len);
     *change = (sk_change){.number = batch->number,
                           .key_len = (uint32_t)key.len,
                           .value_len = (uint32_t)value.len,
@@ -87,24 +65,25 @@ sk_change *sk_batch_record(sk_batch *batch, sk_change_kind kind, sk_cf cf, sk_by
     return change;
 }
 
-void sk_overlay_init(sk_overlay *overlay, uint64_t first)
+void sk_overlay_init(sk_overlay *overlay, uint64_t first, size_t budget)
 {
-    *overlay = (sk_overlay){0};
-    overlay->open = batch_new(overlay, first);
+    *overlay = (sk_overlay){.open = batch_new(first)};
+    sk_chunks_init(&overlay->chunks, budget);
 }
 
 void sk_overlay_free(sk_overlay *overlay)
 {
-    sk_batch *lists[] = {overlay->open, overlay->sealed, overlay->spare};
+    sk_batch *lists[] = {overlay->sealed, overlay->open};
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         for (sk_batch *batch = lists[i]; batch;) {
             sk_batch *next = batch->next;
-            batch_free(batch);
+            sk_overlay_recycle(overlay, batch);
             batch = next;
         }
     }
     for (int cf = 0; cf < SK_CF_COUNT; cf++) sk_skiplist_free(&overlay->order[cf]);
     sk_index_free(&overlay->index);
+    sk_chunks_free(&overlay->chunks);
     *overlay = (sk_overlay){0};
 }
 
@@ -181,7 +160,7 @@ uint64_t sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, s
     uint64_t hash = is_hashed(cf) ? sk_overlay_hash(cf, key) : 0;
     sk_index_slot *slot = is_hashed(cf) ? find_slot(overlay, hash, cf, key) : NULL;
     if (slot && kind == SK_CHANGE_PUT && put_over(overlay, slot->item, value)) return hash;
-    sk_change *change = sk_batch_record(overlay->open, kind, cf, key, kind == SK_CHANGE_PUT ? value : SK_BYTES_NONE);
+    sk_change *change = sk_batch_record(overlay->open, &overlay->chunks, kind, cf, key, kind == SK_CHANGE_PUT ? value : SK_BYTES_NONE);
     change->hash = hash;
     enter_point(overlay, change, slot);
     return hash;
@@ -256,7 +235,7 @@ static void enter_range(sk_overlay *overlay, sk_change *range)
 void sk_overlay_remove_range(sk_overlay *overlay, sk_cf cf, sk_bytes from, sk_bytes to)
 {
     if (to.data && sk_bytes_compare(from, to) >= 0) return;
-    sk_change *range = sk_batch_record(overlay->open, SK_CHANGE_RANGE, cf, from, to);
+    sk_change *range = sk_batch_record(overlay->open, &overlay->chunks, SK_CHANGE_RANGE, cf, from, to);
     range->open_end = !to.data;
     enter_range(overlay, range);
 }
@@ -291,7 +270,7 @@ sk_overlay_answer sk_overlay_find(sk_overlay *overlay, uint64_t hash, sk_cf cf, 
 sk_batch *sk_overlay_seal(sk_overlay *overlay)
 {
     sk_batch *batch = overlay->open;
-    overlay->open = batch_new(overlay, batch->number + 1);
+    overlay->open = batch_new(batch->number + 1);
     if (overlay->sealed)
         overlay->sealed_last->next = batch;
     else

@@ -1,9 +1,9 @@
 /* What was put and is not in its place yet (in memory: not committed), laid over what is: shared by both stores.
  *
- * A batch records its changes in the order in which they came, in an arena of its own (a value put over one as long, in
- * the same batch, takes its place); the overlay finds the newest one of each key. Points are found through a hash table, because gets and puts are the hot path. Order is needed by
- * iterators and range removals only, so changes enter the ordered lists when one of those asks: a load of plain reads
- * and writes never pays for it.
+ * A batch records its changes in the order in which they came (a value put over one as long, in the same batch, takes its
+ * place); the overlay finds the newest one of each key. Points are found through a hash table, because gets and puts are
+ * the hot path. Order is needed by iterators and range removals only, so changes enter the ordered lists when one of those
+ * asks: a load of plain reads and writes never pays for it.
  *
  * Threads: everything here belongs to the thread that uses the store. Another thread may read the list of changes of a
  * sealed batch (first, next, and what a change says), which nobody alters until the batch is recycled.
@@ -17,6 +17,7 @@
 #ifndef SK_STORAGE_OVERLAY_H
 #define SK_STORAGE_OVERLAY_H
 
+#include "storage/chunks.h"
 #include "storage/index.h"
 #include "storage/skiplist.h"
 #include "storage/store.h"
@@ -39,14 +40,14 @@ typedef struct sk_change {
 } sk_change;
 
 typedef struct sk_batch {
-    struct sk_batch *next; /* sealed after it, or spare */
+    struct sk_batch *next; /* sealed after it */
     uint64_t number;
     sk_change *first, *last;
     sk_change *ordered[SK_CF_COUNT]; /* up to here the family's ordered list knows it; NULL: nothing yet */
     size_t count;                    /* changes */
     size_t points[SK_CF_COUNT];      /* of them, not ranges */
     size_t bytes;                    /* of keys and values, and a little for each; 0: no change */
-    sk_arena arena;                  /* the changes */
+    sk_stretch memory;               /* the changes */
 } sk_batch;
 
 typedef struct {
@@ -57,9 +58,8 @@ typedef struct {
     sk_change *ranges[SK_CF_COUNT]; /* the live ones, oldest first */
     sk_batch *open;                 /* owned, never NULL */
     sk_batch *sealed, *sealed_last; /* owned */
-    sk_batch *spare;                /* owned; for the next batches */
-    size_t spare_count;
     size_t sealed_bytes;
+    sk_chunks chunks;               /* what changes lie in */
 } sk_overlay;
 
 static inline sk_bytes sk_change_key(const sk_change *change)
@@ -71,19 +71,19 @@ static inline sk_bytes sk_change_value(const sk_change *change)
     return (sk_bytes){change->data + change->key_len, change->value_len};
 }
 
-/** Appends a change to a batch, key and value copied into its arena. */
-sk_change *sk_batch_record(sk_batch *batch, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value);
-/** What a batch takes in memory, about: its arena, of which the last block is half empty, and for each change its places
- *  in index, ordered list and run. */
+/** Appends a change to a batch, key and value copied. */
+sk_change *sk_batch_record(sk_batch *batch, sk_chunks *chunks, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value);
+/** What a batch takes in memory, about: itself, its changes (of large ones the last block is half empty), and for each
+ *  change its places in index, ordered list and run. */
 static inline size_t sk_batch_memory(const sk_batch *batch)
 {
-    enum { LEAST = 4 << 10, LAST = 64 << 10, AROUND = 64 };
-    size_t last = batch->arena.used < LAST ? batch->arena.used : LAST;
-    return batch->arena.used + last / 2 + LEAST + batch->count * AROUND;
+    enum { LAST = 64 << 10, AROUND = 64 };
+    size_t last = batch->memory.large.used < LAST ? batch->memory.large.used : LAST;
+    return sizeof *batch + AROUND + batch->memory.bytes + last / 2 + batch->count * AROUND;
 }
 
-/** `first` is the number of the first batch. */
-void sk_overlay_init(sk_overlay *overlay, uint64_t first);
+/** `first` is the number of the first batch, `budget` how many bytes the changes should take at most. */
+void sk_overlay_init(sk_overlay *overlay, uint64_t first, size_t budget);
 void sk_overlay_free(sk_overlay *overlay);
 /** Records a put, or with SK_CHANGE_REMOVE a removal (of which the value is ignored), in the open batch. Returns the
  *  key's hash; 0 in the family that has none, which is history. */

@@ -215,6 +215,7 @@ int sk_placer_step(sk_placer *placer, char *error)
 typedef struct {
     sk_placer *placer;
     sk_batch batch;
+    sk_chunks chunks;
     char *error;
 } replay;
 
@@ -227,7 +228,7 @@ static int place_all(replay *of)
     while (status > 0) status = write_step(placer, of->error);
     if (!status) finish(placer);
     sk_placer_reset(placer);
-    sk_arena_free(&of->batch.arena);
+    sk_chunks_give_back(&of->chunks, &of->batch.memory);
     of->batch = (sk_batch){0};
     return status;
 }
@@ -240,18 +241,21 @@ static int take_record(void *self, uint64_t number, sk_bytes bytes)
     int status;
     of->batch.number = number;
     while ((status = sk_log_next(&reader, &logged)) > 0)
-        sk_batch_record(&of->batch, logged.kind, logged.cf, logged.key, logged.value)->open_end = logged.open_end;
+        sk_batch_record(&of->batch, &of->chunks, logged.kind, logged.cf, logged.key, logged.value)->open_end =
+            logged.open_end;
     if (status) snprintf(of->error, SK_FOLDER_ERROR, "a record of the commit log is damaged");
-    return !status && of->batch.arena.used > REPLAY_BYTES ? place_all(of) : status;
+    return !status && of->batch.memory.bytes > REPLAY_BYTES ? place_all(of) : status;
 }
 
 int sk_placer_replay(sk_placer *placer, uint64_t *last, char *error)
 {
     replay of = {.placer = placer, .error = error};
     sk_assert(!placer->active);
+    sk_chunks_init(&of.chunks, REPLAY_BYTES);
     int status = sk_journal_read(placer->journal, take_record, &of, error);
     if (!status && of.batch.first) status = place_all(&of);
-    sk_arena_free(&of.batch.arena);
+    sk_chunks_give_back(&of.chunks, &of.batch.memory);
+    sk_chunks_free(&of.chunks);
     *last = placer->placed;
     if (!status && *last) status = sk_database_sync_log(placer->database, error);
     if (!status) status = sk_journal_restart(placer->journal, error);

@@ -15,7 +15,7 @@ enum {
     RECLAIM_MS = 60000,
     MAX_OPEN_FILES = 512,
     PLACE_PART = 4,          /* of the write buffer; placing holds twice that, memtables have as much again */
-    REAP_CHANGES = 4096,     /* placed changes that one reap takes out of the overlay */
+    REAP_CHANGES = 512,      /* placed changes that one reap takes out of the overlay, or twice as many as came meanwhile */
     PRESENCE_PART = 16,      /* of the row cache's bytes */
     COPY_BYTES = 4 << 20,    /* each cache of a copy that is only looked through */
 };
@@ -42,6 +42,7 @@ typedef struct {
     uint64_t last_submitted;         /* number of the last batch that was not empty */
     uint64_t submitted_bytes;        /* of all batches since the store was opened */
     uint64_t committed_bytes;        /* of those that were committed when reap last looked */
+    size_t submitted_changes;        /* since reap last looked */
     size_t iterators;                /* open ones of the newest state: no batch leaves the overlay meanwhile */
     rocksdb_pinnableslice_t *pinned; /* under the value that the last get gave */
     size_t readers;                  /* iterators and snapshots that are open */
@@ -283,6 +284,7 @@ static uint64_t rocks_seal(sk_store *store)
     if (batch->first && !self->broken) {
         self->last_submitted = batch->number;
         self->submitted_bytes += batch->bytes;
+        self->submitted_changes += batch->count;
         sk_committer_submit(&self->committer, batch);
     }
     return batch->number;
@@ -317,9 +319,15 @@ static int rocks_reap(sk_store *store, uint64_t *durable)
     /* Empty batches never went to the thread; they are durable with those before them. */
     if (!error && !self->broken && committed >= self->last_submitted) self->durable = self->overlay.open->number - 1;
     if (placed >= self->last_submitted) placed = self->durable;
-    size_t changes = 0;
+    size_t most = 2 * self->submitted_changes, changes = 0;
+    if (most < REAP_CHANGES) most = REAP_CHANGES;
+    self->submitted_changes = 0;
     sk_batch *batch;
-    while (!self->iterators && changes < REAP_CHANGES && (batch = self->overlay.sealed) && batch->number <= placed) {
+    while (!self->iterators && (batch = self->overlay.sealed) && batch->number <= placed) {
+        if (changes >= most) { /* clients do not wait for all of a run: the rest in the next turn */
+            if (self->committer.options.wake) self->committer.options.wake(self->committer.options.context);
+            break;
+        }
         changes += batch->count + 1;
         self->absent_len = 0;
         note_committed(self, batch);
@@ -597,7 +605,7 @@ static void init_parts(rocks *self, const sk_rocksdb_options *options)
 {
     self->store.ops = &rocks_ops;
     sk_assert(pthread_mutex_init(&self->opened, NULL) == 0);
-    sk_overlay_init(&self->overlay, 1);
+    sk_overlay_init(&self->overlay, 1, options->place_bytes);
     size_t presence_bytes = options->row_cache_bytes / PRESENCE_PART;
     sk_presence_init(&self->presence, SK_CF_ROW, presence_bytes);
     sk_rowcache_init(&self->cache, options->row_cache_bytes - presence_bytes);

@@ -34,7 +34,7 @@ static void what_is_appended_is_read_back(void **state)
 {
     (void)state;
     sk_overlay overlay;
-    sk_overlay_init(&overlay, 1);
+    sk_overlay_init(&overlay, 1, 0);
     change_all(&overlay);
     sk_batch *batch = sk_overlay_seal(&overlay);
     sk_buf record = {0};
@@ -68,7 +68,7 @@ static void the_bytes_are_the_ones_agreed_on(void **state)
         0x25, 0xc4, 0, 0xc4, 0,                     /* derived: everything */
     };
     sk_overlay overlay;
-    sk_overlay_init(&overlay, 1);
+    sk_overlay_init(&overlay, 1, 0);
     sk_overlay_change(&overlay, SK_CHANGE_PUT, SK_CF_ROW, sk_bytes_str("a"), sk_bytes_str("vw"));
     sk_overlay_change(&overlay, SK_CHANGE_REMOVE, SK_CF_HISTORY, sk_bytes_str("b"), sk_bytes_str("ignored"));
     sk_overlay_remove_range(&overlay, SK_CF_META, sk_bytes_str("c"), sk_bytes_str("d"));
@@ -101,7 +101,7 @@ static void a_cut_off_record_is_damaged(void **state)
 {
     (void)state;
     sk_overlay overlay;
-    sk_overlay_init(&overlay, 1);
+    sk_overlay_init(&overlay, 1, 0);
     sk_buf record = {0};
     size_t ends[8] = {0}, count = 0;
     sk_overlay_change(&overlay, SK_CHANGE_PUT, SK_CF_ROW, sk_bytes_str("key"), sk_bytes_str("value"));

@@ -226,7 +226,7 @@ static void the_overlay_keeps_its_invariants(void **state)
     for (uint64_t start = 1; start <= 30; start++) {
         uint64_t seed = start, taken = 0;
         sk_overlay overlay;
-        sk_overlay_init(&overlay, 1);
+        sk_overlay_init(&overlay, 1, 0);
         for (int step = 0; step < 2000; step++) {
             uint8_t key[2] = {(uint8_t)roll(&seed, 16), (uint8_t)roll(&seed, 16)};
             uint8_t to[2] = {(uint8_t)roll(&seed, 17), 0};

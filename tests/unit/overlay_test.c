@@ -64,7 +64,7 @@ static game *game_new(uint64_t seed, size_t keys)
     play->seed = seed;
     play->keys = keys;
     play->open = 1;
-    sk_overlay_init(&play->overlay, 1);
+    sk_overlay_init(&play->overlay, 1, 0);
     return play;
 }
 
@@ -547,7 +547,7 @@ static void taken_batches_are_used_again(void **state)
         assert_true(play->overlay.live <= 21);
     }
     check_all(play);
-    assert_true(play->overlay.spare_count <= 2);
+    assert_true(play->overlay.chunks.spare_count <= 2);
     game_end(play);
 }
 
@@ -555,7 +555,7 @@ static void a_value_as_long_is_put_over_the_one_before(void **state)
 {
     (void)state;
     sk_overlay overlay;
-    sk_overlay_init(&overlay, 1);
+    sk_overlay_init(&overlay, 1, 0);
     sk_bytes key = sk_bytes_str("key");
     sk_overlay_change(&overlay, SK_CHANGE_PUT, SK_CF_ROW, key, sk_bytes_str("one"));
     sk_overlay_change(&overlay, SK_CHANGE_PUT, SK_CF_ROW, key, sk_bytes_str("two"));

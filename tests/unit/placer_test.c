@@ -46,7 +46,7 @@ static bench *start(void)
     strcpy(with->path, "/tmp/skerry-placer-XXXXXX");
     assert_non_null(mkdtemp(with->path));
     open_database(with);
-    sk_overlay_init(&with->overlay, 1);
+    sk_overlay_init(&with->overlay, 1, 0);
     assert_int_equal(sk_journal_restart(&with->journal, error), 0);
     return with;
 }

@@ -30,7 +30,7 @@ static void start(bench *with)
     assert_int_equal(sk_journal_restart(&with->journal, error), 0);
     sk_failure_init(&with->failure);
     sk_placing_init(&with->placing, &with->database, &with->journal, &with->failure, &options);
-    sk_overlay_init(&with->overlay, 1);
+    sk_overlay_init(&with->overlay, 1, 0);
     assert_int_equal(sk_placing_start(&with->placing), SK_OK);
 }
 

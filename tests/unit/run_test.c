@@ -11,6 +11,8 @@
 
 enum { KEYS = 40, BATCHES = 6 };
 
+static sk_chunks chunks;
+
 static uint32_t roll(uint64_t *seed, uint32_t sides)
 {
     *seed = *seed * 6364136223846793005u + 1442695040888963407u;
@@ -123,11 +125,13 @@ static void a_run_does_what_its_batches_do(void **state)
                 size_t at = roll(&seed, KEYS), to = at + 1 + roll(&seed, KEYS);
                 value++;
                 if (roll(&seed, 100) < ranges)
-                    sk_batch_record(&made[b], SK_CHANGE_RANGE, cf, key_of(at, cf), bound(to, cf))->open_end = to >= KEYS;
+                    sk_batch_record(&made[b], &chunks, SK_CHANGE_RANGE, cf, key_of(at, cf), bound(to, cf))->open_end =
+                        to >= KEYS;
                 else if (roll(&seed, 4) == 0)
-                    sk_batch_record(&made[b], SK_CHANGE_REMOVE, cf, key_of(at, cf), SK_BYTES_NONE);
+                    sk_batch_record(&made[b], &chunks, SK_CHANGE_REMOVE, cf, key_of(at, cf), SK_BYTES_NONE);
                 else
-                    sk_batch_record(&made[b], SK_CHANGE_PUT, cf, key_of(at, cf), sk_bytes_of(&value, sizeof value));
+                    sk_batch_record(&made[b], &chunks, SK_CHANGE_PUT, cf, key_of(at, cf),
+                                    sk_bytes_of(&value, sizeof value));
             }
         }
         sk_run run;
@@ -135,7 +139,7 @@ static void a_run_does_what_its_batches_do(void **state)
         check_order(&run);
         check_effect(&run, batches, BATCHES);
         sk_run_free(&run);
-        for (size_t b = 0; b < BATCHES; b++) sk_arena_free(&made[b].arena);
+        for (size_t b = 0; b < BATCHES; b++) sk_chunks_give_back(&chunks, &made[b].memory);
     }
 }
 
@@ -152,7 +156,7 @@ static void many_keys_with_much_in_common_are_sorted(void **state)
             uint8_t key[LEN_MAX];
             size_t len = roll(&seed, LEN_MAX + 1), same = roll(&seed, LEN_MAX);
             for (size_t k = 0; k < len; k++) key[k] = k < same ? 0 : letters[roll(&seed, sizeof letters)];
-            sk_batch_record(&batch, SK_CHANGE_PUT, SK_CF_ROW, sk_bytes_of(key, len), sk_bytes_of(&i, sizeof i));
+            sk_batch_record(&batch, &chunks, SK_CHANGE_PUT, SK_CF_ROW, sk_bytes_of(key, len), sk_bytes_of(&i, sizeof i));
         }
         sk_run run;
         sk_run_make(&run, batches, 1);
@@ -175,13 +179,13 @@ static void many_keys_with_much_in_common_are_sorted(void **state)
             assert_true(kept >= value);
         }
         sk_run_free(&run);
-        sk_arena_free(&batch.arena);
+        sk_chunks_give_back(&chunks, &batch.memory);
     }
 }
 
 static void record(sk_batch *batch, sk_change_kind kind, const char *key, const char *value)
 {
-    sk_batch_record(batch, kind, SK_CF_ROW, sk_bytes_str(key), value ? sk_bytes_str(value) : SK_BYTES_NONE)->open_end =
+    sk_batch_record(batch, &chunks, kind, SK_CF_ROW, sk_bytes_str(key), value ? sk_bytes_str(value) : SK_BYTES_NONE)->open_end =
         kind == SK_CHANGE_RANGE && !value;
 }
 
@@ -209,7 +213,7 @@ static void what_a_later_range_covers_is_not_in_it(void **state)
     record(&batch, SK_CHANGE_PUT, "c", "3");     /* at its end: stays */
     record(&batch, SK_CHANGE_RANGE, "b", "c");
     record(&batch, SK_CHANGE_PUT, "bc", "4");    /* after the range: stays */
-    sk_batch_record(&batch, SK_CHANGE_PUT, SK_CF_META, sk_bytes_str("b"), sk_bytes_str("5")); /* another family's */
+    sk_batch_record(&batch, &chunks, SK_CHANGE_PUT, SK_CF_META, sk_bytes_str("b"), sk_bytes_str("5")); /* another family's */
     sk_run_make(&run, batches, 1);
     static const char *const keys[] = {"a", "bc", "c", "b"};
     assert_int_equal(run.begin[SK_CF_COUNT], 4);
@@ -217,7 +221,7 @@ static void what_a_later_range_covers_is_not_in_it(void **state)
     assert_int_equal(run.coalesced, 2);
     assert_int_equal(run.range_count, 1);
     sk_run_free(&run);
-    sk_arena_free(&batch.arena);
+    sk_chunks_give_back(&chunks, &batch.memory);
 }
 
 static void ranges_that_later_ones_cover_are_dropped(void **state)
@@ -231,13 +235,27 @@ static void ranges_that_later_ones_cover_are_dropped(void **state)
     record(&batch, SK_CHANGE_RANGE, "m", "z"); /* by an open one */
     record(&batch, SK_CHANGE_RANGE, "l", NULL);
     record(&batch, SK_CHANGE_RANGE, "k", "m"); /* overlaps only */
-    sk_batch_record(&batch, SK_CHANGE_RANGE, SK_CF_META, SK_BYTES_NONE, SK_BYTES_NONE)->open_end = 1;
+    sk_batch_record(&batch, &chunks, SK_CHANGE_RANGE, SK_CF_META, SK_BYTES_NONE, SK_BYTES_NONE)->open_end = 1;
     sk_run_make(&run, batches, 1);
     static const char *const starts[] = {"a", "a", "l", "k", ""};
     assert_int_equal(run.range_count, 5);
     for (size_t i = 0; i < 5; i++) assert_true(sk_bytes_equal(sk_change_key(run.ranges[i]), sk_bytes_str(starts[i])));
     sk_run_free(&run);
-    sk_arena_free(&batch.arena);
+    sk_chunks_give_back(&chunks, &batch.memory);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    sk_chunks_init(&chunks, 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    sk_chunks_free(&chunks);
+    return 0;
 }
 
 int main(void)
@@ -249,5 +267,5 @@ int main(void)
         cmocka_unit_test(what_a_later_range_covers_is_not_in_it),
         cmocka_unit_test(ranges_that_later_ones_cover_are_dropped),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, setup, teardown);
 }

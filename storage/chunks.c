@@ -1,0 +1,134 @@
+#include "storage/chunks.h"
+
+#include <stdlib.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else /* who reads what was given back is seen by the sanitizer alone */
+#define ASAN_POISON_MEMORY_REGION(data, len) ((void)(data), (void)(len))
+#define ASAN_UNPOISON_MEMORY_REGION(data, len) ((void)(data), (void)(len))
+#endif
+
+enum {
+    CHUNK_MIN = 64 << 10,
+    CHUNK_MAX = 2 << 20,    /* a huge page */
+    CHUNKS_OF_BUDGET = 16,
+    LARGE_PART = 16,        /* what is more than this part of a chunk would leave too much of one empty */
+    SPARE_BYTES = 16 << 20, /* kept for the next */
+};
+
+struct sk_chunk {
+    sk_chunk *next; /* filled after this one; or spare */
+    size_t len, users;
+    _Alignas(max_align_t) uint8_t data[];
+};
+
+void sk_chunks_init(sk_chunks *chunks, size_t budget)
+{
+    *chunks = (sk_chunks){.chunk_bytes = CHUNK_MIN};
+    while (chunks->chunk_bytes < CHUNK_MAX && chunks->chunk_bytes * 2 * CHUNKS_OF_BUDGET <= budget) chunks->chunk_bytes *= 2;
+}
+
+static size_t room(const sk_chunks *chunks)
+{
+    return chunks->chunk_bytes - sizeof(sk_chunk);
+}
+
+static void destroy(const sk_chunks *chunks, sk_chunk *chunk)
+{
+    ASAN_UNPOISON_MEMORY_REGION(chunk->data, room(chunks));
+    free(chunk);
+}
+
+void sk_chunks_free(sk_chunks *chunks)
+{
+    if (chunks->newest) {
+        sk_assert(chunks->newest->users == 0);
+        destroy(chunks, chunks->newest);
+    }
+    while (chunks->spare) {
+        sk_chunk *next = chunks->spare->next;
+        destroy(chunks, chunks->spare);
+        chunks->spare = next;
+    }
+    *chunks = (sk_chunks){.chunk_bytes = chunks->chunk_bytes};
+}
+
+/* Nobody has anything in it any more. */
+static void retire(sk_chunks *chunks, sk_chunk *chunk)
+{
+    chunk->len = 0;
+    if (chunk == chunks->newest) return;
+    if ((chunks->spare_count + 1) * chunks->chunk_bytes > SPARE_BYTES) {
+        destroy(chunks, chunk);
+        return;
+    }
+    chunk->next = chunks->spare;
+    chunks->spare = chunk;
+    chunks->spare_count++;
+}
+
+static sk_chunk *make(sk_chunks *chunks)
+{
+    sk_chunk *made = chunks->spare;
+    if (made) {
+        chunks->spare = made->next;
+        chunks->spare_count--;
+    } else {
+        made = sk_alloc_aligned(chunks->chunk_bytes);
+        made->len = made->users = 0;
+        ASAN_POISON_MEMORY_REGION(made->data, room(chunks));
+    }
+    made->next = NULL;
+    return made;
+}
+
+static void grow(sk_chunks *chunks)
+{
+    sk_chunk *old = chunks->newest;
+    chunks->newest = make(chunks);
+    if (!old) return;
+    old->next = chunks->newest;
+    sk_assert(old->users > 0); /* an empty one has room */
+}
+
+void *sk_chunks_take(sk_chunks *chunks, sk_stretch *stretch, size_t bytes)
+{
+    size_t align = _Alignof(max_align_t);
+    if (bytes > room(chunks) / LARGE_PART) {
+        stretch->bytes += bytes;
+        return sk_arena_take(&stretch->large, bytes);
+    }
+    bytes = (bytes + align - 1) / align * align;
+    if (!chunks->newest || room(chunks) - chunks->newest->len < bytes) grow(chunks);
+    sk_chunk *chunk = chunks->newest;
+    sk_assert(!stretch->last || stretch->last == chunk || stretch->last->next == chunk);
+    if (stretch->last != chunk) {
+        if (!stretch->first) {
+            stretch->first = chunk;
+            stretch->begin = chunk->len;
+        }
+        stretch->last = chunk;
+        chunk->users++;
+    }
+    void *piece = chunk->data + chunk->len;
+    ASAN_UNPOISON_MEMORY_REGION(piece, bytes);
+    chunk->len += bytes;
+    stretch->end = chunk->len;
+    stretch->bytes += bytes;
+    return piece;
+}
+
+void sk_chunks_give_back(sk_chunks *chunks, sk_stretch *stretch)
+{
+    sk_chunk *next;
+    for (sk_chunk *chunk = stretch->first; chunk; chunk = next) {
+        size_t from = chunk == stretch->first ? stretch->begin : 0;
+        size_t to = chunk == stretch->last ? stretch->end : chunk->len;
+        next = chunk == stretch->last ? NULL : chunk->next;
+        ASAN_POISON_MEMORY_REGION(chunk->data + from, to - from);
+        if (--chunk->users == 0) retire(chunks, chunk);
+    }
+    sk_arena_free(&stretch->large);
+    *stretch = (sk_stretch){0};
+}

@@ -1,0 +1,121 @@
+/* Memory that batches share: pieces do not overlap, chunks come back, whatever the order in which stretches go. */
+#include "storage/chunks.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { PIECES = 40, STRETCHES = 12, CHUNK = 64 << 10 };
+
+/* A stretch with what it was given, and the bytes that it wrote there. */
+typedef struct {
+    sk_stretch stretch;
+    uint8_t *piece[PIECES];
+    size_t len[PIECES], count;
+    uint8_t fill;
+} holder;
+
+static uint32_t roll(uint64_t *seed, uint32_t sides)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*seed >> 33) % sides;
+}
+
+static void take(sk_chunks *chunks, holder *by, size_t bytes)
+{
+    uint8_t *piece = sk_chunks_take(chunks, &by->stretch, bytes);
+    assert_int_equal((uintptr_t)piece % _Alignof(max_align_t), 0);
+    memset(piece, by->fill, bytes);
+    by->piece[by->count] = piece;
+    by->len[by->count++] = bytes;
+}
+
+static void give_back(sk_chunks *chunks, holder *by)
+{
+    for (size_t i = 0; i < by->count; i++)
+        for (size_t at = 0; at < by->len[i]; at++) assert_int_equal(by->piece[i][at], by->fill);
+    sk_chunks_give_back(chunks, &by->stretch);
+    assert_int_equal(by->stretch.bytes, 0);
+    by->count = 0;
+}
+
+static void nobody_writes_over_another(void **state)
+{
+    (void)state;
+    enum { SMALL = 200, MEDIUM = 4000, HUGE = 100000 };
+    uint64_t seed = 7;
+    holder *all = calloc(STRETCHES, sizeof *all);
+    sk_chunks chunks;
+    sk_chunks_init(&chunks, 0);
+    for (uint32_t round = 0; round < 4000; round++) {
+        holder *by = &all[roll(&seed, STRETCHES)]; /* any of them goes, and begins anew as the last */
+        give_back(&chunks, by);
+        by->fill = (uint8_t)round;
+        for (uint32_t left = roll(&seed, PIECES); left > 0; left--)
+            take(&chunks, by, roll(&seed, roll(&seed, 50) ? roll(&seed, 8) ? SMALL : MEDIUM : HUGE));
+    }
+    for (size_t i = 0; i < STRETCHES; i++) give_back(&chunks, &all[i]);
+    sk_chunks_free(&chunks);
+    free(all);
+}
+
+static void what_goes_in_turn_takes_no_more_than_is_held(void **state)
+{
+    (void)state;
+    enum { HELD = 300, BYTES = 1000 };
+    sk_stretch *ring = calloc(HELD, sizeof *ring);
+    sk_chunks chunks;
+    sk_chunks_init(&chunks, 0);
+    for (size_t i = 0; i < 100 * HELD; i++) {
+        sk_chunks_give_back(&chunks, &ring[i % HELD]);
+        (void)sk_chunks_take(&chunks, &ring[i % HELD], BYTES);
+        assert_true(chunks.spare_count <= 1);
+    }
+    for (size_t i = 0; i < HELD; i++) sk_chunks_give_back(&chunks, &ring[i]);
+    assert_true(chunks.spare_count <= HELD * BYTES / CHUNK + 2);
+    sk_chunks_free(&chunks);
+    free(ring);
+}
+
+static void an_empty_chunk_is_filled_from_its_beginning(void **state)
+{
+    (void)state;
+    sk_stretch stretch = {0};
+    sk_chunks chunks;
+    sk_chunks_init(&chunks, 0);
+    void *first = sk_chunks_take(&chunks, &stretch, 10);
+    for (size_t i = 0; i < CHUNK; i++) {
+        sk_chunks_give_back(&chunks, &stretch);
+        assert_ptr_equal(sk_chunks_take(&chunks, &stretch, 10), first);
+    }
+    sk_chunks_give_back(&chunks, &stretch);
+    sk_chunks_free(&chunks);
+}
+
+static void a_chunk_is_a_part_of_the_budget(void **state)
+{
+    (void)state;
+    sk_chunks chunks;
+    sk_chunks_init(&chunks, (size_t)16 << 20);
+    assert_int_equal(chunks.chunk_bytes, 1 << 20);
+    sk_chunks_init(&chunks, (size_t)1 << 30);
+    assert_int_equal(chunks.chunk_bytes, 2 << 20);
+    sk_chunks_init(&chunks, 1);
+    assert_int_equal(chunks.chunk_bytes, CHUNK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nobody_writes_over_another),
+        cmocka_unit_test(what_goes_in_turn_takes_no_more_than_is_held),
+        cmocka_unit_test(an_empty_chunk_is_filled_from_its_beginning),
+        cmocka_unit_test(a_chunk_is_a_part_of_the_budget),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
