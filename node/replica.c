@@ -14,6 +14,7 @@ enum {
     EXPIRE_MOST = 64,        /* keys removed by one look */
     SUMS_EVERY_MS = 2,       /* how often sums get on, by half a leaf: a fifth of the loop's time at most */
     SUMS_PUT_OFF_MS = 20,
+    SUMS_AMID_WRITES_MS = 50, /* … while writes come: what is cut late is read once, however much it has outgrown */
     AUDIT_ENTRIES = 1024,    /* of history and the like gone through in a step: more than can be written meanwhile */
     SUMS_UNORDERED = 1024,   /* above so many changes without an order leaves are not cut: that is a millisecond's work */
     SUMS_RETRY_MS = 1000,    /* … after an error */
@@ -472,15 +473,18 @@ static void add_up(sk_replica *replica)
     const sk_sums *sums = &replica->db.sums;
     bool audits = sk_audit_pending(&replica->db);
     if (replica->db.failed || !(audits || sk_sums_pending(sums)) || replica->now_ms < replica->sums_at_ms) return;
-    if (!audits && sums->state != SK_SUMS_SCANNING && sk_store_unordered(replica->store) > SUMS_UNORDERED) {
+    bool cuts = !audits && sums->state != SK_SUMS_SCANNING;
+    if (cuts && sk_store_unordered(replica->store) > SUMS_UNORDERED) {
         replica->sums_at_ms = replica->now_ms + SUMS_PUT_OFF_MS;
         return;
     }
     uint32_t rows = (sums->leaf_rows + 1) / 2;
     int status = audits ? sk_audit_step(&replica->db, audits_rows(replica) ? rows : AUDIT_ENTRIES)
                         : sk_sums_step(&replica->db, rows);
+    uint64_t every_ms = cuts && replica->sums_sealed != replica->last_sealed ? SUMS_AMID_WRITES_MS : SUMS_EVERY_MS;
+    replica->sums_sealed = replica->last_sealed;
     replica->hurries &= status > 0 && audits;
-    replica->sums_at_ms = replica->now_ms + (status < 0 ? SUMS_RETRY_MS : replica->hurries ? 0 : SUMS_EVERY_MS);
+    replica->sums_at_ms = replica->now_ms + (status < 0 ? SUMS_RETRY_MS : replica->hurries ? 0 : every_ms);
 }
 
 /* Brings staged rows into place, some in a turn, and rests for it as transfers do. */

@@ -33,10 +33,33 @@ static void leaves_are_cut_when_puts_pause(void **state)
     region_close(&eu);
 }
 
+/* … one now and then while they do not. */
+static void few_leaves_are_cut_amid_writes(void **state)
+{
+    (void)state;
+    enum { LEAVES = 16, TURNS = 20, TURN_MS = 5 };
+    region eu;
+    region_open(&eu, "eu", NULL, NULL);
+    for (int i = 0; i < 10; i++) region_turn(&eu, 20);
+    set_keys(&eu, "many", LEAVES * SK_LEAF_ROWS);
+    region_turn(&eu, 20);
+    const sk_sums *sums = &eu.replica->db.sums;
+    for (int i = 0; i < TURNS; i++) {
+        expect(&eu, "SET more v", "+OK");
+        region_turn(&eu, TURN_MS);
+    }
+    assert_in_range(sums->count, 2, 5); /* in a tenth of a second */
+    for (int i = 0; i < 2 * TURNS; i++) region_turn(&eu, TURN_MS);
+    assert_false(sums->outgrown);
+    assert_in_range(sums->count, LEAVES - 1, LEAVES);
+    region_close(&eu);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves_are_cut_when_puts_pause),
+        cmocka_unit_test(few_leaves_are_cut_amid_writes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
