@@ -14,8 +14,10 @@ enum {
     MEMTABLE_PART = 4, /* of the write buffer: most of what is placed goes past the memtables, as tables */
     BLOCK_BYTES = 8 * 1024,
     BACKGROUND_JOBS = 2, /* a flush and a compaction */
-    RUNS_TO_COMPACT = 8, /* twice RocksDB's own: each compaction rewrites the level below, and takes half as often. Reads of
-                          * keys that are not there do not go through them (storage/presence.h) */
+    /* Three times RocksDB's own: a compaction rewrites all of the level below, whatever it brings there. Reads of keys that
+     * are not there do not go through these tables (storage/presence.h), others pass most by their filters. */
+    RUNS_TO_COMPACT = 12,
+    RUNS_TO_SLOW_DOWN = 2 * RUNS_TO_COMPACT, RUNS_TO_WAIT = 4 * RUNS_TO_COMPACT,
     TOMBSTONES_OF = 1024, TOMBSTONES_MANY = 512, /* so many of so many keys are worth a compaction of their own */
     BLOOM_BITS = 10,      /* a key: one in a hundred misses goes to the block */
     CACHE_SHARD_BITS = 2, /* few threads ask, and what does not fit into a shard is read from the file each time */
@@ -58,6 +60,8 @@ static rocksdb_options_t *family_options(const sk_rocksdb_options *options, rock
     rocksdb_options_set_compression(made, rocksdb_lz4_compression);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(made, 1);
     rocksdb_options_set_level0_file_num_compaction_trigger(made, RUNS_TO_COMPACT);
+    rocksdb_options_set_level0_slowdown_writes_trigger(made, RUNS_TO_SLOW_DOWN);
+    rocksdb_options_set_level0_stop_writes_trigger(made, RUNS_TO_WAIT);
     set_table(made, cache, points);
     rocksdb_options_add_compact_on_deletion_collector_factory(made, TOMBSTONES_OF, TOMBSTONES_MANY);
     if (points) {
