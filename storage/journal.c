@@ -17,6 +17,7 @@ enum {
     HEADER_BYTES = MAGIC_BYTES + 8 + 4,
     RECORD_BYTES = 8 + 4 + 8 + 4, /* checksum, length, number, synced */
     NAME_DIGITS = 16,
+    SPARES_MAX = 3,      /* segments kept to be used again */
     READ_BYTES = 1 << 20, /* of a segment in memory at a time, but for one record that is longer */
     SEARCH_BYTES = 64 << 20, /* at most so many are hashed to see whether a damaged record had been synced */
 };
@@ -74,7 +75,7 @@ void sk_journal_close(sk_journal *journal)
     if (journal->fd >= 0) close(journal->fd);
     journal->fd = -1;
     journal->count = 0;
-    journal->spare = 0;
+    journal->spare_count = 0;
 }
 
 void sk_journal_free(sk_journal *journal)
@@ -407,8 +408,8 @@ static int next_segment(sk_journal *journal, char *error)
 {
     int result = sk_journal_sync(journal, error);
     pthread_mutex_lock(&journal->lock);
-    uint64_t spare = journal->spare;
-    journal->spare = 0;
+    uint64_t spare = journal->spare_count ? journal->spare++ : 0; /* the oldest: no gap before the others */
+    journal->spare_count -= spare != 0;
     pthread_mutex_unlock(&journal->lock);
     return result ? result : begin_segment(journal, journal->current + 1, spare, error);
 }
@@ -472,15 +473,15 @@ int sk_journal_remove(sk_journal *journal, uint64_t upto, char *error)
     size_t gone = 0;
     int result = 0;
     while (gone + 1 < journal->count && journal->segments[gone].last <= upto && !result) {
-        uint64_t number = journal->segments[gone].number;
-        /* The spare must be older than what is kept, and may not stand before a gap that makes it look alive. */
-        uint64_t old = journal->spare;
-        char *path = path_of(journal, old);
-        if (old && unlink(path) < 0) result = say(error, "remove a segment", errno);
-        free(path);
-        if (result) break;
-        journal->spare = number;
+        if (!journal->spare_count) journal->spare = journal->segments[gone].number;
+        journal->spare_count++;
         gone++;
+        if (journal->spare_count <= SPARES_MAX) continue;
+        char *path = path_of(journal, journal->spare); /* the oldest: what stands before a gap counts as removed */
+        if (unlink(path) < 0) result = say(error, "remove a segment", errno);
+        free(path);
+        journal->spare++;
+        journal->spare_count--;
     }
     journal->count -= gone;
     if (gone) memmove(journal->segments, journal->segments + gone, journal->count * sizeof *journal->segments);

@@ -8,9 +8,10 @@
  *
  * Within db/, since the one is worth nothing without the other: whoever copies or brings back db/ has both.
  *
- * Numbers are eight bytes, big-endian, lengths and the synced length four. A segment that is no longer needed becomes the next one: blocks
- * that were written before are synced without a change of the file's metadata, which takes about half the time. What is
- * left of its older records has checksums of another seed, so that reading ends at the first of them.
+ * Numbers are eight bytes, big-endian, lengths and the synced length four. A segment that is no longer needed becomes a later one: blocks
+ * that were written before are synced without a change of the file's metadata, which takes two thirds of the time. What is
+ * left of its older records has checksums of another seed, so that reading ends at the first of them. A start replays what
+ * is spare too, since no gap parts it from what is needed: that is done in order, and changes nothing.
  *
  * Invariants:
  *  1. A record is there whole or not at all; what is there after a crash is a prefix of what was appended, and everything
@@ -46,7 +47,8 @@ typedef struct {
     size_t synced;        /* bytes of the current segment that are on the disk */
     sk_segment *segments; /* owned; ascending, the current one last */
     size_t count, room;
-    uint64_t spare; /* the number of a segment to use again; 0: none */
+    uint64_t spare;    /* the number of the oldest segment to use again, others follow up to those that are kept */
+    size_t spare_count;
 } sk_journal;
 
 /** The folder log/ within `parent` (a path, copied). Nothing is read or written yet. */

@@ -387,6 +387,27 @@ static void recycled_segments_give_nothing_stale(void **state)
     end(&with);
 }
 
+/* The oldest first, so that what is left of them stands before no gap. */
+static void a_few_segments_wait_to_be_used_again(void **state)
+{
+    (void)state;
+    bench with;
+    start(&with, 300);
+    for (uint64_t number = 1; number <= 18; number++) append(&with, number, 100); /* three in each */
+    assert_int_equal(sk_journal_remove(&with.journal, 15, with.error), 0);
+    assert_int_equal(with.journal.spare, 3);
+    assert_int_equal(with.journal.spare_count, 3);
+    expect(&with, 7, 18);
+    for (uint64_t number = 19; number <= 24; number++) append(&with, number, 100);
+    assert_int_equal(with.journal.spare, 5);
+    assert_int_equal(with.journal.spare_count, 1);
+    expect(&with, 13, 24);
+    for (uint64_t number = 25; number <= 30; number++) append(&with, number, 100);
+    assert_int_equal(with.journal.spare_count, 0);
+    expect(&with, 16, 30);
+    end(&with);
+}
+
 /* Where a crash may come between the steps of using a segment again. */
 static void a_crash_while_a_segment_begins_loses_nothing(void **state)
 {
@@ -652,6 +673,7 @@ int main(void)
         cmocka_unit_test(a_length_that_is_a_lie_takes_no_memory),
         cmocka_unit_test(damage_before_the_last_segment_is_corruption),
         cmocka_unit_test(recycled_segments_give_nothing_stale),
+        cmocka_unit_test(a_few_segments_wait_to_be_used_again),
         cmocka_unit_test(a_crash_while_a_segment_begins_loses_nothing),
         cmocka_unit_test(what_lies_before_a_gap_was_removed),
         cmocka_unit_test(removing_keeps_what_is_needed),
