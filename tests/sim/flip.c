@@ -57,30 +57,43 @@ static void flip(sim_region *region, sim_random *random, sk_bytes first, sk_byte
     sk_buf_free(&value);
 }
 
-/* `raw` is where what was written stands. */
-static void write_something(sim_region *region, sim_random *random, sk_buf *raw)
+typedef struct {
+    const char *argv[4]; /* the second is the key */
+    sk_table table;      /* where what was written stands */
+} command;
+
+/* Does one kind of command. False: it is refused. `raw` is where what was written stands. */
+static bool write_to(sim_region *region, const command *what, uint32_t number, sk_buf *raw)
 {
-    static const struct {
-        const char *argv[4];
-        sk_table table;
-    } writes[] = {{{"SET", NULL, "written"}, SK_TABLE_KEY},
-                  {{"INCRBY", NULL, "7"}, SK_TABLE_KEY},
-                  {{"HSET", NULL, "f0", "written"}, SK_TABLE_HASH},
-                  {{"SADD", NULL, "written"}, SK_TABLE_SET}};
-    size_t which = (size_t)sim_random_below(random, sizeof writes / sizeof *writes);
     char key[16];
-    snprintf(key, sizeof key, "k%u", (unsigned)sim_random_below(random, region->world->config.keys));
+    snprintf(key, sizeof key, "k%u", (unsigned)number);
     sk_bytes argv[4] = {{0}};
     uint32_t argc = 0;
-    for (; argc < 4 && (argc == 1 || writes[which].argv[argc]); argc++)
-        argv[argc] = sk_bytes_str(argc == 1 ? key : writes[which].argv[argc]);
+    for (; argc < 4 && (argc == 1 || what->argv[argc]); argc++) argv[argc] = sk_bytes_str(argc == 1 ? key : what->argv[argc]);
     sk_buf out = {0};
     sim_region_command(region, argv, argc, &out);
+    bool done = out.len && out.data[0] != '-';
     sk_buf_free(&out);
-    if (writes[which].table == SK_TABLE_KEY)
+    if (!done) return false;
+    if (what->table == SK_TABLE_KEY)
         sk_rowkey_pack(raw, SK_TABLE_KEY, argv[1], SK_BYTES_NONE);
     else
-        sk_rowkey_pack_prefix(raw, writes[which].table, argv[1]);
+        sk_rowkey_pack_prefix(raw, what->table, argv[1]);
+    return true;
+}
+
+/* Keys have a type, and conflicts: where one is in the way another key is set, which none refuses. */
+static void write_something(sim_region *region, sim_random *random, sk_buf *raw)
+{
+    enum { SET, INCRBY, HSET, SADD, KINDS };
+    static const command commands[] = {[SET] = {{"SET", NULL, "written"}, SK_TABLE_KEY},
+                                       [INCRBY] = {{"INCRBY", NULL, "7"}, SK_TABLE_KEY},
+                                       [HSET] = {{"HSET", NULL, "f0", "written"}, SK_TABLE_HASH},
+                                       [SADD] = {{"SADD", NULL, "written"}, SK_TABLE_SET}};
+    uint32_t keys = region->world->config.keys;
+    size_t which = (size_t)sim_random_below(random, KINDS);
+    uint32_t key = (uint32_t)sim_random_below(random, keys);
+    if (!write_to(region, &commands[which], key, raw)) write_to(region, &commands[SET], (key + 1) % keys, raw);
 }
 
 bool sim_flip_strike(sim_world *world)
