@@ -5,7 +5,7 @@
 #include "node/record.h"
 
 static const sk_bytes KEY_LOST = {(const uint8_t *)"lost", 4};       /* staged rows are, of a fold; false: a repair is not through */
-static const sk_bytes KEY_DAMAGED = {(const uint8_t *)"damaged", 7}; /* beyond mending, or unreadable */
+static const sk_bytes KEY_DAMAGED = {(const uint8_t *)"damaged", 7}; /* true: beyond mending, or unreadable; false: `unproven` */
 static const sk_bytes KEY_ADOPT = {(const uint8_t *)"adopt", 5};
 
 /* -- what is noted on the disk ------------------------------------------------------------------------------------- */

@@ -18,11 +18,11 @@
  *    floor has gone, no transfer is sent, nor before the history has been gone through: a transfer from damaged history would leave rows out.
  *  - staged rows that are damaged: a transfer that still comes in is dropped, and asked for again. Of one that is being
  *    folded in they are lost: `lost`, which is noted on the disk; the database is damaged.
- *  - rows that are not what was committed: the database is damaged. So are lost ones. Both are repaired from a peer, whose
- *    own audit found nothing (node/fold.h, a repair).
+ *  - rows that are not what was committed: the database is damaged. So it is where staged ones are lost. Both are repaired from
+ *    a peer whose own audit found nothing (node/repair.h); what only we have written is corrected then (node/correct.h).
  *  - sizes, derived entries, numbers of keys and conflicts: mended from the rows.
  *  - rows that SK_AUDIT_PATIENCE repairs, one after the other, have left in doubt, or for which no region could be asked as often
- *    though there are links: likewise, and `unproven`. They are asked for all the same.
+ *    though there are links: it stays damaged, and is `unproven`. They are asked for all the same.
  *  - dead counts, which no rows prove: the database is damaged, `beyond` what can be mended here.
  *  - a file that the store cannot read: likewise, `unreadable`.
  *  The last three are noted on the disk: the next open goes through everything before it answers, and refuses the database
@@ -91,7 +91,7 @@ void sk_audit_unreadable(struct sk_db *db);
 /** … staged rows that were to be folded in are. */
 void sk_audit_lost(struct sk_db *db);
 enum { SK_AUDIT_NAMES_MAX = 100 };
-/** A row was found damaged, or a peer's has taken its place. */
+/** A row was found damaged, or was repaired. */
 void sk_audit_name(struct sk_db *db, sk_bytes raw, bool repaired);
 /** The next of audit->names, which the reader began over. False at the end. */
 bool sk_audit_next_name(sk_reader *names, sk_bytes *raw, bool *repaired);

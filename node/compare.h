@@ -24,7 +24,7 @@
  *
  * A repair (SK_FOR_REPAIR) is for a receiver whose own rows are damaged. Of its row's entries it then believes what
  * is there, whatever they are worth, but for what its own history names above VV_S; and every row that differs is asked for.
- * node/fold.h says what becomes of them. In an audit it believes even what the sender's vector does not cover: nothing that is there may be left out.
+ * node/repair.h says what becomes of them. In an audit it believes even what the sender's vector does not cover: nothing that is there may be left out.
  *
  * Resuming needs no memory of what was compared: staged rows are part of the belief, and what the sender has changed since
  * is one more difference. */

@@ -13,7 +13,7 @@
  *  - An operator says whose it is to be (REGION AUDIT RESOLVE): the next comparison with that region, which is made at
  *    once, puts its row in place of ours, with the same dots; if it still differs then, and neither has changed it.
  *  - Any other is kept as it is on both sides, and named until they agree: because an operator has said so, or because a new
- *    write took the place of both. Until then a repair (node/fold.h) keeps ours, as long as it is what was found.
+ *    write took the place of both. Until then a repair (node/repair.h) keeps ours, as long as it is what was found.
  *
  * Each is a meta record, so that neither a stop nor a crash makes a repair forget: "quarantine/", region, "/", raw row key.
  * There are at most SK_QUARANTINE_MAX of those. Of further ones, whose number is told, a mark is kept, which is enough for a
