@@ -15,6 +15,20 @@ uint32_t sk_row_live(const sk_row *row, sk_entry_class class)
     return live;
 }
 
+bool sk_row_covered(const sk_row *row, const sk_vv *vv)
+{
+    for (uint32_t i = 0; i < row->count; i++)
+        if (!sk_vv_covers(vv, row->entries[i].dot)) return false;
+    return true;
+}
+
+bool sk_row_has_dead(const sk_row *row)
+{
+    for (uint32_t i = 0; i < row->count; i++)
+        if (!sk_entry_live(&row->entries[i])) return true;
+    return false;
+}
+
 uint64_t sk_row_deadline(const sk_row *row)
 {
     uint64_t latest = 0;

@@ -69,6 +69,10 @@ static inline bool sk_row_empty(const sk_row *row)
 {
     return row->count == 0 && row->fields == 0 && row->members == 0;
 }
+/** Does the vector cover the dot of every entry, dead ones too? */
+bool sk_row_covered(const sk_row *row, const sk_vv *vv);
+/** Is there a count that a reset has seen wholly? */
+bool sk_row_has_dead(const sk_row *row);
 /** The effective deadline: the latest of all; SK_DEADLINE_NEVER if there is none or one is PERSIST. */
 uint64_t sk_row_deadline(const sk_row *row);
 /** The live count entry of this origin, or NULL. Borrowed from the row. */

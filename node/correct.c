@@ -18,9 +18,8 @@ static bool affords(size_t len, unsigned changes, uint64_t *effort)
 
 static bool is_right(const sk_db *db, sk_bytes raw, const sk_row *row, const sk_row_sums *right)
 {
-    bool dead = false;
-    for (uint32_t i = 0; i < row->count; i++) dead |= !sk_entry_live(&row->entries[i]);
-    return sk_row_digest(&db->origins, raw, row) == right->digest && (!dead || sk_row_rest(raw, row) == right->rest);
+    if (sk_row_digest(&db->origins, raw, row) != right->digest) return false;
+    return !sk_row_has_dead(row) || sk_row_rest(raw, row) == right->rest;
 }
 
 int sk_correct_row(const sk_db *db, sk_bytes raw, sk_bytes stored, sk_row_sums right, uint64_t *effort, sk_arena *arena, sk_row *row)

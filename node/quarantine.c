@@ -442,16 +442,9 @@ static int take(sk_db *db, const difference *one)
     return 0;
 }
 
-static bool all_seen(const sk_db *db, const sk_row *row)
-{
-    for (uint32_t i = 0; i < row->count; i++)
-        if (!sk_vv_covers(&db->vv, row->entries[i].dot)) return false;
-    return true;
-}
-
 static int settle(sk_db *db, const difference *one)
 {
-    bool takes = one->is_key && all_seen(db, &one->theirs) && is_to_be_theirs(db, one);
+    bool takes = one->is_key && sk_row_covered(&one->theirs, &db->vv) && is_to_be_theirs(db, one);
     int status = !takes && one->is_key ? refuted(db, one) : 0;
     if (status < 0) return status;
     if (takes || status) return take(db, one);

@@ -184,20 +184,12 @@ static bool is_held(const sk_db *db, const sk_repair *repair, const sk_repair_ro
     return row->sense && sk_quarantine_holds(db, row->name.raw, &row->ours) && !sk_row_keys_has(&repair->news, row->name.raw);
 }
 
-/* Does a transaction that there is account for every entry? It makes no sense otherwise (node/sums.h). */
-static bool covered(const sk_row *row, const sk_vv *known)
-{
-    for (uint32_t i = 0; i < row->count; i++)
-        if (!sk_vv_covers(known, row->entries[i].dot)) return false;
-    return true;
-}
-
 int sk_repair_judge(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, sk_repair_row *row, sk_arena *arena,
                     sk_repair_outcome *outcome)
 {
     int status = begin(db, repair, vectors);
     *outcome = SK_REPAIR_LEAVES;
-    if (row->sense && !covered(&row->ours, &db->vv)) {
+    if (row->sense && !sk_row_covered(&row->ours, &db->vv)) { /* then it makes none (node/sums.h) */
         row->sense = false;
         row->ours = (sk_row){0};
     }
@@ -230,8 +222,7 @@ static bool was_committed(const sk_db *db, const sk_repair *repair, const sk_rep
 static bool differed(const sk_db *db, const sk_repair_vectors *vectors, const sk_repair_row *row)
 {
     if (!row->sense || !row->is_key) return true;
-    for (uint32_t i = 0; i < row->theirs->count; i++)
-        if (!sk_vv_covers(vectors->known, row->theirs->entries[i].dot)) return false;
+    if (!sk_row_covered(row->theirs, vectors->known)) return false;
     return sk_row_digest(&db->origins, row->name.raw, row->theirs) != sk_row_digest(&db->origins, row->name.raw, &row->ours);
 }
 

@@ -57,13 +57,6 @@ static void raise(sk_leaf *leaf, const sk_row *row, bool sense)
     }
 }
 
-static bool has_dead(const sk_row *row)
-{
-    bool dead = false;
-    for (uint32_t i = 0; i < row->count; i++) dead |= !sk_entry_live(&row->entries[i]);
-    return dead;
-}
-
 /* The leaf takes in its right neighbour. */
 static void join_next(sk_sums *sums, uint32_t at)
 {
@@ -180,7 +173,7 @@ void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest aft
     if (sums->state == SK_SUMS_UNREADABLE) return;
     if (sums->state == SK_SUMS_SCANNING && sk_bytes_compare(raw, sk_buf_view(&sums->cursor)) > 0) return;
     add_counts(&sums->counts, counts);
-    if (before == after && !has_dead(row)) return;
+    if (before == after && !sk_row_has_dead(row)) return;
     if (sums->count == 0) insert_leaf(sums, 0, SK_BYTES_NONE); /* the scan found none */
     uint32_t at = sk_sums_find(sums, raw);
     sk_leaf *leaf = sums->leaves[at];
@@ -191,21 +184,13 @@ void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest aft
 
 /* -- steps ------------------------------------------------------------------------------------------------------------- */
 
-/* Does every entry's transaction exist, as far as we know? */
-static bool covered(const sk_db *db, const sk_row *row)
-{
-    for (uint32_t i = 0; i < row->count; i++)
-        if (!sk_vv_covers(&db->vv, row->entries[i].dot)) return false;
-    return true;
-}
-
 int sk_sums_digest(sk_db *db, sk_bytes raw, sk_bytes value, sk_arena *arena, sk_row *row, sk_digest *digest, bool *sense)
 {
     sk_rowkey key;
     int status = sk_rowkey_parse(raw, arena, &key);
     if (!status) status = sk_db_row_read(db, value, arena, row);
     bool readable = !status && !sk_row_empty(row); /* an empty one is not stored */
-    *sense = readable && covered(db, row);
+    *sense = readable && sk_row_covered(row, &db->vv); /* is every transaction there, as far as we know? */
     if (readable) *digest = sk_row_digest(&db->origins, raw, row);
     if (readable || status == SK_E_MEMORY) return status;
     XXH128_hash_t hash = XXH3_128bits_withSeed(value.data, value.len, XXH3_64bits(raw.data, raw.len));

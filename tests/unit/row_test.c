@@ -241,6 +241,34 @@ static void what_lives_is_told_by_class(void **state)
     assert_false(sk_row_empty(&(sk_row){.members = 1}));
 }
 
+static void a_vector_covers_a_row_that_it_covers_every_dot_of(void **state)
+{
+    (void)state;
+    const sk_row empty = {0}, row = ROW_OF(value_of(0, 5, "a"), count_since(count_entry(1, 7, 7, 1), 7, 1), deadline_of(2, 3, 9));
+    sk_vv none = {0}, all = vv_of(5, 7, 3);
+    assert_true(sk_row_covered(&empty, &none));
+    assert_false(sk_row_covered(&row, &none));
+    assert_true(sk_row_covered(&row, &all)); /* though not 9:1, which has reset the count */
+    for (uint32_t i = 0; i < row.count; i++) {
+        sk_vv less = vv_of(5 - (i == 0), 7 - (i == 1), 3 - (i == 2));
+        assert_false(sk_row_covered(&row, &less));
+        sk_vv_free(&less);
+    }
+    sk_vv_free(&all);
+}
+
+static void only_a_count_that_was_reset_wholly_is_dead(void **state)
+{
+    (void)state;
+    const sk_entry dead = count_since(count_entry(1, 9, 3, 12), 9, 12), part = count_since(count_entry(2, 9, 3, 12), 8, 5);
+    const sk_row none = {0}, live = ROW_OF(value_of(0, 5, "a"), part, deadline_of(0, 5, 9)),
+                 last = ROW_OF(value_of(0, 5, "a"), dead), first = ROW_OF(dead, part);
+    assert_false(sk_row_has_dead(&none));
+    assert_false(sk_row_has_dead(&live));
+    assert_true(sk_row_has_dead(&last));
+    assert_true(sk_row_has_dead(&first));
+}
+
 static void the_latest_deadline_stands(void **state)
 {
     (void)state;
@@ -434,6 +462,8 @@ int main(void)
         cmocka_unit_test(reading_through_a_map_sorts),
         cmocka_unit_test(a_full_arena_is_an_error),
         cmocka_unit_test(what_lives_is_told_by_class),
+        cmocka_unit_test(a_vector_covers_a_row_that_it_covers_every_dot_of),
+        cmocka_unit_test(only_a_count_that_was_reset_wholly_is_dead),
         cmocka_unit_test(the_latest_deadline_stands),
         cmocka_unit_test(stripping_goes_by_the_reset),
         cmocka_unit_test(open_ended_origins_keep_their_dead_counts),
