@@ -1,24 +1,7 @@
 #include "node/audit.c"
 
 #include "tests/unit/damage_harness.h"
-
-static database a, b;
-
-static int start(void **state)
-{
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    database_end(&a);
-    database_end(&b);
-    return 0;
-}
+#include "tests/unit/two_databases.h"
 
 static void what_is_sound_is_left_alone(void **state)
 {
@@ -205,14 +188,13 @@ static void sizes_are_counted_anew(void **state)
     fill(&a);
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "hash", NULL);
     for (int kind = 0; kind < 3; kind++) {
-        sk_bytes value;
         if (kind == 0) sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_of("\0\1\0", 3));
         if (kind == 1) sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_of("\0\2\1", 3));
         if (kind == 2) sk_store_remove(a.store, SK_CF_ROW, name.raw);
         commit_unchecked(&a);
         assert_string_equal(audited(&a), "verified");
         assert_int_equal(a.db.audit.mended_sizes, 1);
-        assert_int_equal(sk_store_get(a.store, SK_CF_ROW, name.raw, &value, NULL), 1);
+        assert_true(stored_row(&a, name.raw).len > 0);
         assert_int_equal(row_of(&a, SK_TABLE_KEY, "hash", NULL).fields, 2);
         sk_db_check(&a.db);
     }
@@ -272,7 +254,7 @@ static void what_was_to_be_folded_in_is_lost_if_it_is_damaged(void **state)
     (void)state;
     sk_bytes key, value;
     for (int by_audit = 0; by_audit < 2; by_audit++) {
-        if (by_audit) start(NULL);
+        if (by_audit) begin_anew();
         fill(&a);
         transfer_all(&a, &b);
         commit_unchecked(&b);
@@ -286,7 +268,6 @@ static void what_was_to_be_folded_in_is_lost_if_it_is_damaged(void **state)
         assert_string_equal(audited(&b), "damaged");
         assert_true(b.db.audit.lost);
         assert_int_equal(sk_audit_may_send(&b.db), SK_E_CORRUPT);
-        if (!by_audit) end(NULL);
     }
 }
 
@@ -304,9 +285,7 @@ static void a_damaged_dead_count_is_beyond_mending(void **state)
         if (!sk_entry_live(&row.entries[i])) row.entries[i].count.total.whole++;
     sk_buf packed = {0};
     sk_row_pack(&packed, &row, true);
-    sk_bytes sound;
-    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, name.raw, &sound, NULL), 1);
-    sound = sk_arena_copy(&a.arena, sound);
+    sk_bytes sound = stored_row(&a, name.raw);
     sk_store_put(a.store, SK_CF_ROW, name.raw, sk_buf_view(&packed));
     sk_buf_free(&packed);
     commit_unchecked(&a);
@@ -345,7 +324,7 @@ static void writes_go_on_meanwhile(void **state)
     sk_db_check(&a.db);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_both, close_both)
 
 int main(void)
 {

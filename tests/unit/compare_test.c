@@ -1,28 +1,14 @@
+/* a has forgotten; b is an older copy of it, or has gone its own way since. */
 #include "node/compare.c"
 
-#include "tests/unit/db_harness.h"
-
-/* a has forgotten; b is an older copy of it, or has gone its own way since. */
-static database a, b;
+#include "tests/unit/two_databases.h"
 
 static int start(void **state)
 {
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
+    open_both(state);
     a.db.sums.leaf_rows = b.db.sums.leaf_rows = 16;
     commit(&a);
     commit(&b);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    sk_db_check(&a.db);
-    sk_db_check(&b.db);
-    database_end(&a);
-    database_end(&b);
     return 0;
 }
 
@@ -486,7 +472,7 @@ static void comparing_is_for_reconciles(void **state)
     transfer_stop(&whole);
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define test(name) cmocka_unit_test_setup_teardown(name, start, check_and_close_both)
 
 int main(void)
 {

@@ -1,27 +1,16 @@
 #include "node/context.h"
 
-#include "tests/unit/db_harness.h"
+#include "tests/unit/two_databases.h"
 
-static database a, b;
 #define RAW sk_bytes_str("kcity")
 
 static int start(void **state)
 {
-    (void)state;
     uint32_t number;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
+    open_both(state);
     assert_int_equal(sk_db_intern(&a.db, sk_bytes_str("b"), 2, &number), 0);
     assert_int_equal(sk_db_intern(&a.db, sk_bytes_str("c"), 3, &number), 0);
     assert_int_equal(sk_db_intern(&b.db, sk_bytes_str("a"), 1, &number), 0);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    database_end(&a);
-    database_end(&b);
     return 0;
 }
 
@@ -129,7 +118,7 @@ static void a_vector_is_told_in_the_same_order_everywhere(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, close_both)
     const struct CMUnitTest tests[] = {
         TEST(it_means_the_same_in_every_region),
         TEST(an_origin_that_we_do_not_know_is_told),

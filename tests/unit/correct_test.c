@@ -1,35 +1,10 @@
 #include "node/correct.c"
 
-#include "tests/unit/db_harness.h"
-
-static database a, b;
-
-static int start(void **state)
-{
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    database_end(&a);
-    database_end(&b);
-    return 0;
-}
+#include "tests/unit/two_databases.h"
 
 static sk_row_sums sums_of(sk_bytes raw, const sk_row *row)
 {
     return (sk_row_sums){sk_row_digest(&a.db.origins, raw, row), sk_row_rest(raw, row)};
-}
-
-static sk_bytes stored_of(sk_bytes raw)
-{
-    sk_bytes value;
-    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, raw, &value, NULL), 1);
-    return sk_arena_copy(&a.arena, value);
 }
 
 /* Whatever byte it is, and whatever became of it. */
@@ -42,7 +17,7 @@ static void one_byte_is_found(void **state)
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "key", NULL);
     sk_row row = row_of(&a, SK_TABLE_KEY, "key", NULL), found;
     sk_row_sums right = sums_of(name.raw, &row);
-    sk_bytes stored = stored_of(name.raw);
+    sk_bytes stored = stored_row(&a, name.raw);
     uint8_t *bytes = (uint8_t *)(uintptr_t)stored.data;
     for (size_t at = 0; at < stored.len; at++)
         for (unsigned by = 1; by < 256; by += 11) {
@@ -65,7 +40,7 @@ static void two_bytes_are_not(void **state)
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "key", NULL);
     sk_row row = row_of(&a, SK_TABLE_KEY, "key", NULL), found;
     sk_row_sums right = sums_of(name.raw, &row);
-    sk_bytes stored = stored_of(name.raw);
+    sk_bytes stored = stored_row(&a, name.raw);
     uint8_t *bytes = (uint8_t *)(uintptr_t)stored.data;
     uint64_t effort = 1 << 26;
     bytes[stored.len - 1] ^= 1;
@@ -87,7 +62,7 @@ static void a_dead_count_is_found_by_the_rest(void **state)
     for (uint32_t i = 0; i < row.count; i++) dead |= !sk_entry_live(&row.entries[i]);
     assert_true(dead);
     sk_row_sums right = sums_of(name.raw, &row);
-    sk_bytes stored = stored_of(name.raw);
+    sk_bytes stored = stored_row(&a, name.raw);
     uint8_t *bytes = (uint8_t *)(uintptr_t)stored.data;
     for (size_t at = 0; at < stored.len; at++) {
         uint64_t effort = 1 << 26;
@@ -131,7 +106,7 @@ static void no_more_is_tried_than_is_allowed(void **state)
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "key", NULL);
     sk_row row = row_of(&a, SK_TABLE_KEY, "key", NULL), found;
     sk_row_sums right = sums_of(name.raw, &row);
-    sk_bytes stored = stored_of(name.raw);
+    sk_bytes stored = stored_row(&a, name.raw);
     uint8_t *last = (uint8_t *)(uintptr_t)stored.data + stored.len - 1;
     uint64_t effort = 100 * 1000 * 1000;
     *last ^= 4;
@@ -145,7 +120,7 @@ static void no_more_is_tried_than_is_allowed(void **state)
     assert_int_equal(effort, 1000 * 1000);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_both, close_both)
 
 int main(void)
 {

@@ -18,12 +18,6 @@ static inline void fill(database *with)
     commit(with);
 }
 
-static inline void commit_unchecked(database *with)
-{
-    (void)sk_db_seal(&with->db);
-    assert_int_equal(sk_memory_sync(with->store, UINT64_MAX), 0);
-}
-
 static inline void store_row(database *with, const sk_row_name *name, const sk_row *row)
 {
     sk_buf packed = {0};

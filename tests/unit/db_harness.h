@@ -81,6 +81,12 @@ static inline void commit(database *with)
     sk_db_check(&with->db);
 }
 
+static inline void commit_unchecked(database *with)
+{
+    (void)sk_db_seal(&with->db);
+    assert_int_equal(sk_memory_sync(with->store, UINT64_MAX), 0);
+}
+
 static inline sk_row_name row_name(database *with, sk_table table, const char *key, const char *member)
 {
     return sk_row_name_of(&with->arena, table, sk_bytes_str(key), member ? sk_bytes_str(member) : SK_BYTES_NONE);
@@ -98,6 +104,14 @@ static inline const char *text_of_row(database *with, sk_table table, const char
 {
     sk_row row = row_of(with, table, key, member);
     return row_text(&row);
+}
+
+/* What the store has of it, copied. */
+static inline sk_bytes stored_row(database *with, sk_bytes raw)
+{
+    sk_bytes value;
+    assert_int_equal(sk_store_get(with->store, SK_CF_ROW, raw, &value, NULL), 1);
+    return sk_arena_copy(&with->arena, value);
 }
 
 /* Within an open transaction. */

@@ -1,22 +1,4 @@
-#include "tests/unit/db_harness.h"
-
-static database a, b;
-
-static int start(void **state)
-{
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    database_end(&a);
-    database_end(&b);
-    return 0;
-}
+#include "tests/unit/two_databases.h"
 
 /* -- opening ------------------------------------------------------------------------------------------------------- */
 
@@ -471,7 +453,7 @@ static void a_snapshot_tells_its_own_vector(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_both, close_both)
     const struct CMUnitTest tests[] = {
         TEST(a_new_database_is_sealed_and_empty),
         TEST(everything_is_there_after_opening_again),

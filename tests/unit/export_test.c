@@ -1,27 +1,6 @@
 /* A database as a stream: whole, with siblings, dead counts and removals, of one moment. */
 #include "tests/unit/export_harness.h"
-
-static database a, b;
-
-static int start(void **state)
-{
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
-    commit(&a);
-    commit(&b);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    sk_db_check(&a.db);
-    sk_db_check(&b.db);
-    database_end(&a);
-    database_end(&b);
-    return 0;
-}
+#include "tests/unit/two_databases.h"
 
 /* Frames of a stream that is sound. */
 static int frames_of(sk_bytes stream, sk_stream_end *end)
@@ -99,11 +78,7 @@ static void a_damaged_row_is_not_exported(void **state)
     txn(&a, put(&a, SK_TABLE_KEY, "y", NULL, "2"));
     commit(&a);
     sk_row_name x = row_name(&a, SK_TABLE_KEY, "x", NULL), y = row_name(&a, SK_TABLE_KEY, "y", NULL);
-    sk_bytes good, other;
-    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, x.raw, &good, NULL), 1);
-    good = sk_arena_copy(&a.arena, good);
-    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, y.raw, &other, NULL), 1);
-    other = sk_arena_copy(&a.arena, other);
+    sk_bytes good = stored_row(&a, x.raw), other = stored_row(&a, y.raw);
     const sk_bytes bad[] = {other, sk_bytes_of(good.data, good.len - 1)};
     for (int i = 0; i < 2; i++) {
         sk_store_put(a.store, SK_CF_ROW, x.raw, bad[i]);
@@ -135,10 +110,10 @@ static void nothing_is_exported_while_rows_are_folded_in(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_export_ends_with_counts_and_digest, start, end),
-        cmocka_unit_test_setup_teardown(an_export_is_of_one_moment, start, end),
-        cmocka_unit_test_setup_teardown(a_damaged_row_is_not_exported, start, end),
-        cmocka_unit_test_setup_teardown(nothing_is_exported_while_rows_are_folded_in, start, end),
+        cmocka_unit_test_setup_teardown(an_export_ends_with_counts_and_digest, open_and_commit_both, check_and_close_both),
+        cmocka_unit_test_setup_teardown(an_export_is_of_one_moment, open_and_commit_both, check_and_close_both),
+        cmocka_unit_test_setup_teardown(a_damaged_row_is_not_exported, open_and_commit_both, check_and_close_both),
+        cmocka_unit_test_setup_teardown(nothing_is_exported_while_rows_are_folded_in, open_and_commit_both, check_and_close_both),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

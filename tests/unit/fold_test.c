@@ -1,43 +1,4 @@
-#include "tests/unit/db_harness.h"
-
-static database a, b;
-
-static int start(void **state)
-{
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
-    commit(&a);
-    commit(&b);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    sk_db_check(&a.db);
-    sk_db_check(&b.db);
-    database_end(&a);
-    database_end(&b);
-    return 0;
-}
-
-static void some_rows(database *with)
-{
-    txn(with, put(with, SK_TABLE_KEY, "x", NULL, "1"));
-    txn(with, (put(with, SK_TABLE_HASH, "h", "f", "1"), put(with, SK_TABLE_HASH, "h", "g", "2")));
-    txn(with, put(with, SK_TABLE_SET, "s", "m", ""));
-    txn(with, add(with, SK_TABLE_KEY, "n", NULL, 5));
-    txn(with, put(with, SK_TABLE_POLICY, "p", NULL, "newest"));
-    commit(with);
-}
-
-static void settle(database *with)
-{
-    assert_int_equal(sk_db_touch_all(&with->db), 0);
-    commit(with);
-    assert_int_equal(pairs_in(with, SK_CF_STAGED), 0);
-}
+#include "tests/unit/two_databases.h"
 
 static void a_transfer_becomes_visible_in_one_step(void **state)
 {
@@ -60,7 +21,7 @@ static void a_transfer_becomes_visible_in_one_step(void **state)
     assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "1:2 v 1");
     assert_int_equal(row_of(&b, SK_TABLE_KEY, "h", NULL).fields, 2);
     assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "x", NULL), "");
-    settle(&b);
+    settle_staged(&b);
     assert_false(sk_fold_active(&b.db));
     assert_true(a.db.digest == b.db.digest);
     assert_int_equal(b.db.keys, a.db.keys);
@@ -76,7 +37,7 @@ static void what_is_here_already_changes_nothing(void **state)
     apply_last(&a, &b);
     assert_int_equal(b.changes, 1);
     transfer_finish(&whole);
-    settle(&b);
+    settle_staged(&b);
     assert_int_equal(b.changes, 1);
 }
 
@@ -119,10 +80,10 @@ static void a_crash_in_the_fold_folds_nothing_twice(void **state)
         assert_int_equal(sk_db_reload(&b.db), 0);
         assert_true(i < 40);
     }
-    settle(&b);
+    settle_staged(&b);
     assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "0:1 c 3 from 1, 1:4 c 5 from 4");
     transfer_all(&b, &a);
-    settle(&a);
+    settle_staged(&a);
     assert_true(a.db.digest == b.db.digest);
 }
 
@@ -137,10 +98,10 @@ static void local_writes_go_on_while_it_is_staged_and_folded(void **state)
     transfer_finish(&whole);
     txn(&b, put(&b, SK_TABLE_HASH, "h", "f", "folding")); /* has seen a's, and replaces it */
     assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "0:2 v folding");
-    settle(&b);
+    settle_staged(&b);
     assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "x", NULL), "0:1 v staging, 1:1 v 1");
     transfer_all(&b, &a);
-    settle(&a);
+    settle_staged(&a);
     assert_string_equal(text_of_row(&a, SK_TABLE_HASH, "h", "f"), "1:2 v folding");
     assert_true(a.db.digest == b.db.digest);
 }
@@ -182,7 +143,7 @@ static void a_key_is_folded_once_however_often_it_is_touched(void **state)
     assert_int_equal(walks_of_touch(&b, "s"), 0);
     assert_true(walks_of_touch(&b, "none") > 0);
     assert_int_equal(walks_of_touch(&b, "none"), 0);
-    settle(&b);
+    settle_staged(&b);
     assert_true(a.db.digest == b.db.digest);
 }
 
@@ -223,7 +184,7 @@ static void what_the_sender_had_forgotten_goes_in_steps(void **state)
     assert_int_equal(sk_vv_get(&b.db.floor, 0), 0);
     assert_int_equal(pairs_in(&b, SK_CF_HISTORY), sk_vv_get(&b.db.vv, 0)); /* its own are kept */
     transfer_all(&b, &a);
-    settle(&a);
+    settle_staged(&a);
     assert_true(a.db.digest == b.db.digest);
 }
 
@@ -237,7 +198,7 @@ static void a_live_transaction_folds_what_it_touches(void **state)
     apply_last(&a, &b);
     assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "1:6 v later");
     assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "g"), "1:2 v 2");
-    settle(&b);
+    settle_staged(&b);
     assert_true(a.db.digest == b.db.digest);
 }
 
@@ -254,7 +215,7 @@ static void what_the_sender_has_not_goes(void **state)
     (void)state;
     some_rows(&a);
     transfer_all(&a, &b);
-    settle(&b);
+    settle_staged(&b);
     txn(&a, (take_away(&a, SK_TABLE_KEY, "x", NULL), take_away(&a, SK_TABLE_HASH, "h", "f")));
     forget_all(&a); /* nothing tells of the removals any more */
     txn(&b, put(&b, SK_TABLE_KEY, "own", NULL, "1"));
@@ -263,7 +224,7 @@ static void what_the_sender_has_not_goes(void **state)
     assert_true(whole.head.reconcile);
     transfer_finish(&whole);
     txn(&b, put(&b, SK_TABLE_KEY, "new", NULL, "1")); /* touched early: it must not be folded again */
-    settle(&b);
+    settle_staged(&b);
     assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "x", NULL), "");
     assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "");
     assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "own", NULL), "0:1 v 1");
@@ -289,7 +250,7 @@ static void a_row_that_went_between_two_attempts_is_not_kept(void **state)
     assert_int_equal(second.begun, 0);
     assert_true(second.head.reconcile && second.head.resumed);
     transfer_finish(&second);
-    settle(&b);
+    settle_staged(&b);
     assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "");
     assert_true(a.db.digest == b.db.digest);
 }
@@ -315,7 +276,7 @@ static void a_transfer_resumes_where_it_stood(void **state)
     transfer second = transfer_start(&a, &b);
     assert_true(second.head.resumed);
     transfer_finish(&second);
-    settle(&b);
+    settle_staged(&b);
     assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "h", "f"), "1:6 v since");
     assert_true(a.db.digest == b.db.digest);
 }
@@ -354,7 +315,7 @@ static void what_was_brought_forward_need_not_be_again(void **state)
     transfer third = transfer_start(&a, &b);
     assert_true(third.head.resumed);
     transfer_finish(&third);
-    settle(&b);
+    settle_staged(&b);
     assert_true(a.db.digest == b.db.digest);
 }
 
@@ -381,7 +342,7 @@ static void what_was_forgotten_between_two_attempts_is_not_lost(void **state)
     transfer second = transfer_start(&a, &b);
     assert_int_equal(second.begun, 0);
     transfer_finish(&second);
-    settle(&b);
+    settle_staged(&b);
     assert_int_equal(row_of(&b, SK_TABLE_KEY, "x", NULL).count, 2);
     assert_true(a.db.digest == b.db.digest);
     database_end(&c);
@@ -415,7 +376,7 @@ static void one_at_a_time(void **state)
     transfer back = transfer_start(&b, &a); /* rows that are not in place are not passed on */
     assert_int_equal(back.begun, SK_E_BUSY);
     transfer_stop(&back);
-    settle(&b);
+    settle_staged(&b);
 }
 
 /* -- dead counts --------------------------------------------------------------------------------------------------- */
@@ -440,7 +401,7 @@ static void a_dead_count_that_we_forgot_does_not_come_back(void **state)
     assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "");
     assert_int_equal(sk_fold_end(&b.db), 0);
     transfer_stop(&whole);
-    settle(&b);
+    settle_staged(&b);
     assert_string_equal(text_of_row(&b, SK_TABLE_KEY, "n", NULL), "1:3 d 500");
 }
 
@@ -546,7 +507,7 @@ static void our_own_history_stays(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_and_commit_both, check_and_close_both)
     const struct CMUnitTest tests[] = {
         TEST(a_transfer_becomes_visible_in_one_step),
         TEST(what_is_here_already_changes_nothing),

@@ -1,25 +1,13 @@
 /* What the history takes, and how it is forgotten: in steps, and again what waited for a reset to be everywhere. */
-#include "tests/unit/db_harness.h"
-
-static database a, b;
+#include "tests/unit/two_databases.h"
 
 static int start(void **state)
 {
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
     uint32_t origin;
+    open_both(state);
     assert_int_equal(sk_db_intern(&a.db, sk_bytes_str("b"), 2, &origin), 0);
     commit(&a);
     commit(&b);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    database_end(&a);
-    database_end(&b);
     return 0;
 }
 
@@ -198,10 +186,8 @@ static void store_row(const char *key, sk_bytes value)
 static void a_damaged_row_stops_no_forgetting(void **state)
 {
     (void)state;
-    sk_bytes value;
     reset_one("n");
-    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, row_name(&a, SK_TABLE_KEY, "n", NULL).raw, &value, NULL), 1);
-    value = sk_arena_copy(&a.arena, value);
+    sk_bytes value = stored_row(&a, row_name(&a, SK_TABLE_KEY, "n", NULL).raw);
     store_row("n", sk_bytes_str("\xc1"));
     sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
     assert_int_equal(a.db.failed, 0);
@@ -218,7 +204,7 @@ static void a_damaged_row_stops_no_forgetting(void **state)
     assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define test(name) cmocka_unit_test_setup_teardown(name, start, close_both)
 
 int main(void)
 {

@@ -1,46 +1,13 @@
 /* A stream merged into a database: all of it or nothing, and what only the database has stays. */
 #include "tests/unit/export_harness.h"
+#include "tests/unit/two_databases.h"
 
-static database a, b;
 static sk_buf stream;
-
-static int start(void **state)
-{
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
-    commit(&a);
-    commit(&b);
-    sk_buf_reset(&stream);
-    return 0;
-}
 
 static int end(void **state)
 {
-    (void)state;
-    sk_db_check(&a.db);
-    sk_db_check(&b.db);
-    database_end(&a);
-    database_end(&b);
     sk_buf_free(&stream);
-    return 0;
-}
-
-static void some_rows(database *with)
-{
-    txn(with, put(with, SK_TABLE_KEY, "x", NULL, "1"));
-    txn(with, (put(with, SK_TABLE_HASH, "h", "f", "1"), put(with, SK_TABLE_HASH, "h", "g", "2")));
-    txn(with, put(with, SK_TABLE_SET, "s", "m", ""));
-    txn(with, add(with, SK_TABLE_KEY, "n", NULL, 5));
-    txn(with, put(with, SK_TABLE_POLICY, "p", NULL, "newest"));
-    commit(with);
-}
-
-static void settle(database *with)
-{
-    assert_int_equal(sk_db_touch_all(&with->db), 0);
-    commit(with);
-    assert_int_equal(pairs_in(with, SK_CF_STAGED), 0);
+    return check_and_close_both(state);
 }
 
 static void an_empty_database_becomes_the_same(void **state)
@@ -49,7 +16,7 @@ static void an_empty_database_becomes_the_same(void **state)
     some_rows(&a);
     assert_int_equal(export_all(&a, 100, &stream), 0);
     assert_int_equal(import_all(&b, sk_buf_view(&stream), 7), 0);
-    settle(&b);
+    settle_staged(&b);
     assert_true(a.db.digest == b.db.digest);
     assert_int_equal(a.db.keys, b.db.keys);
     assert_int_equal(sk_db_policy(&b.db, sk_bytes_str("p1")), SK_POLICY_NEWEST);
@@ -62,7 +29,7 @@ static void what_both_have_is_merged(void **state)
     (void)state;
     some_rows(&a);
     transfer_all(&a, &b);
-    settle(&b);
+    settle_staged(&b);
     txn(&a, take_away(&a, SK_TABLE_SET, "s", "m"));
     txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "of a"));
     txn(&b, put(&b, SK_TABLE_KEY, "x", NULL, "of b"));
@@ -72,18 +39,18 @@ static void what_both_have_is_merged(void **state)
     commit(&b);
     assert_int_equal(export_all(&a, 100, &stream), 0);
     assert_int_equal(import_all(&b, sk_buf_view(&stream), 64), 0);
-    settle(&b);
+    settle_staged(&b);
     assert_int_equal(b.db.conflicts, 1);
     assert_string_equal(text_of_row(&b, SK_TABLE_SET, "s", "m"), "");
     assert_string_not_equal(text_of_row(&b, SK_TABLE_SET, "s", "only b"), "");
     sk_buf_reset(&stream);
     assert_int_equal(export_all(&b, 100, &stream), 0);
     assert_int_equal(import_all(&a, sk_buf_view(&stream), 64), 0);
-    settle(&a);
+    settle_staged(&a);
     assert_true(a.db.digest == b.db.digest);
     /* Once more changes nothing. */
     assert_int_equal(import_all(&a, sk_buf_view(&stream), 64), 0);
-    settle(&a);
+    settle_staged(&a);
     assert_true(a.db.digest == b.db.digest);
 }
 
@@ -96,20 +63,20 @@ static void resets_are_brought(void **state)
     txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 5));
     commit(&a);
     transfer_all(&a, &b);
-    settle(&b);
+    settle_staged(&b);
     txn(&b, take_away(&b, SK_TABLE_KEY, "n", NULL));
     commit(&b);
     assert_int_equal(export_all(&b, 100, &stream), 0);
     assert_int_equal(import_all(&c, sk_buf_view(&stream), 64), 0);
-    settle(&c);
+    settle_staged(&c);
     txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 2)); /* its total is 7 */
     commit(&a);
     sk_buf_reset(&stream);
     assert_int_equal(export_all(&a, 100, &stream), 0);
     assert_int_equal(import_all(&c, sk_buf_view(&stream), 64), 0);
-    settle(&c);
+    settle_staged(&c);
     assert_int_equal(import_all(&b, sk_buf_view(&stream), 64), 0);
-    settle(&b);
+    settle_staged(&b);
     sk_row row = row_of(&c, SK_TABLE_KEY, "n", NULL);
     assert_int_equal(row.count, 1);
     assert_int_equal(row.entries[0].count.total.whole - row.entries[0].count.base.whole, 2);
@@ -126,15 +93,15 @@ static void a_third_database_learns_of_it(void **state)
     database_start(&c, "c", 3);
     some_rows(&a);
     transfer_all(&a, &c);
-    settle(&c);
+    settle_staged(&c);
     txn(&a, take_away(&a, SK_TABLE_KEY, "x", NULL));
     txn(&a, put(&a, SK_TABLE_KEY, "y", NULL, "1"));
     commit(&a);
     assert_int_equal(export_all(&a, 100, &stream), 0);
     assert_int_equal(import_all(&b, sk_buf_view(&stream), 64), 0);
-    settle(&b);
+    settle_staged(&b);
     transfer_all(&b, &c);
-    settle(&c);
+    settle_staged(&c);
     assert_true(c.db.digest == a.db.digest);
     sk_db_check(&c.db);
     database_end(&c);
@@ -160,7 +127,7 @@ static void nothing_of_a_cut_or_damaged_stream_counts(void **state)
         assert_int_equal(pairs_in(&b, SK_CF_HISTORY), 1);
     }
     assert_int_equal(import_all(&b, sk_buf_view(&stream), 50), 0); /* and then it does */
-    settle(&b);
+    settle_staged(&b);
 }
 
 /* Sound frames around what is not: no checksum finds that. */
@@ -254,14 +221,14 @@ static void what_a_crash_left_is_dropped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_empty_database_becomes_the_same, start, end),
-        cmocka_unit_test_setup_teardown(what_both_have_is_merged, start, end),
-        cmocka_unit_test_setup_teardown(resets_are_brought, start, end),
-        cmocka_unit_test_setup_teardown(a_third_database_learns_of_it, start, end),
-        cmocka_unit_test_setup_teardown(nothing_of_a_cut_or_damaged_stream_counts, start, end),
-        cmocka_unit_test_setup_teardown(lies_are_refused, start, end),
-        cmocka_unit_test_setup_teardown(a_stream_that_knows_more_of_us_is_told, start, end),
-        cmocka_unit_test_setup_teardown(what_a_crash_left_is_dropped, start, end),
+        cmocka_unit_test_setup_teardown(an_empty_database_becomes_the_same, open_and_commit_both, end),
+        cmocka_unit_test_setup_teardown(what_both_have_is_merged, open_and_commit_both, end),
+        cmocka_unit_test_setup_teardown(resets_are_brought, open_and_commit_both, end),
+        cmocka_unit_test_setup_teardown(a_third_database_learns_of_it, open_and_commit_both, end),
+        cmocka_unit_test_setup_teardown(nothing_of_a_cut_or_damaged_stream_counts, open_and_commit_both, end),
+        cmocka_unit_test_setup_teardown(lies_are_refused, open_and_commit_both, end),
+        cmocka_unit_test_setup_teardown(a_stream_that_knows_more_of_us_is_told, open_and_commit_both, end),
+        cmocka_unit_test_setup_teardown(what_a_crash_left_is_dropped, open_and_commit_both, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

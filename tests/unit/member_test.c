@@ -1,28 +1,16 @@
 /* What rows say about members, beside the configuration. */
 #include "node/member.h"
-#include "tests/unit/db_harness.h"
+#include "tests/unit/two_databases.h"
 
 static const uint8_t KEY_1[SK_MEMBER_KEY] = {1}, KEY_2[SK_MEMBER_KEY] = {2}, OWN_KEY[SK_MEMBER_KEY] = {9};
-static database a, b;
 static sk_members members;
 static const char *trusted;
 
-static int start(void **state)
-{
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
-    return 0;
-}
-
 static int stop(void **state)
 {
-    (void)state;
     sk_members_free(&members);
     trusted = NULL;
-    database_end(&a);
-    database_end(&b);
-    return 0;
+    return close_both(state);
 }
 
 static void load(database *with, const sk_member_seed *seeds, uint32_t count, uint32_t most)
@@ -164,7 +152,7 @@ static void forgotten_beats_replaced_beats_in(void **state)
         for (int second = 0; second < 3; second++) {
             at_once((sk_member_state)first, (sk_member_state)second);
             stop(state);
-            start(state);
+            open_both(state);
         }
     at_once(SK_MEMBER_FORGOTTEN, SK_MEMBER_IN);
     say(&a, "us", KEY_1, (sk_member_record){.state = SK_MEMBER_IN}); /* who has seen it may say otherwise */
@@ -217,14 +205,14 @@ static void of_too_many_the_oldest_stay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_record_reads_as_it_was_packed, start, stop),
-        cmocka_unit_test_setup_teardown(records_that_lie_are_not_read, start, stop),
-        cmocka_unit_test_setup_teardown(a_row_counts_before_the_configuration, start, stop),
-        cmocka_unit_test_setup_teardown(who_is_trusted_stays_whatever_rows_say, start, stop),
-        cmocka_unit_test_setup_teardown(forgotten_beats_replaced_beats_in, start, stop),
-        cmocka_unit_test_setup_teardown(of_two_keys_the_newer_is_the_region, start, stop),
-        cmocka_unit_test_setup_teardown(the_region_itself_is_never_chosen, start, stop),
-        cmocka_unit_test_setup_teardown(of_too_many_the_oldest_stay, start, stop),
+        cmocka_unit_test_setup_teardown(a_record_reads_as_it_was_packed, open_both, stop),
+        cmocka_unit_test_setup_teardown(records_that_lie_are_not_read, open_both, stop),
+        cmocka_unit_test_setup_teardown(a_row_counts_before_the_configuration, open_both, stop),
+        cmocka_unit_test_setup_teardown(who_is_trusted_stays_whatever_rows_say, open_both, stop),
+        cmocka_unit_test_setup_teardown(forgotten_beats_replaced_beats_in, open_both, stop),
+        cmocka_unit_test_setup_teardown(of_two_keys_the_newer_is_the_region, open_both, stop),
+        cmocka_unit_test_setup_teardown(the_region_itself_is_never_chosen, open_both, stop),
+        cmocka_unit_test_setup_teardown(of_too_many_the_oldest_stay, open_both, stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

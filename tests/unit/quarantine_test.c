@@ -1,15 +1,7 @@
 /* Rows that differ though both databases have seen the same. */
 #include "node/quarantine.h"
 
-#include "tests/unit/db_harness.h"
-
-static database a, b;
-
-static void commit_unchecked(database *with)
-{
-    (void)sk_db_seal(&with->db);
-    assert_int_equal(sk_memory_sync(with->store, UINT64_MAX), 0);
-}
+#include "tests/unit/two_databases.h"
 
 static void verify(database *with)
 {
@@ -21,9 +13,7 @@ static void verify(database *with)
 /* Both have the same, a all of it by its own hand, and its history. */
 static int start(void **state)
 {
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
+    open_both(state);
     txn(&a, put(&a, SK_TABLE_KEY, "string", NULL, "some value"));
     txn(&a, put(&a, SK_TABLE_KEY, "other", NULL, "another value"));
     txn(&a, put(&a, SK_TABLE_HASH, "hash", "field", "1"));
@@ -39,14 +29,6 @@ static int start(void **state)
     assert_true(a.db.digest == b.db.digest);
     verify(&a);
     verify(&b);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    database_end(&a);
-    database_end(&b);
     return 0;
 }
 
@@ -458,7 +440,7 @@ static void a_damaged_record_refuses_the_start(void **state)
     assert_int_equal(open_as(&a, "a", "test", "1", 1), SK_E_CORRUPT);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, start, close_both)
 
 int main(void)
 {

@@ -2,24 +2,7 @@
 
 #include "node/audit.h"
 #include "tests/unit/damage_harness.h"
-
-static database a, b;
-
-static int start(void **state)
-{
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    database_end(&a);
-    database_end(&b);
-    return 0;
-}
+#include "tests/unit/two_databases.h"
 
 /* `good` has what `bad` should. */
 static void repair(database *good, database *bad)
@@ -81,13 +64,12 @@ static void rows_come_and_go_in_a_repair(void **state)
 {
     (void)state;
     fill_both();
-    sk_bytes value;
     damage(&a, "string", NULL);
     damage(&a, "made up", "\xc1");
     sk_row_name count = row_name(&a, SK_TABLE_KEY, "count", NULL);
-    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, count.raw, &value, NULL), 1);
-    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("?"), sk_arena_copy(&a.arena, value)); /* no row key */
-    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("kcopy"), sk_arena_copy(&a.arena, value));
+    sk_bytes value = stored_row(&a, count.raw);
+    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("?"), value); /* no row key */
+    sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("kcopy"), value);
     commit_unchecked(&a);
     assert_string_equal(audited(&a), "damaged");
     repair(&b, &a);
@@ -169,10 +151,7 @@ static void damaged_dead_counts_that_make_no_sense_are_repaired(void **state)
 {
     (void)state;
     for (int alive = 0; alive < 2; alive++) {
-        if (alive) {
-            end(NULL);
-            start(NULL);
-        }
+        if (alive) begin_anew();
         txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
         apply_last(&b, &a);
         txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
@@ -305,11 +284,10 @@ static void among_others_a_row_that_only_we_know_is_corrected(void **state)
     commit(&a);
     sk_digest digest = a.db.digest;
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "string", NULL);
-    sk_bytes value;
-    assert_int_equal(sk_store_get(a.store, SK_CF_ROW, name.raw, &value, NULL), 1);
+    sk_bytes value = stored_row(&a, name.raw);
     const uint8_t *written = memmem(value.data, value.len, "newer", 5);
     assert_non_null(written);
-    flip(&a, SK_CF_ROW, name.raw, sk_arena_copy(&a.arena, value), name.raw.len + (size_t)(written - value.data), 0x5a);
+    flip(&a, SK_CF_ROW, name.raw, value, name.raw.len + (size_t)(written - value.data), 0x5a);
     damage(&a, "count", "\xc1");
     damage(&a, "made up", "\xc1");
     for (uint32_t tries = 0; tries < 3 && strcmp(audited(&a), "damaged") == 0; tries++) repair(&b, &a);
@@ -340,18 +318,13 @@ static void repairs_in_vain_are_noted(void **state)
 {
     (void)state;
     for (int asks = 0; asks < 2; asks++) {
-        if (asks) {
-            end(NULL);
-            start(NULL);
-        }
+        if (asks) begin_anew();
         fill_both();
         txn(&a, expire(&a, "count", 7000));
         commit(&a);
         sk_row row = row_of(&a, SK_TABLE_KEY, "count", NULL);
         sk_row_name name = row_name(&a, SK_TABLE_KEY, "count", NULL);
-        sk_bytes sound;
-        assert_int_equal(sk_store_get(a.store, SK_CF_ROW, name.raw, &sound, NULL), 1);
-        sound = sk_arena_copy(&a.arena, sound);
+        sk_bytes sound = stored_row(&a, name.raw);
         row.entries[0].count.total.whole = 1000000;
         store_row(&a, &name, &row);
         assert_string_equal(audited(&a), "damaged");
@@ -385,7 +358,7 @@ static void repairs_in_vain_are_noted(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_both, close_both)
 
 int main(void)
 {

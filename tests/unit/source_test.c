@@ -1,27 +1,7 @@
 #define SK_SOURCE_LOT_MAX 4 /* lots that fill up */
 #include "node/source.c"
 
-#include "tests/unit/db_harness.h"
-
-static database a, b;
-
-static int start(void **state)
-{
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
-    commit(&a);
-    commit(&b);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    database_end(&a);
-    database_end(&b);
-    return 0;
-}
+#include "tests/unit/two_databases.h"
 
 /* What a source sends, as text: "+" and key of a row, "-" of an empty one, "!" of a history record. */
 static const char *sent(const sk_vv *known, const sk_transfer_progress *progress, size_t max, sk_transfer_head *head)
@@ -271,7 +251,7 @@ static void repeated_keys_take_no_memory(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_and_commit_both, close_both)
     const struct CMUnitTest tests[] = {
         TEST(rows_that_changed_come_once_and_in_order),
         TEST(how_far_it_has_come_is_told),

@@ -1,24 +1,4 @@
-#include "tests/unit/db_harness.h"
-
-static database a, b;
-
-static int start(void **state)
-{
-    (void)state;
-    database_start(&a, "a", 1);
-    database_start(&b, "b", 2);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    sk_db_check(&a.db);
-    sk_db_check(&b.db);
-    database_end(&a);
-    database_end(&b);
-    return 0;
-}
+#include "tests/unit/two_databases.h"
 
 /* -- local --------------------------------------------------------------------------------------------------------- */
 
@@ -350,7 +330,7 @@ static void memory_of_a_transaction_has_a_limit(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_both, check_and_close_both)
     const struct CMUnitTest tests[] = {
         TEST(a_transaction_takes_one_dot),
         TEST(without_a_change_there_is_no_dot),
