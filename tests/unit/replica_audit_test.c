@@ -42,14 +42,19 @@ static void change(region *self, sk_cf cf, const char *key, const char *value)
     assert_int_equal(sk_memory_sync(self->disk, UINT64_MAX), 0);
 }
 
-static void link_and_run(int turns)
+static void run(int turns)
 {
-    sk_replica_link_up(eu.replica, 0);
-    sk_replica_link_up(us.replica, 0);
     for (int i = 0; i < turns; i++) {
         region_turn(&eu, 5);
         region_turn(&us, 5);
     }
+}
+
+static void link_and_run(int turns)
+{
+    sk_replica_link_up(eu.replica, 0);
+    sk_replica_link_up(us.replica, 0);
+    run(turns);
 }
 
 static bool says(region *self, const char *text)
@@ -139,8 +144,8 @@ static void a_repair_that_was_cut_holds_nothing_back(void **state)
     expect(&eu, "GET unknown", "$4 here");
 }
 
-/* As many as take the audit some steps, and one that us has not seen. */
-static void write_many_and_restart(void)
+/* As many as take the audit some steps. */
+static void write_many(void)
 {
     enum { KEYS = 12000, EACH = 30 };
     for (int i = 0; i < KEYS; i += EACH) {
@@ -152,11 +157,22 @@ static void write_many_and_restart(void)
     assert_true(eu.replica->db.digest == us.replica->db.digest);
     sk_replica_link_down(eu.replica, 0);
     sk_replica_link_down(us.replica, 0);
-    expect(&eu, "SET unseen yet", "+OK");
+}
+
+static void restart(void)
+{
     stop(&eu);
     region_boot(&eu, "eu", eu_peers, NULL);
     sk_buf_reset(&eu.inbox);
     sk_buf_reset(&us.inbox);
+}
+
+/* With one that us has not seen, and waits for. */
+static void write_many_and_restart(void)
+{
+    write_many();
+    expect(&eu, "SET unseen yet", "+OK");
+    restart();
     sk_replica_link_up(eu.replica, 0);
     sk_replica_link_up(us.replica, 0);
 }
@@ -174,14 +190,10 @@ static void what_was_not_checked_is_not_sent(void **state)
     int turns = 0;
     for (; sk_audit_pending(&eu.replica->db); turns++) {
         assert_false(has_come());
-        region_turn(&eu, 5);
-        region_turn(&us, 5);
+        run(1);
     }
     assert_true(turns > 30);
-    for (int i = 0; i < 400 && !has_come(); i++) {
-        region_turn(&eu, 5);
-        region_turn(&us, 5);
-    }
+    for (int i = 0; i < 400 && !has_come(); i++) run(1);
     assert_true(has_come());
     expect(&us, "GET unseen", "$3 yet");
 }
@@ -197,6 +209,47 @@ static void what_takes_long_to_check_is_sent(void **state)
         region_turn(&us, 1000);
     }
     assert_true(has_come() && sk_audit_pending(&eu.replica->db));
+}
+
+/* Does the audit get on without any time passing? */
+static bool hurries(void)
+{
+    for (int i = 0; i < 1000 && sk_audit_pending(&eu.replica->db); i++) region_turn(&eu, 0);
+    return !sk_audit_pending(&eu.replica->db);
+}
+
+static void checking_rests_unless_somebody_waits_for_it(void **state)
+{
+    (void)state;
+    write_many();
+    restart();
+    for (int i = 0; i < 10; i++) region_turn(&eu, 1);
+    assert_false(hurries());
+    expect(&eu, "SET unseen yet", "+OK");
+    region_turn(&eu, 1);
+    restart();
+    link_and_run(4);
+    assert_true(sk_audit_pending(&eu.replica->db) && !has_come());
+    assert_true(hurries());
+}
+
+/* A repair would go by it. */
+static void nothing_is_forgotten_before_all_was_checked(void **state)
+{
+    (void)state;
+    write_many();
+    restart();
+    expect(&eu, "SET k newer", "+OK");
+    link_and_run(4);
+    const sk_db *db = &eu.replica->db;
+    int known = 0; /* for so long us has had it, and eu knew */
+    for (; sk_audit_pending(db); known += sk_vv_at_most(&db->vv, sk_engine_stable(eu.replica->engine))) {
+        assert_false(sk_vv_at_most(&db->vv, &db->floor));
+        run(1);
+    }
+    assert_true(known > 10);
+    run(10);
+    assert_true(sk_vv_at_most(&db->vv, &db->floor));
 }
 
 /* Both have damage, of different rows: neither is to be believed. */
@@ -299,14 +352,6 @@ static void drift(region *self, const char *key, const char *value)
     row.entries[0].value = sk_bytes_str(value);
     assert_int_equal(sk_db_row_put(db, &name, &old, &row), 0);
     sk_arena_free(&arena);
-}
-
-static void run(int turns)
-{
-    for (int i = 0; i < turns; i++) {
-        region_turn(&eu, 5);
-        region_turn(&us, 5);
-    }
 }
 
 static bool audit_says(region *self, const char *text)
@@ -467,6 +512,8 @@ int main(void)
         TEST(a_repair_that_was_cut_holds_nothing_back),
         TEST(what_was_not_checked_is_not_sent),
         TEST(what_takes_long_to_check_is_sent),
+        TEST(checking_rests_unless_somebody_waits_for_it),
+        TEST(nothing_is_forgotten_before_all_was_checked),
         TEST(two_that_are_damaged_do_not_repair_each_other),
         TEST(a_peer_gets_a_reconcile_after_damaged_history),
         TEST(damaged_records_refuse_the_start),
