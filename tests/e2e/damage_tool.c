@@ -1,7 +1,7 @@
 /* Changes one byte of a database as if it had never been another: the pair is written anew, with sound checksums of
  * RocksDB's. For tests/e2e/audit.py, on a node that is stopped.
  *
- *   damage_tool DB list FAMILY                 each pair's length of key and value, and the key in hex, a line each
+ *   damage_tool DB list FAMILY                 each pair's length of key and value, and both in hex, a line each
  *   damage_tool DB flip FAMILY PAIR BYTE XOR   byte BYTE of key and value, as if they were one, of the PAIR-th pair
  *   damage_tool DB drop FAMILY PAIR            the pair is gone
  *   damage_tool DATA drift KEY [VALUE]         a string has another value under the same dot, or is gone, and the sums are
@@ -29,14 +29,20 @@ static void must(char *error)
     exit(1);
 }
 
+static void print_hex(const char *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) printf("%02x", (uint8_t)bytes[i]);
+}
+
 static void list(rocksdb_iterator_t *at)
 {
     for (; rocksdb_iter_valid(at); rocksdb_iter_next(at)) {
         size_t key_len, value_len;
-        const char *key = rocksdb_iter_key(at, &key_len);
-        (void)rocksdb_iter_value(at, &value_len);
+        const char *key = rocksdb_iter_key(at, &key_len), *value = rocksdb_iter_value(at, &value_len);
         printf("%zu %zu ", key_len, value_len);
-        for (size_t i = 0; i < key_len; i++) printf("%02x", (uint8_t)key[i]);
+        print_hex(key, key_len);
+        printf(" ");
+        print_hex(value, value_len);
         printf("\n");
     }
 }
