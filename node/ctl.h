@@ -77,6 +77,8 @@ void ctl_json_map(ctl_json *json, const char *name, const redisReply *map);
 void ctl_json_print(ctl_json *json);
 /** Prints what `out` holds, and frees it. */
 void ctl_print(sk_buf *out);
+/** Prints the one that was asked for, and frees both. */
+void ctl_print_either(const ctl_tool *ctl, ctl_json *json, sk_buf *text);
 
 /* -- commands: arguments are those after the command's name(s) ----------------------------------------------------- */
 

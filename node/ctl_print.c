@@ -146,3 +146,12 @@ void ctl_json_print(ctl_json *json)
     sk_buf_byte(&json->out, '\n');
     ctl_print(&json->out);
 }
+
+void ctl_print_either(const ctl_tool *ctl, ctl_json *json, sk_buf *text)
+{
+    if (ctl->json)
+        ctl_json_print(json);
+    else
+        ctl_print(text);
+    sk_buf_free(ctl->json ? text : &json->out);
+}

@@ -142,11 +142,7 @@ static int each_node(ctl_tool *ctl, const char *const *question, int words, show
     }
     ctl_json_close(&json, ']');
     ctl_json_close(&json, '}');
-    if (ctl->json)
-        ctl_json_print(&json);
-    else
-        ctl_print(&text);
-    sk_buf_free(ctl->json ? &text : &json.out);
+    ctl_print_either(ctl, &json, &text);
     return worst;
 }
 

@@ -96,11 +96,7 @@ int ctl_siblings_get(ctl_tool *ctl, int argc, char **argv)
     sk_buf_bytes(&text, context);
     sk_buf_byte(&text, '\n');
     int outcome = ctl_count(siblings) ? CTL_OK : CTL_NO;
-    if (ctl->json)
-        ctl_json_print(&json);
-    else
-        ctl_print(&text);
-    sk_buf_free(ctl->json ? &text : &json.out);
+    ctl_print_either(ctl, &json, &text);
     freeReplyObject(answer);
     return outcome;
 }
@@ -158,11 +154,7 @@ int ctl_policy_list(ctl_tool *ctl, int argc, char **argv)
         ctl_json_close(&json, '}');
     }
     ctl_json_close(&json, ']');
-    if (ctl->json)
-        ctl_json_print(&json);
-    else
-        ctl_print(&text);
-    sk_buf_free(ctl->json ? &text : &json.out);
+    ctl_print_either(ctl, &json, &text);
     freeReplyObject(answer);
     return CTL_OK;
 }

@@ -267,16 +267,22 @@ sk_overlay_answer sk_overlay_find(sk_overlay *overlay, uint64_t hash, sk_cf cf, 
 
 /* -- the way of a batch ------------------------------------------------------------------------------------------- */
 
-sk_batch *sk_overlay_seal(sk_overlay *overlay)
+/* Behind the sealed ones. */
+static void queue(sk_overlay *overlay, sk_batch *batch)
 {
-    sk_batch *batch = overlay->open;
-    overlay->open = batch_new(batch->number + 1);
     if (overlay->sealed)
         overlay->sealed_last->next = batch;
     else
         overlay->sealed = batch;
     overlay->sealed_last = batch;
     overlay->sealed_bytes += batch->bytes;
+}
+
+sk_batch *sk_overlay_seal(sk_overlay *overlay)
+{
+    sk_batch *batch = overlay->open;
+    overlay->open = batch_new(batch->number + 1);
+    queue(overlay, batch);
     return batch;
 }
 
@@ -316,12 +322,7 @@ static void enter_batch(sk_overlay *overlay, sk_batch *batch)
     sk_change *change = batch->first;
     batch->first = batch->last = NULL;
     memset(batch->ordered, 0, sizeof batch->ordered);
-    if (overlay->sealed)
-        overlay->sealed_last->next = batch;
-    else
-        overlay->sealed = batch;
-    overlay->sealed_last = batch;
-    overlay->sealed_bytes += batch->bytes;
+    queue(overlay, batch);
     while (change) {
         sk_change *next = change->next;
         change->next = NULL;
