@@ -13,7 +13,7 @@ import threading
 import redis
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import WAIT_S, Cluster  # noqa: E402
+from cluster import WAIT_S, Cluster, tests_of  # noqa: E402
 from load import fields, scaled  # noqa: E402
 
 PROGRAM = os.environ.get("SKERRYCTL") or "build/skerryctl"
@@ -307,10 +307,9 @@ def main():
         for node in cluster:
             node.write_config(storage={"backup_dir": backups(node)})
         cluster.start()
-        for name, test in list(globals().items()):
-            if name.startswith("test_"):
-                print(name, flush=True)
-                test(cluster)
+        for test in tests_of(globals()):
+            print(test.__name__, flush=True)
+            test(cluster)
         for node in cluster:
             assert node.stop() == 0, node.log_tail()
     print("all passed")

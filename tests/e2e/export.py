@@ -8,7 +8,7 @@ import sys
 import redis
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from cluster import WAIT_S, Cluster  # noqa: E402
+from cluster import WAIT_S, Cluster, tests_of  # noqa: E402
 from load import fields, scaled  # noqa: E402
 
 PROGRAM = os.environ.get("SKERRYCTL") or "build/skerryctl"
@@ -170,10 +170,9 @@ def main():
     with Cluster(["eu", "us", "ap"]) as cluster:
         cluster.start()
         fill(cluster)
-        for name, test in list(globals().items()):
-            if name.startswith("test_"):
-                print(name, flush=True)
-                test(cluster)
+        for test in tests_of(globals()):
+            print(test.__name__, flush=True)
+            test(cluster)
         for node in cluster:
             assert node.stop() == 0, node.log_tail()
     print("all passed")

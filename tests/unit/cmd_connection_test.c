@@ -3,21 +3,6 @@
 
 #include "node/password.h"
 
-static int open_one(void **state)
-{
-    region *eu = calloc(1, sizeof *eu);
-    region_open(eu, "eu", NULL, NULL);
-    *state = eu;
-    return 0;
-}
-
-static int close_one(void **state)
-{
-    region_close(*state);
-    free(*state);
-    return 0;
-}
-
 static void small_ones(void **state)
 {
     region *eu = *state;

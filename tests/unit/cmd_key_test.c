@@ -2,23 +2,6 @@
  * What is expected was asked of Redis 7.0. */
 #include "tests/unit/replica_harness.h"
 
-static int open_one(void **state)
-{
-    region *eu = calloc(1, sizeof *eu);
-    region_open(eu, "eu", NULL, NULL);
-    *state = eu;
-    return 0;
-}
-
-static int close_one(void **state)
-{
-    region *eu = *state;
-    sk_db_check(&eu->replica->db);
-    region_close(eu);
-    free(eu);
-    return 0;
-}
-
 static void del_and_exists(void **state)
 {
     region *eu = *state;

@@ -2,28 +2,6 @@
  * was asked of Redis 7.0. */
 #include "tests/unit/replica_harness.h"
 
-static int open_one(void **state)
-{
-    region *eu = calloc(1, sizeof *eu);
-    region_open(eu, "eu", NULL, NULL);
-    *state = eu;
-    return 0;
-}
-
-static int close_one(void **state)
-{
-    region *eu = *state;
-    sk_db_check(&eu->replica->db);
-    region_close(eu);
-    free(eu);
-    return 0;
-}
-
-static uint64_t transactions(const region *eu)
-{
-    return sk_vv_get(&eu->replica->db.vv, eu->replica->db.own);
-}
-
 static void time_is_the_wall_clock(void **state)
 {
     region *eu = *state;

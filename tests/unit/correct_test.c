@@ -7,27 +7,47 @@ static sk_row_sums sums_of(sk_bytes raw, const sk_row *row)
     return (sk_row_sums){sk_row_digest(&a.db.origins, raw, row), sk_row_rest(raw, row)};
 }
 
+typedef struct {
+    sk_row_name name;
+    sk_row row;
+    sk_row_sums right;
+    uint8_t *bytes; /* a copy of what is stored, to be damaged */
+    size_t len;
+} committed;
+
+static committed commit_row(const char *key)
+{
+    commit(&a);
+    committed made = {.name = row_name(&a, SK_TABLE_KEY, key, NULL), .row = row_of(&a, SK_TABLE_KEY, key, NULL)};
+    sk_bytes stored = stored_row(&a, made.name.raw);
+    made.right = sums_of(made.name.raw, &made.row);
+    made.bytes = (uint8_t *)(uintptr_t)stored.data;
+    made.len = stored.len;
+    return made;
+}
+
+static int correct(const committed *of, uint64_t *effort, sk_row *found)
+{
+    return sk_correct_row(&a.db, of->name.raw, sk_bytes_of(of->bytes, of->len), of->right, effort, &a.arena, found);
+}
+
 /* Whatever byte it is, and whatever became of it. */
 static void one_byte_is_found(void **state)
 {
     (void)state;
     txn(&a, put(&a, SK_TABLE_KEY, "key", NULL, "value"));
     txn(&a, expire(&a, "key", 5000));
-    commit(&a);
-    sk_row_name name = row_name(&a, SK_TABLE_KEY, "key", NULL);
-    sk_row row = row_of(&a, SK_TABLE_KEY, "key", NULL), found;
-    sk_row_sums right = sums_of(name.raw, &row);
-    sk_bytes stored = stored_row(&a, name.raw);
-    uint8_t *bytes = (uint8_t *)(uintptr_t)stored.data;
-    for (size_t at = 0; at < stored.len; at++)
+    committed of = commit_row("key");
+    sk_row found;
+    for (size_t at = 0; at < of.len; at++)
         for (unsigned by = 1; by < 256; by += 11) {
             uint64_t effort = 1 << 26;
-            bytes[at] ^= (uint8_t)by;
-            assert_int_equal(sk_correct_row(&a.db, name.raw, stored, right, &effort, &a.arena, &found), 1);
-            sk_row_sums sums = sums_of(name.raw, &found);
-            assert_true(sums.digest == right.digest && sums.rest == right.rest);
+            of.bytes[at] ^= (uint8_t)by;
+            assert_int_equal(correct(&of, &effort, &found), 1);
+            sk_row_sums sums = sums_of(of.name.raw, &found);
+            assert_true(sums.digest == of.right.digest && sums.rest == of.right.rest);
             assert_true(effort < 1 << 26);
-            bytes[at] ^= (uint8_t)by;
+            of.bytes[at] ^= (uint8_t)by;
         }
 }
 
@@ -36,16 +56,12 @@ static void two_bytes_are_not(void **state)
 {
     (void)state;
     txn(&a, put(&a, SK_TABLE_KEY, "key", NULL, "value"));
-    commit(&a);
-    sk_row_name name = row_name(&a, SK_TABLE_KEY, "key", NULL);
-    sk_row row = row_of(&a, SK_TABLE_KEY, "key", NULL), found;
-    sk_row_sums right = sums_of(name.raw, &row);
-    sk_bytes stored = stored_row(&a, name.raw);
-    uint8_t *bytes = (uint8_t *)(uintptr_t)stored.data;
+    committed of = commit_row("key");
+    sk_row found;
     uint64_t effort = 1 << 26;
-    bytes[stored.len - 1] ^= 1;
-    bytes[stored.len - 2] ^= 1;
-    assert_int_equal(sk_correct_row(&a.db, name.raw, stored, right, &effort, &a.arena, &found), 0);
+    of.bytes[of.len - 1] ^= 1;
+    of.bytes[of.len - 2] ^= 1;
+    assert_int_equal(correct(&of, &effort, &found), 0);
 }
 
 /* A dead count is in no digest: its own sum tells. */
@@ -55,21 +71,15 @@ static void a_dead_count_is_found_by_the_rest(void **state)
     txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
     apply_last(&b, &a);
     txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "value"));
-    commit(&a);
-    sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
-    sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL), found;
-    bool dead = false;
-    for (uint32_t i = 0; i < row.count; i++) dead |= !sk_entry_live(&row.entries[i]);
-    assert_true(dead);
-    sk_row_sums right = sums_of(name.raw, &row);
-    sk_bytes stored = stored_row(&a, name.raw);
-    uint8_t *bytes = (uint8_t *)(uintptr_t)stored.data;
-    for (size_t at = 0; at < stored.len; at++) {
+    committed of = commit_row("n");
+    sk_row found;
+    assert_true(sk_row_has_dead(&of.row));
+    for (size_t at = 0; at < of.len; at++) {
         uint64_t effort = 1 << 26;
-        bytes[at] ^= 0x10;
-        assert_int_equal(sk_correct_row(&a.db, name.raw, stored, right, &effort, &a.arena, &found), 1);
-        assert_true(sums_of(name.raw, &found).rest == right.rest);
-        bytes[at] ^= 0x10;
+        of.bytes[at] ^= 0x10;
+        assert_int_equal(correct(&of, &effort, &found), 1);
+        assert_true(sums_of(of.name.raw, &found).rest == of.right.rest);
+        of.bytes[at] ^= 0x10;
     }
 }
 
@@ -102,21 +112,18 @@ static void no_more_is_tried_than_is_allowed(void **state)
     char text[3001] = {0};
     memset(text, 'x', sizeof text - 1);
     txn(&a, put(&a, SK_TABLE_KEY, "key", NULL, text));
-    commit(&a);
-    sk_row_name name = row_name(&a, SK_TABLE_KEY, "key", NULL);
-    sk_row row = row_of(&a, SK_TABLE_KEY, "key", NULL), found;
-    sk_row_sums right = sums_of(name.raw, &row);
-    sk_bytes stored = stored_row(&a, name.raw);
-    uint8_t *last = (uint8_t *)(uintptr_t)stored.data + stored.len - 1;
+    committed of = commit_row("key");
+    sk_row found;
+    uint8_t *last = of.bytes + of.len - 1;
     uint64_t effort = 100 * 1000 * 1000;
     *last ^= 4;
-    assert_int_equal(sk_correct_row(&a.db, name.raw, stored, right, &effort, &a.arena, &found), 1);
+    assert_int_equal(correct(&of, &effort, &found), 1);
     assert_in_range(effort, 1, 50 * 1000 * 1000);
     *last ^= 4 ^ 3;
-    assert_int_equal(sk_correct_row(&a.db, name.raw, stored, right, &effort, &a.arena, &found), 0);
+    assert_int_equal(correct(&of, &effort, &found), 0);
     *last ^= 3 ^ 4;
     effort = 1000 * 1000;
-    assert_int_equal(sk_correct_row(&a.db, name.raw, stored, right, &effort, &a.arena, &found), 0);
+    assert_int_equal(correct(&of, &effort, &found), 0);
     assert_int_equal(effort, 1000 * 1000);
 }
 

@@ -27,6 +27,14 @@ static void fill_both(void)
     commit(&b);
 }
 
+static void b_repairs_a(void)
+{
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    sk_db_check(&a.db);
+}
+
 /* Whatever byte of whatever row it is, it is as it was again: of one that nobody else has, too. */
 static void every_damaged_row_is_repaired(void **state)
 {
@@ -71,11 +79,8 @@ static void rows_come_and_go_in_a_repair(void **state)
     sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("?"), value); /* no row key */
     sk_store_put(a.store, SK_CF_ROW, sk_bytes_str("kcopy"), value);
     commit_unchecked(&a);
-    assert_string_equal(audited(&a), "damaged");
-    repair(&b, &a);
-    assert_string_equal(audited(&a), "verified");
+    b_repairs_a();
     assert_true(a.db.digest == b.db.digest);
-    sk_db_check(&a.db);
     sk_db_check(&b.db);
 }
 
@@ -137,12 +142,9 @@ static void what_our_history_does_not_know_of_goes(void **state)
     sk_row row = row_of(&a, SK_TABLE_KEY, "newer", NULL);
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "ghost", NULL);
     store_row(&a, &name, &row);
-    assert_string_equal(audited(&a), "damaged");
-    repair(&b, &a);
-    assert_string_equal(audited(&a), "verified");
+    b_repairs_a();
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "ghost", NULL), "");
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "newer", NULL), "0:9 v x");
-    sk_db_check(&a.db);
 }
 
 /* A dead count of a transaction that nobody made: in no digest, and yet it is asked for. And one that damage brought to life,
@@ -191,9 +193,7 @@ static void dead_counts_that_a_repair_brings_are_stripped_one_day(void **state)
     sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
     commit_unchecked(&a);
     assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
-    assert_string_equal(audited(&a), "damaged");
-    repair(&b, &a);
-    assert_string_equal(audited(&a), "verified");
+    b_repairs_a();
     assert_true(a.db.digest == b.db.digest);
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 2);
     for (int i = 0; i < 5; i++) (void)sk_db_revisit(&a.db, &a.db.vv, 100);
@@ -258,11 +258,8 @@ static void lost_rows_are_repaired_too(void **state)
     commit_unchecked(&a);
     assert_int_equal(sk_db_touch_all(&a.db), 0);
     commit_unchecked(&a);
-    assert_string_equal(audited(&a), "damaged");
-    repair(&b, &a);
-    assert_string_equal(audited(&a), "verified");
+    b_repairs_a();
     assert_true(a.db.digest == b.db.digest);
-    sk_db_check(&a.db);
 }
 
 /* As the node does it: what was counted goes on. */

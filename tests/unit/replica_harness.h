@@ -163,6 +163,30 @@ static inline void region_close(region *self)
     sk_buf_free(&self->reply);
 }
 
+/* What cmocka calls before and after a test of one region: *state. */
+static inline int open_one(void **state)
+{
+    region *eu = calloc(1, sizeof *eu);
+    region_open(eu, "eu", NULL, NULL);
+    *state = eu;
+    return 0;
+}
+
+static inline int close_one(void **state)
+{
+    region *eu = *state;
+    sk_db_check(&eu->replica->db);
+    region_close(eu);
+    free(eu);
+    return 0;
+}
+
+/* How many of its own it has made. */
+static inline uint64_t transactions(const region *self)
+{
+    return sk_vv_get(&self->replica->db.vv, self->replica->db.own);
+}
+
 /* One turn of its loop, `ms` later, with everything durable at its end. */
 static inline void region_turn(region *self, uint64_t ms)
 {
