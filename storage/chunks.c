@@ -14,7 +14,7 @@ enum {
     CHUNK_MAX = 2 << 20,    /* a huge page */
     CHUNKS_OF_BUDGET = 16,
     LARGE_PART = 16,        /* what is more than this part of a chunk would leave too much of one empty */
-    SPARE_BYTES = 16 << 20, /* kept for the next */
+    SPARE_BYTES = 4 << 20,  /* kept when nothing is held */
 };
 
 struct sk_chunk {
@@ -40,17 +40,22 @@ static void destroy(const sk_chunks *chunks, sk_chunk *chunk)
     free(chunk);
 }
 
+static sk_chunk *take_spare(sk_chunks *chunks)
+{
+    sk_chunk *chunk = chunks->spare;
+    if (!chunk) return NULL;
+    chunks->spare = chunk->next;
+    chunks->spare_count--;
+    return chunk;
+}
+
 void sk_chunks_free(sk_chunks *chunks)
 {
     if (chunks->newest) {
         sk_assert(chunks->newest->users == 0);
         destroy(chunks, chunks->newest);
     }
-    while (chunks->spare) {
-        sk_chunk *next = chunks->spare->next;
-        destroy(chunks, chunks->spare);
-        chunks->spare = next;
-    }
+    while (chunks->spare) destroy(chunks, take_spare(chunks));
     *chunks = (sk_chunks){.chunk_bytes = chunks->chunk_bytes};
 }
 
@@ -59,22 +64,20 @@ static void retire(sk_chunks *chunks, sk_chunk *chunk)
 {
     chunk->len = 0;
     if (chunk == chunks->newest) return;
-    if ((chunks->spare_count + 1) * chunks->chunk_bytes > SPARE_BYTES) {
-        destroy(chunks, chunk);
-        return;
-    }
     chunk->next = chunks->spare;
     chunks->spare = chunk;
     chunks->spare_count++;
 }
 
+void sk_chunks_trim(sk_chunks *chunks)
+{
+    while (chunks->spare_count * chunks->chunk_bytes > SPARE_BYTES) destroy(chunks, take_spare(chunks));
+}
+
 static sk_chunk *make(sk_chunks *chunks)
 {
-    sk_chunk *made = chunks->spare;
-    if (made) {
-        chunks->spare = made->next;
-        chunks->spare_count--;
-    } else {
+    sk_chunk *made = take_spare(chunks);
+    if (!made) {
         made = sk_alloc_aligned(chunks->chunk_bytes);
         made->len = made->users = 0;
         ASAN_POISON_MEMORY_REGION(made->data, room(chunks));

@@ -36,7 +36,9 @@ void sk_chunks_init(sk_chunks *chunks, size_t budget);
 void sk_chunks_free(sk_chunks *chunks);
 /** Memory for anything, of `bytes` bytes, until the stretch is given back. Of several stretches only the last may grow. */
 void *sk_chunks_take(sk_chunks *chunks, sk_stretch *stretch, size_t bytes);
-/** The stretch has nothing any more. */
+/** The stretch has nothing any more. Its chunks are kept for others: fresh memory has to be cleared by the system. */
 void sk_chunks_give_back(sk_chunks *chunks, sk_stretch *stretch);
+/** Gives back to the system what is spare, but for a few chunks. For when there is nothing to do. */
+void sk_chunks_trim(sk_chunks *chunks);
 
 #endif

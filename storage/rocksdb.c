@@ -333,6 +333,7 @@ static int rocks_reap(sk_store *store, uint64_t *durable)
         note_committed(self, batch);
         sk_overlay_recycle(&self->overlay, sk_overlay_take(&self->overlay, placed));
     }
+    if (!self->overlay.sealed) sk_chunks_trim(&self->overlay.chunks);
     *durable = self->durable;
     return error;
 }

@@ -97,6 +97,21 @@ static void an_empty_chunk_is_filled_from_its_beginning(void **state)
     sk_chunks_free(&chunks);
 }
 
+static void what_is_spare_goes_when_nothing_is_to_do(void **state)
+{
+    (void)state;
+    enum { MANY = 200, FEW = (4 << 20) / CHUNK };
+    sk_stretch stretch = {0};
+    sk_chunks chunks;
+    sk_chunks_init(&chunks, 0);
+    for (size_t i = 0; i < (size_t)MANY * CHUNK / 1000; i++) (void)sk_chunks_take(&chunks, &stretch, 1000);
+    sk_chunks_give_back(&chunks, &stretch);
+    assert_true(chunks.spare_count >= MANY - 1);
+    sk_chunks_trim(&chunks);
+    assert_int_equal(chunks.spare_count, FEW);
+    sk_chunks_free(&chunks);
+}
+
 static void a_chunk_is_a_part_of_the_budget(void **state)
 {
     (void)state;
@@ -115,6 +130,7 @@ int main(void)
         cmocka_unit_test(nobody_writes_over_another),
         cmocka_unit_test(what_goes_in_turn_takes_no_more_than_is_held),
         cmocka_unit_test(an_empty_chunk_is_filled_from_its_beginning),
+        cmocka_unit_test(what_is_spare_goes_when_nothing_is_to_do),
         cmocka_unit_test(a_chunk_is_a_part_of_the_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
