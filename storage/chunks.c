@@ -2,9 +2,14 @@
 
 #include <stdlib.h>
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef __has_feature /* clang's way of telling */
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__ /* it sees who reads what was given back */
 #include <sanitizer/asan_interface.h>
-#else /* who reads what was given back is seen by the sanitizer alone */
+#else
 #define ASAN_POISON_MEMORY_REGION(data, len) ((void)(data), (void)(len))
 #define ASAN_UNPOISON_MEMORY_REGION(data, len) ((void)(data), (void)(len))
 #endif

@@ -2,8 +2,8 @@
  * once every batch with something in it has gone.
  *
  * Batches are many and small (an unpipelined load makes one of two or three commands), and go in the order in which they
- * came. With memory of its own each took several times what is in it, which the placing thread has to count: runs were small, and each one
- * more table for RocksDB to merge. Chunks are as large as a huge page where there is memory for several.
+ * came. With memory of its own each took several times what is in it, which the placing thread has to count: runs were
+ * small, and each one more table for RocksDB to merge. Chunks are as large as a huge page where there is memory for several.
  *
  * Invariants:
  *  1. `users` of a chunk is the number of stretches with something in it.
@@ -17,7 +17,7 @@ typedef struct sk_chunk sk_chunk;
 
 typedef struct {
     size_t chunk_bytes;
-    sk_chunk *newest; /* owned by the chunks without users, else by the stretches in it; NULL: none yet */
+    sk_chunk *newest; /* owned; NULL: none yet. Older ones are reached from the stretches in them */
     sk_chunk *spare;  /* owned */
     size_t spare_count;
 } sk_chunks;
