@@ -15,7 +15,7 @@ enum {
     RECLAIM_MS = 60000,
     MAX_OPEN_FILES = 512,
     PLACE_PART = 4,          /* of the write buffer; placing holds twice that, memtables have as much again */
-    REAP_CHANGES = 512,      /* placed changes that one reap takes out of the overlay, or twice as many as came meanwhile */
+    REAP_CHANGES = 512,      /* placed changes that one reap takes out of the overlay, or half as many again as came meanwhile */
     PRESENCE_PART = 16,      /* of the row cache's bytes */
     COPY_BYTES = 4 << 20,    /* each cache of a copy that is only looked through */
 };
@@ -319,7 +319,7 @@ static int rocks_reap(sk_store *store, uint64_t *durable)
     /* Empty batches never went to the thread; they are durable with those before them. */
     if (!error && !self->broken && committed >= self->last_submitted) self->durable = self->overlay.open->number - 1;
     if (placed >= self->last_submitted) placed = self->durable;
-    size_t most = 2 * self->submitted_changes, changes = 0;
+    size_t most = self->submitted_changes * 3 / 2, changes = 0; /* all of a run, before the next one is in its place */
     if (most < REAP_CHANGES) most = REAP_CHANGES;
     self->submitted_changes = 0;
     sk_batch *batch;
