@@ -18,6 +18,8 @@ enum {
     RECORD_BYTES = 8 + 4 + 8 + 4, /* checksum, length, number, synced */
     NAME_DIGITS = 16,
     SPARES_MAX = 3,      /* segments kept to be used again */
+    WRITE_BYTES = 1 << 20, /* after so many more the system is told to write them */
+    PAGE_BYTES = 4096,
     READ_BYTES = 1 << 20, /* of a segment in memory at a time, but for one record that is longer */
     SEARCH_BYTES = 64 << 20, /* at most so many are hashed to see whether a damaged record had been synced */
 };
@@ -366,6 +368,7 @@ static int begin_segment(sk_journal *journal, uint64_t number, uint64_t spare, c
     if (journal->fd >= 0) close(journal->fd);
     journal->fd = fd;
     journal->at = journal->synced = HEADER_BYTES;
+    journal->on_the_way = 0;
     journal->current = number;
     add_segment(journal, (sk_segment){number, 0});
     pthread_mutex_unlock(&journal->lock);
@@ -414,6 +417,16 @@ static int next_segment(sk_journal *journal, char *error)
     return result ? result : begin_segment(journal, journal->current + 1, spare, error);
 }
 
+/* Left to itself the system keeps all of a segment in memory, and whoever then waits for a sync waits for all of it. An
+ * error is met again, and told, by that sync. */
+static void begin_writing(sk_journal *journal)
+{
+    size_t whole = journal->at / PAGE_BYTES * PAGE_BYTES, from = journal->on_the_way;
+    if (whole < from + WRITE_BYTES) return;
+    (void)sync_file_range(journal->fd, (off_t)from, (off_t)(whole - from), SYNC_FILE_RANGE_WRITE);
+    journal->on_the_way = whole;
+}
+
 int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char *error)
 {
     sk_assert(journal->fd >= 0);
@@ -436,6 +449,7 @@ int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char
     journal->at += sizeof record + bytes.len;
     journal->segments[journal->count - 1].last = number;
     pthread_mutex_unlock(&journal->lock);
+    begin_writing(journal);
     return 0;
 }
 

@@ -43,6 +43,7 @@ typedef struct {
     int fd;               /* of the current segment; -1: none */
     uint64_t current;     /* its number */
     size_t at;            /* bytes in use of it; written with the lock */
+    size_t on_the_way;    /* bytes of it that the system was told to write */
     pthread_mutex_t lock; /* guards what follows */
     size_t synced;        /* bytes of the current segment that are on the disk */
     sk_segment *segments; /* owned; ascending, the current one last */
