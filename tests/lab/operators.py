@@ -206,7 +206,7 @@ def damage(tool, node, family, tables, dice):
         pairs = [(i, *line.split()) for i, line in enumerate(run("list", family))]
         pairs = [pair for pair in pairs if not tables or bytes.fromhex(pair[3]).startswith(tables)]
         if pairs:
-            number, key_len, value_len, _ = dice.choice(pairs)
+            number, key_len, value_len = dice.choice(pairs)[:3]
             run("flip", family, number, dice.randrange(int(key_len), int(key_len) + int(value_len))
                 if int(value_len) else dice.randrange(int(key_len)), dice.randrange(1, 256))
 
