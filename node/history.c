@@ -334,6 +334,7 @@ int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries)
 {
     if (db->failed) return db->failed;
     if (!db->revisit || sk_fold_active(db)) return 0;
+    if (sk_audit_needs_history(db)) return 0; /* a repair may bring back the dead count that it speaks of */
     if (db->revisit_from.len == 0) { /* it begins anew */
         db->revisit_waits = false;
         sk_vv_copy(&db->revisit_by, everywhere);

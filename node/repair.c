@@ -70,6 +70,7 @@ static int take_out(sk_db *db, sk_bytes raw, sk_bytes stored, sk_arena *arena)
 static int put_committed(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *row)
 {
     int status = sk_db_row_mend(db, name, old, row);
+    if (!status) status = sk_audit_record_dead(db, name->raw, row);
     if (!status) sk_audit_name(db, name->raw, true);
     return status;
 }

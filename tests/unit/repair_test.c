@@ -201,6 +201,32 @@ static void dead_counts_that_a_repair_brings_are_stripped_one_day(void **state)
     assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
 }
 
+/* What was kept of the history speaks of a row that is not there just now. */
+static void old_history_stays_until_the_repair(void **state)
+{
+    (void)state;
+    static const sk_vv nowhere;
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
+    commit(&a);
+    apply_last(&a, &b);
+    commit(&b);
+    sk_db_forget(&a.db, &a.db.vv, &nowhere);
+    commit(&a);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1);
+    damage(&a, "n", NULL);
+    assert_string_equal(audited(&a), "damaged");
+    a.db.revisit = true;
+    for (int i = 0; i < 5; i++) assert_int_equal(sk_db_revisit(&a.db, &a.db.vv, 100), 0);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1);
+    assert_true(a.db.revisit);
+    b_repairs_a();
+    for (int i = 0; i < 5; i++) (void)sk_db_revisit(&a.db, &a.db.vv, 100);
+    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
+}
+
 static void a_repair_is_asked_of_a_sound_database_that_has_enough(void **state)
 {
     (void)state;
@@ -294,6 +320,29 @@ static void among_others_a_row_that_only_we_know_is_corrected(void **state)
     sk_db_check(&a.db);
 }
 
+/* Its record went, as that of a row that is not there, while it could not be found. */
+static void of_a_corrected_row_a_record_speaks_again(void **state)
+{
+    (void)state;
+    for (size_t in_key = 0; in_key < 2; in_key++) {
+        if (in_key) begin_anew();
+        fill_both();
+        txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+        apply_last(&b, &a);
+        txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
+        commit(&a);
+        commit(&b);
+        sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
+        assert_true(sk_db_history_speaks(&a.db, name.raw));
+        sk_vv kept = {0};
+        sk_db_history_put(&a.db, (sk_dot){a.db.own, sk_vv_get(&a.db.vv, a.db.own)}, name.raw, SK_HISTORY_REMOVES, &kept);
+        sk_vv_free(&kept);
+        flip(&a, SK_CF_ROW, name.raw, stored_row(&a, name.raw), name.raw.len - in_key, 4);
+        b_repairs_a();
+        assert_true(sk_db_history_speaks(&a.db, name.raw));
+    }
+}
+
 /* That it is not there does not say that it was removed: nothing that only removes was done to it. */
 static void a_missing_row_is_not_taken_for_a_removed_one(void **state)
 {
@@ -367,10 +416,12 @@ int main(void)
         TEST(what_our_history_does_not_know_of_goes),
         TEST(damaged_dead_counts_that_make_no_sense_are_repaired),
         TEST(dead_counts_that_a_repair_brings_are_stripped_one_day),
+        TEST(old_history_stays_until_the_repair),
         TEST(a_repair_is_asked_of_a_sound_database_that_has_enough),
         TEST(nothing_is_forgotten_in_a_repair),
         TEST(lost_rows_are_repaired_too),
         TEST(among_others_a_row_that_only_we_know_is_corrected),
+        TEST(of_a_corrected_row_a_record_speaks_again),
         TEST(a_missing_row_is_not_taken_for_a_removed_one),
         TEST(repairs_in_vain_are_noted),
     };
