@@ -95,10 +95,7 @@ static void records_of_dead_counts_come_back(void **state)
 {
     (void)state;
     sk_bytes key, value;
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
-    commit(&a);
+    reset_count_of_b();
     uint32_t n = 0;
     do assert_true(pair(&a, SK_CF_HISTORY, n++, &key, &value));
     while (!(value.data[0] & SK_HISTORY_DEAD));
@@ -130,9 +127,7 @@ static void a_renewal_goes_in_steps(void **state)
 {
     (void)state;
     sk_vv floor = {0};
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0")); /* a record of this stays */
+    reset_count_of_b(); /* a record of this stays */
     for (int i = 0; i < 40; i++) txn(&a, put(&a, SK_TABLE_KEY, "k", NULL, "x"));
     commit(&a);
     damage_history_and_renew(&a);
@@ -275,10 +270,7 @@ static void what_was_to_be_folded_in_is_lost_if_it_is_damaged(void **state)
 static void a_damaged_dead_count_is_beyond_mending(void **state)
 {
     (void)state;
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
-    commit(&a);
+    reset_count_of_b();
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
     sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
     for (uint32_t i = 0; i < row.count; i++)

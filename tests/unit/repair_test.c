@@ -179,16 +179,18 @@ static void damaged_dead_counts_that_make_no_sense_are_repaired(void **state)
     }
 }
 
+static void reset_count_at_both(void)
+{
+    reset_count_of_b();
+    apply_last(&a, &b);
+    commit(&b);
+}
+
 /* A row was lost, and so its dead count's record went as that of a row that has none. A repair brings both again. */
 static void dead_counts_that_a_repair_brings_are_stripped_one_day(void **state)
 {
     (void)state;
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
-    commit(&a);
-    apply_last(&a, &b);
-    commit(&b);
+    reset_count_at_both();
     damage(&a, "n", NULL);
     sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
     commit_unchecked(&a);
@@ -206,12 +208,7 @@ static void old_history_stays_until_the_repair(void **state)
 {
     (void)state;
     static const sk_vv nowhere;
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
-    commit(&a);
-    apply_last(&a, &b);
-    commit(&b);
+    reset_count_at_both();
     sk_db_forget(&a.db, &a.db.vv, &nowhere);
     commit(&a);
     assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1);
@@ -327,10 +324,7 @@ static void of_a_corrected_row_a_record_speaks_again(void **state)
     for (size_t in_key = 0; in_key < 2; in_key++) {
         if (in_key) begin_anew();
         fill_both();
-        txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-        apply_last(&b, &a);
-        txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
-        commit(&a);
+        reset_count_of_b();
         commit(&b);
         sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
         assert_true(sk_db_history_speaks(&a.db, name.raw));

@@ -55,6 +55,15 @@ static inline void some_rows(database *with)
     commit(with);
 }
 
+/* What b has counted in n, a replaces by a text: a has a dead count, of which its history speaks. b does not know yet. */
+static inline void reset_count_of_b(void)
+{
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "0"));
+    commit(&a);
+}
+
 /* All that has come with a transfer is in its place. */
 static inline void settle_staged(database *with)
 {
