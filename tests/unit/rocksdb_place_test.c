@@ -29,18 +29,6 @@ static void open_again(harness *with)
     harness_open(with);
 }
 
-static uint64_t stat_of(sk_store *store, const char *name)
-{
-    sk_buf text = {0};
-    sk_store_stats(store, &text);
-    sk_buf_byte(&text, 0);
-    const char *at = strstr((char *)text.data, name);
-    assert_non_null(at);
-    uint64_t value = strtoull(at + strlen(name) + 1, NULL, 10);
-    sk_buf_free(&text);
-    return value;
-}
-
 static void put_number(sk_store *store, sk_cf cf, sk_bytes key, uint64_t number, size_t len)
 {
     memcpy(filler, &number, sizeof number);

@@ -37,18 +37,6 @@ static void run_shell(const char *line, const char *folder)
     assert_int_equal(system(line), 0);
 }
 
-static uint64_t stat_of(sk_store *store, const char *name)
-{
-    sk_buf text = {0};
-    sk_store_stats(store, &text);
-    sk_buf_byte(&text, 0);
-    const char *at = strstr((char *)text.data, name);
-    assert_non_null(at);
-    uint64_t value = strtoull(at + strlen(name) + 1, NULL, 10);
-    sk_buf_free(&text);
-    return value;
-}
-
 /* -- opening ------------------------------------------------------------------------------------------------------ */
 
 static void one_process_at_a_time(void **state)

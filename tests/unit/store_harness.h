@@ -96,6 +96,19 @@ static inline int harness_seal_commit(harness *with)
     return harness_commit(with, sk_store_seal(with->store));
 }
 
+/* A number of sk_store_stats. */
+static inline uint64_t stat_of(sk_store *store, const char *name)
+{
+    sk_buf text = {0};
+    sk_store_stats(store, &text);
+    sk_buf_byte(&text, 0);
+    const char *at = strstr((char *)text.data, name);
+    assert_non_null(at);
+    uint64_t value = strtoull(at + strlen(name) + 1, NULL, 10);
+    sk_buf_free(&text);
+    return value;
+}
+
 static inline uint32_t roll(uint64_t *seed, uint32_t sides)
 {
     *seed = *seed * 6364136223846793005u + 1442695040888963407u;
