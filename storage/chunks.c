@@ -39,8 +39,9 @@ static size_t room(const sk_chunks *chunks)
     return chunks->chunk_bytes - sizeof(sk_chunk);
 }
 
-static void destroy(const sk_chunks *chunks, sk_chunk *chunk)
+static void destroy(sk_chunks *chunks, sk_chunk *chunk)
 {
+    chunks->count--;
     ASAN_UNPOISON_MEMORY_REGION(chunk->data, room(chunks));
     free(chunk);
 }
@@ -84,6 +85,7 @@ static sk_chunk *make(sk_chunks *chunks)
     sk_chunk *made = take_spare(chunks);
     if (!made) {
         made = sk_alloc_aligned(chunks->chunk_bytes);
+        chunks->count++;
         made->len = made->users = 0;
         ASAN_POISON_MEMORY_REGION(made->data, room(chunks));
     }
@@ -105,7 +107,10 @@ void *sk_chunks_take(sk_chunks *chunks, sk_stretch *stretch, size_t bytes)
     size_t align = _Alignof(max_align_t);
     if (bytes > room(chunks) / LARGE_PART) {
         stretch->bytes += bytes;
-        return sk_arena_take(&stretch->large, bytes);
+        chunks->large_bytes -= stretch->large.used;
+        void *large = sk_arena_take(&stretch->large, bytes);
+        chunks->large_bytes += stretch->large.used;
+        return large;
     }
     bytes = (bytes + align - 1) / align * align;
     if (!chunks->newest || room(chunks) - chunks->newest->len < bytes) grow(chunks);
@@ -137,6 +142,7 @@ void sk_chunks_give_back(sk_chunks *chunks, sk_stretch *stretch)
         ASAN_POISON_MEMORY_REGION(chunk->data + from, to - from);
         if (--chunk->users == 0) retire(chunks, chunk);
     }
+    chunks->large_bytes -= stretch->large.used;
     sk_arena_free(&stretch->large);
     *stretch = (sk_stretch){0};
 }

@@ -7,7 +7,8 @@
  *
  * Invariants:
  *  1. `users` of a chunk is the number of stretches with something in it.
- *  2. A chunk without users is the newest, and empty, or spare. */
+ *  2. A chunk without users is the newest, and empty, or spare.
+ *  3. `count` is of the newest, the spare ones, and all with users. */
 #ifndef SK_STORAGE_CHUNKS_H
 #define SK_STORAGE_CHUNKS_H
 
@@ -20,6 +21,8 @@ typedef struct {
     sk_chunk *newest; /* owned; NULL: none yet. Older ones are reached from the stretches in them */
     sk_chunk *spare;  /* owned */
     size_t spare_count;
+    size_t count;       /* of all chunks */
+    size_t large_bytes; /* of what was too large for one */
 } sk_chunks;
 
 /** What one user has taken: a piece of a chunk, or of several, and what was too large for one. All zeros: nothing. */
@@ -40,5 +43,10 @@ void *sk_chunks_take(sk_chunks *chunks, sk_stretch *stretch, size_t bytes);
 void sk_chunks_give_back(sk_chunks *chunks, sk_stretch *stretch);
 /** Gives back to the system what is spare, but for a few chunks. For when there is nothing to do. */
 void sk_chunks_trim(sk_chunks *chunks);
+/** What it has of the system, about: chunks, spare ones too, and what was too large for one. */
+static inline size_t sk_chunks_memory(const sk_chunks *chunks)
+{
+    return chunks->count * chunks->chunk_bytes + chunks->large_bytes;
+}
 
 #endif

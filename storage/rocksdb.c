@@ -522,6 +522,7 @@ static void rocks_stats(sk_store *store, sk_buf *text)
     stat_line(text, "store_row_cache_misses", self->cache.misses);
     stat_line(text, "store_absent_rows_known", atomic_load(&self->presence.complete));
     stat_line(text, "store_overlay_keys", self->overlay.live);
+    stat_line(text, "store_overlay_memory", sk_chunks_memory(&self->overlay.chunks));
     stat_line(text, "store_batches", atomic_load(&committer->batches));
     stat_line(text, "store_writes", atomic_load(&committer->writes));
     stat_line(text, "store_syncs", atomic_load(&committer->syncs));

@@ -42,8 +42,9 @@ def check(node, what):
                 ("block_cache", "row_cache", "write_buffer", "ring", "transfers", "links", "password", "process"))
     most, peak = info["memory_max_configured"], highest(node)
     print(f"{what}: at most {peak / MB:.0f} MB of {most / MB:.0f} MB, block cache {info['store_cache_bytes'] / MB:.0f}, "
-          f"rows {info['store_row_cache_bytes'] / MB:.0f}, unplaced {info['store_unplaced_bytes'] / MB:.0f}, memtables "
-          f"{info['store_memtable_bytes'] / MB:.0f}, tables on disk {info['store_table_bytes'] / MB:.0f}", flush=True)
+          f"rows {info['store_row_cache_bytes'] / MB:.0f}, unplaced {info['store_unplaced_bytes'] / MB:.0f}, changes "
+          f"{info['store_overlay_memory'] / MB:.0f}, memtables {info['store_memtable_bytes'] / MB:.0f}, "
+          f"tables on disk {info['store_table_bytes'] / MB:.0f}", flush=True)
     assert most == parts, f"memory_max_configured is {most}, its parts come to {parts}"
     assert info["memory_max_block_cache"] == 8 * MB and info["memory_max_row_cache"] == 8 * MB
     assert info["memory_max_write_buffer"] == 16 * MB and info["memory_max_ring"] == 4 * MB

@@ -60,6 +60,7 @@ static void nobody_writes_over_another(void **state)
             take(&chunks, by, roll(&seed, roll(&seed, 50) ? roll(&seed, 8) ? SMALL : MEDIUM : HUGE));
     }
     for (size_t i = 0; i < STRETCHES; i++) give_back(&chunks, &all[i]);
+    assert_int_equal(sk_chunks_memory(&chunks), (chunks.spare_count + 1) * CHUNK);
     sk_chunks_free(&chunks);
     free(all);
 }
@@ -109,7 +110,28 @@ static void what_is_spare_goes_when_nothing_is_to_do(void **state)
     assert_true(chunks.spare_count >= MANY - 1);
     sk_chunks_trim(&chunks);
     assert_int_equal(chunks.spare_count, FEW);
+    assert_int_equal(sk_chunks_memory(&chunks), (FEW + 1) * CHUNK);
     sk_chunks_free(&chunks);
+}
+
+static void what_is_held_is_told(void **state)
+{
+    (void)state;
+    enum { LARGE = 300000 };
+    sk_stretch small = {0}, large = {0};
+    sk_chunks chunks;
+    sk_chunks_init(&chunks, 0);
+    assert_int_equal(sk_chunks_memory(&chunks), 0);
+    (void)sk_chunks_take(&chunks, &large, LARGE);
+    (void)sk_chunks_take(&chunks, &large, LARGE);
+    (void)sk_chunks_take(&chunks, &small, 10);
+    assert_in_range(sk_chunks_memory(&chunks), CHUNK + 2 * LARGE, CHUNK + 2 * LARGE + 100);
+    sk_chunks_give_back(&chunks, &large);
+    assert_int_equal(sk_chunks_memory(&chunks), CHUNK);
+    sk_chunks_give_back(&chunks, &small);
+    assert_int_equal(sk_chunks_memory(&chunks), CHUNK); /* it is the newest */
+    sk_chunks_free(&chunks);
+    assert_int_equal(sk_chunks_memory(&chunks), 0);
 }
 
 static void a_chunk_is_a_part_of_the_budget(void **state)
@@ -131,6 +153,7 @@ int main(void)
         cmocka_unit_test(what_goes_in_turn_takes_no_more_than_is_held),
         cmocka_unit_test(an_empty_chunk_is_filled_from_its_beginning),
         cmocka_unit_test(what_is_spare_goes_when_nothing_is_to_do),
+        cmocka_unit_test(what_is_held_is_told),
         cmocka_unit_test(a_chunk_is_a_part_of_the_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,11 +73,30 @@ static void more_leaves_in_a_reap_than_came(void **state)
     harness_end(&with);
 }
 
+/* What was made for a load goes back to the system after it, but for what the next few commands need. */
+static void memory_is_given_back_when_all_has_left(void **state)
+{
+    (void)state;
+    enum { ROWS = 5000, LEN = 3000, KEPT = 5 << 20 };
+    harness with;
+    harness_start(&with, true, SK_DURABILITY_OS);
+    sk_store_iter *iter = hold(&with);
+    put_rows(with.store, 0, ROWS, 1, LEN);
+    place_all(&with);
+    sk_store_iter_free(with.store, iter);
+    assert_true(stat_of(with.store, "store_overlay_memory") >= ROWS * LEN);
+    while (reap(with.store) > 0) continue;
+    assert_int_equal(stat_of(with.store, "store_overlay_keys"), 0);
+    assert_true(stat_of(with.store, "store_overlay_memory") <= KEPT);
+    harness_end(&with);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_leaves_in_parts_without_further_writes),
         cmocka_unit_test(more_leaves_in_a_reap_than_came),
+        cmocka_unit_test(memory_is_given_back_when_all_has_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
