@@ -16,10 +16,10 @@
 
 enum {
     CHUNK_MIN = 64 << 10,
-    CHUNK_MAX = 2 << 20,    /* a huge page */
+    CHUNK_MAX = 2 << 20,   /* a huge page */
     CHUNKS_OF_BUDGET = 16,
-    LARGE_PART = 16,        /* what is more than this part of a chunk would leave too much of one empty */
-    SPARE_BYTES = 4 << 20,  /* kept when nothing is held */
+    LARGE_PART = 16,       /* what is more than this part of a chunk would leave too much of one empty */
+    SPARE_BYTES = 4 << 20, /* kept when nothing is held */
 };
 
 struct sk_chunk {

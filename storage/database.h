@@ -9,8 +9,9 @@
  * Tombstones. A removed key stays as one until compaction has carried it through all levels, and whoever iterates steps over
  * each: a start over ten million of them would take seconds to find its first row. So none is written for a key that RocksDB
  * does not have: most of those that live briefly never come there. (To ask takes the placing thread 1 to 3 µs each, measured
- * with 200,000 staged rows that were folded in. History goes by range, and asks nothing.) And tables of which a good part are
- * tombstones are compacted early: RocksDB does it by itself with those that it writes, and is told of those that it takes in. */
+ * with 200,000 staged rows that were folded in. History goes by range, and asks nothing.) And tables of which a good part
+ * are tombstones are compacted early: RocksDB does it by itself with those that it writes, and is told of those that it
+ * takes in. */
 #ifndef SK_STORAGE_DATABASE_H
 #define SK_STORAGE_DATABASE_H
 
@@ -65,8 +66,8 @@ int sk_database_table_begin(sk_database *database, sk_cf cf, char *error);
 void sk_database_table_add(sk_database *database, sk_bytes key, const sk_bytes *value);
 int sk_database_table_take_in(sk_database *database, sk_cf cf, char *error);
 
-/** Makes the folder `path`, on the same disk as the database: its files as they are at one moment, tables by links. Nobody may
- *  write meanwhile. 0 or an error with words, as above. */
+/** Makes the folder `path`, on the same disk as the database: its files as they are at one moment, tables by links. Nobody
+ *  may write meanwhile. 0 or an error with words, as above. */
 int sk_database_checkpoint(sk_database *database, const char *path, char *error);
 
 /** A number that RocksDB keeps, summed over the families; 0 if it does not know it. */

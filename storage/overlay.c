@@ -160,7 +160,8 @@ uint64_t sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, s
     uint64_t hash = is_hashed(cf) ? sk_overlay_hash(cf, key) : 0;
     sk_index_slot *slot = is_hashed(cf) ? find_slot(overlay, hash, cf, key) : NULL;
     if (slot && kind == SK_CHANGE_PUT && put_over(overlay, slot->item, value)) return hash;
-    sk_change *change = sk_batch_record(overlay->open, &overlay->chunks, kind, cf, key, kind == SK_CHANGE_PUT ? value : SK_BYTES_NONE);
+    if (kind == SK_CHANGE_REMOVE) value = SK_BYTES_NONE;
+    sk_change *change = sk_batch_record(overlay->open, &overlay->chunks, kind, cf, key, value);
     change->hash = hash;
     enter_point(overlay, change, slot);
     return hash;

@@ -204,7 +204,8 @@ int sk_placer_step(sk_placer *placer, char *error)
     int status = write_step(placer, error);
     if (status) return status;
     bool goes = sk_journal_has_done(placer->journal, placer->run_upto);
-    if (goes) status = sk_database_sync_log(placer->database, error); /* what was written is on the disk before its log goes */
+    /* What was written is on the disk before its log goes. */
+    if (goes) status = sk_database_sync_log(placer->database, error);
     if (goes && !status) status = sk_journal_remove(placer->journal, placer->run_upto, error);
     if (!status) finish(placer);
     return status;

@@ -100,7 +100,8 @@ static void run_once(sk_placing *placing)
 /* With the lock: whether the next run should begin now. */
 static bool is_due(const sk_placing *placing, bool idle)
 {
-    if (!placing->count || sk_failure_code(placing->failure) || (placing->worker.stopping && placing->worker.abandon)) return false;
+    if (!placing->count || sk_failure_code(placing->failure)) return false;
+    if (placing->worker.stopping && placing->worker.abandon) return false;
     if (placing->worker.stopping) return true;
     if (placing->holds) return false;
     if (placing->wanted > atomic_load(&placing->placed)) return true;

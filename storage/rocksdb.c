@@ -15,7 +15,7 @@ enum {
     RECLAIM_MS = 60000,
     MAX_OPEN_FILES = 512,
     PLACE_PART = 4,          /* of the write buffer; placing holds twice that, memtables have as much again */
-    REAP_CHANGES = 512,      /* placed changes that one reap takes out of the overlay, or half as many again as came meanwhile */
+    REAP_CHANGES = 512,      /* placed ones that a reap takes out of the overlay, or half as many again as came meanwhile */
     PRESENCE_PART = 16,      /* of the row cache's bytes */
     COPY_BYTES = 4 << 20,    /* each cache of a copy that is only looked through */
 };
