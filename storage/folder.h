@@ -1,8 +1,8 @@
 /* The data directory: made, locked, and known to be ours before RocksDB touches anything in it.
  *
- *   SKERRY        what this is: "skerry\nformat 2\n"
+ *   SKERRY        what this is: "skerry\nformat 3\n"
  *   skerry.lock   flock'd by the process that has the directory open
- *   db/           RocksDB's files; IDENTITY is among them from the database's making on
+ *   db/           RocksDB's files; IDENTITY is among them from the database's making on. In log/ the commit log's
  *
  * Invariants:
  *  1. The order is: lock, identity, database. A directory of another format is left exactly as it was, but for the lock
@@ -37,8 +37,8 @@ int sk_folder_open(sk_folder *folder, const char *path, char *error);
  *  sk_folder_open. */
 int sk_folder_open_empty(sk_folder *folder, const char *path, char *error);
 int sk_folder_declare(sk_folder *folder, char *error);
-/** The same for one whose node is stopped, to be read alone: nothing is made, and nothing changed. SK_E_FORMAT also if it is no
- *  data directory. */
+/** The same for one whose node is stopped, to be read alone: nothing is made, and nothing changed. SK_E_FORMAT also if it is
+ *  no data directory. */
 int sk_folder_open_stopped(sk_folder *folder, const char *path, char *error);
 void sk_folder_close(sk_folder *folder);
 /** Whether what stands at the path is still the directory that was locked: nobody has removed it, or put another one, which

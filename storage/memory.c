@@ -325,7 +325,7 @@ static int memory_reopen(sk_store *store)
         self->error = self->fail_error;
         return self->error;
     }
-    /* Reading the log again brings what was committed to the disk proper, as RocksDB's recovery does. */
+    /* Reading the log again brings what was committed to the disk proper, as a replay does. */
     start_over(self);
     return SK_OK;
 }

@@ -36,8 +36,9 @@ typedef struct {
     int max_open_files;         /* tables; 0: 512 */
     uint64_t min_free_bytes;    /* sk_rocksdb_space_low below this; 0: never */
     uint32_t reclaim_ms;        /* an idle store gives the space of removed ranges back after this; 0: 60000 */
-    void (*wake)(void *context); /* called from the commit thread after each commit or failure of its own; may be NULL. It must
-                                  * not call the store */
+    /* It is time to reap. Called from the commit thread after each commit of its own, and a sync that failed; from the
+     * placing thread after each run; and by a reap that leaves something for another. May be NULL; must not call the store. */
+    void (*wake)(void *context);
     void *context;
 } sk_rocksdb_options;
 
@@ -45,27 +46,27 @@ typedef struct {
  *  with a sentence for a person in `error` (SK_ROCKSDB_ERROR bytes). Given back with sk_store_close. */
 int sk_rocksdb_open(const sk_rocksdb_options *options, sk_store **store, char *error);
 
-/** The mark of the directory (sk_folder_mark in storage/folder.h). Another one than was noted at the last start: it was copied or restored,
- *  and the node must take a new incarnation. */
+/** The mark of the directory (sk_folder_mark in storage/folder.h). Another one than was noted at the last start: it was
+ *  copied or restored, and the node must take a new incarnation. */
 void sk_rocksdb_mark(const sk_store *store, char text[SK_ROCKSDB_MARK]);
 
 /** Whether less than min_free_bytes are free, as looked at 100 ms ago at most (1 s when nothing is written). Cheap. */
 bool sk_rocksdb_space_low(const sk_store *store);
 
-/** Any thread: makes the folder `path` (on the data directory's disk; what is there is removed) with RocksDB's files as they are
- *  when everything that was committed before the call is in its place: a database that needs no commit log. Commits go on
- *  meanwhile, placing waits for a moment. 0, or an error with a sentence in `error` (SK_ROCKSDB_ERROR bytes). */
+/** Any thread: makes the folder `path` (on the data directory's disk; what is there is removed) with RocksDB's files as
+ *  they are when everything that was committed before the call is in its place: a database that needs no commit log. Commits
+ *  go on meanwhile, placing waits for a moment. 0, or an error with a sentence in `error` (SK_ROCKSDB_ERROR bytes). */
 int sk_rocksdb_checkpoint(sk_store *store, const char *path, char *error);
 /** What tells this database's files from those of another: its name in db/IDENTITY. Any thread. 0 or an error. */
 int sk_rocksdb_name(const sk_store *store, sk_buf *name, char *error);
 /** Opens a folder with such files for gets and iterators alone: nothing in it is written but RocksDB's own log. */
 int sk_rocksdb_open_copy(const char *path, sk_store **store, char *error);
-/** Opens the data directory of a node that is stopped as the node would find it, with what its commit log holds, for gets and
- *  iterators: nothing in it is written, what is put stays in memory and must not be sealed. RocksDB's own log goes to the
- *  folder `scratch`. Errors as of sk_rocksdb_open. */
+/** Opens the data directory of a node that is stopped as the node would find it, with what its commit log holds, for gets
+ *  and iterators: nothing in it is written, what is put stays in memory and must not be sealed. RocksDB's own log goes to
+ *  the folder `scratch`. Errors as of sk_rocksdb_open. */
 int sk_rocksdb_open_stopped(const char *path, const char *scratch, sk_store **store, char *error);
-/** Reads every block of every table, those too of which all was removed by range, which no iterator comes to. SK_E_CORRUPT or
- *  another error with RocksDB's words in `error` (SK_ROCKSDB_ERROR bytes). */
+/** Reads every block of every table, those too of which all was removed by range, which no iterator comes to. SK_E_CORRUPT
+ *  or another error with RocksDB's words in `error` (SK_ROCKSDB_ERROR bytes). */
 int sk_rocksdb_read_all(sk_store *store, char *error);
 
 /** What RocksDB said about the last failure; empty if there was none. Borrowed until the next call on the store. */

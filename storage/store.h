@@ -15,7 +15,7 @@
  *  3. After a failed commit nothing that came after is committed either: the store refuses writes (sk_store_reap
  *     answers the error) until sk_store_reopen has succeeded, which goes back to what the disk has.
  *
- * On disk a commit is one append to an ascending log, and rows are brought into place later in sorted runs: nobody
+ * On disk a commit is one append to a log, and rows are brought into place later in sorted runs: nobody
  * outside may rely on when a put reaches its place. */
 #ifndef SK_STORAGE_STORE_H
 #define SK_STORAGE_STORE_H
@@ -26,7 +26,7 @@
 
 typedef enum {
     SK_CF_ROW,     /* row key -> row: the replicated state */
-    SK_CF_HISTORY, /* origin, seq, row key -> flags: which rows changed since when (the design's `dot`) */
+    SK_CF_HISTORY, /* origin, seq, row key -> flags: which rows changed since when */
     SK_CF_META,    /* version vector, origins, floor, identity, sums */
     SK_CF_STAGED,  /* an incoming transfer that is not yet visible, or not yet folded into `row` */
     SK_CF_DERIVED, /* local indexes: conflicts, deadlines; never replicated */
@@ -107,7 +107,8 @@ static inline uint64_t sk_store_seal(sk_store *store)
 {
     return store->ops->seal(store);
 }
-/** `durable` gets the highest number such that it and all before it are committed at the durability asked for.
+/** `durable` gets the highest number such that it and all before it are committed at the durability asked for. Lets go,
+ *  too, of what is in its place, some of it at a time: where more is left, the caller is woken for another.
  *  0, or the error with which a commit failed (sticky until reopen). */
 static inline int sk_store_reap(sk_store *store, uint64_t *durable)
 {
