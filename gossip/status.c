@@ -364,6 +364,21 @@ static void take_pong(sk_engine *engine, sk_peer *from, const sk_status *said)
     refer_clock(engine);
 }
 
+static bool has_durably(sk_engine *engine, uint32_t peer, sk_dot dot)
+{
+    sk_peer *from = &engine->peers[peer];
+    if (dot.seq <= sk_vv_get(&from->vv, dot.origin)) return false;
+    sk_vv_set(&from->vv, dot.origin, dot.seq);
+    sk_send_advance(engine, peer, dot.origin);
+    return true;
+}
+
+void sk_status_sent(sk_engine *engine, uint32_t peer, sk_dot dot)
+{
+    sk_peer *from = &engine->peers[peer];
+    if (dot.origin == from->current && has_durably(engine, peer, dot)) hear_itself(engine, from, false);
+}
+
 int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader)
 {
     sk_peer *from = &engine->peers[peer];
@@ -371,11 +386,7 @@ int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader)
     int status = sk_status_read(reader, &from->map, &said);
     if (!status) status = check_status(engine, from, &said);
     if (!status) status = sk_status_amnesia(engine, sk_vv_get(&said.vv, *engine->own));
-    for (uint32_t o = 0; !status && o < said.vv.count; o++) {
-        if (said.vv.seq[o] <= sk_vv_get(&from->vv, o)) continue;
-        sk_vv_set(&from->vv, o, said.vv.seq[o]);
-        sk_send_advance(engine, peer, o);
-    }
+    for (uint32_t o = 0; !status && o < said.vv.count; o++) has_durably(engine, peer, (sk_dot){o, said.vv.seq[o]});
     if (!status && said.heartbeat) {
         status = take_news(engine, peer, &said.news);
         from->has_ping = true;
