@@ -71,7 +71,7 @@ static void check_sums(tally *sum)
         sk_assert(i ? sk_bytes_compare(sums->leaves[i - 1]->low, leaf->low) < 0 : leaf->low.len == 0);
         rows += leaf->rows;
         total += leaf->sum;
-        bytes += sizeof *leaf + sizeof leaf + leaf->low.len + leaf->vv.count * sizeof *leaf->vv.seq;
+        bytes += sizeof *leaf + sizeof leaf + sizeof *sums->heads + leaf->low.len + leaf->vv.count * sizeof *leaf->vv.seq;
     }
     sk_assert(rows == sums->rows);
     sk_assert(total == sums->sum);

@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 enum {
+    HEAD_WORDS = sizeof(sk_leaf_head) / sizeof(uint64_t),
     CUT_ABOVE = 2,  /* times leaf_rows */
     JOIN_BELOW = 4, /* leaf_rows over this */
     CUT_READS = 4,  /* times leaf_rows: rows read for a cut at most; those without live entries do not count as a leaf's */
@@ -20,7 +21,7 @@ enum {
 
 static size_t bytes_of(const sk_leaf *leaf)
 {
-    return sizeof *leaf + sizeof(sk_leaf *) + leaf->low.len + leaf->vv.count * sizeof *leaf->vv.seq;
+    return sizeof *leaf + sizeof(sk_leaf *) + sizeof(sk_leaf_head) + leaf->low.len + leaf->vv.count * sizeof *leaf->vv.seq;
 }
 
 static void free_leaf(sk_leaf *leaf)
@@ -30,13 +31,24 @@ static void free_leaf(sk_leaf *leaf)
     free(leaf);
 }
 
+static sk_leaf_head head_of(sk_bytes key)
+{
+    sk_leaf_head head = {{0}};
+    if (key.len) memcpy(head.words, key.data, key.len < sizeof head ? key.len : sizeof head);
+    for (uint32_t i = 0; i < HEAD_WORDS; i++) head.words[i] = be64toh(head.words[i]);
+    return head;
+}
+
 static sk_leaf *insert_leaf(sk_sums *sums, uint32_t at, sk_bytes low)
 {
     if (sums->count == sums->room) {
         sums->room = sums->room ? sums->room * 2 : 16;
         sums->leaves = sk_realloc(sums->leaves, sums->room * sizeof *sums->leaves);
+        sums->heads = sk_realloc(sums->heads, sums->room * sizeof *sums->heads);
     }
     memmove(sums->leaves + at + 1, sums->leaves + at, (sums->count - at) * sizeof *sums->leaves);
+    memmove(sums->heads + at + 1, sums->heads + at, (sums->count - at) * sizeof *sums->heads);
+    sums->heads[at] = head_of(low);
     sk_leaf *leaf = sums->leaves[at] = sk_alloc(sizeof *leaf);
     uint8_t *copy = sk_alloc(low.len + 1);
     if (low.len) memcpy(copy, low.data, low.len);
@@ -70,6 +82,7 @@ static void join_next(sk_sums *sums, uint32_t at)
     free_leaf(next);
     sums->count--;
     memmove(sums->leaves + at + 1, sums->leaves + at + 2, (sums->count - at - 1) * sizeof *sums->leaves);
+    memmove(sums->heads + at + 1, sums->heads + at + 2, (sums->count - at - 1) * sizeof *sums->heads);
 }
 
 /* Joins a leaf that has shrunk with the smaller of its neighbours, if both together are no more than one leaf. */
@@ -93,6 +106,7 @@ void sk_sums_free(sk_sums *sums)
 {
     for (uint32_t i = 0; i < sums->count; i++) free_leaf(sums->leaves[i]);
     free(sums->leaves);
+    free(sums->heads);
     sk_buf_free(&sums->cursor);
     sk_arena_free(&sums->arena);
 }
@@ -106,36 +120,25 @@ void sk_sums_reset(sk_sums *sums)
 
 /* -- changes ----------------------------------------------------------------------------------------------------------- */
 
-/* As sk_bytes_compare, of two keys that are known to begin with `*same` equal bytes; tells how many it found. */
-static inline int compare_from(sk_bytes a, sk_bytes b, size_t *same)
+/* Compares from word `at` on, up to which both are known to be equal; tells how far they are. 0: all of both. */
+static int compare_heads(const sk_leaf_head *a, const sk_leaf_head *b, uint32_t *at)
 {
-    size_t i = *same, len = a.len < b.len ? a.len : b.len;
-    for (; i + 8 <= len; i += 8) {
-        uint64_t x, y;
-        memcpy(&x, a.data + i, 8);
-        memcpy(&y, b.data + i, 8);
-        if (x == y) continue;
-        x = be64toh(x);
-        y = be64toh(y);
-        *same = i + (size_t)__builtin_clzll(x ^ y) / 8;
-        return x < y ? -1 : 1;
-    }
-    while (i < len && a.data[i] == b.data[i]) i++;
-    *same = i;
-    if (i < len) return a.data[i] < b.data[i] ? -1 : 1;
-    return a.len < b.len ? -1 : a.len > b.len;
+    while (*at < HEAD_WORDS && a->words[*at] == b->words[*at]) ++*at;
+    if (*at == HEAD_WORDS) return 0;
+    return a->words[*at] < b->words[*at] ? -1 : 1;
 }
 
-/* Every put comes here: all keys between the two that the search has come to have the bytes in common that both share
- * with the one looked for, and are compared from there. */
+/* All keys between the two leaves that the search has come to have the words in common that both share with the one looked
+ * for, and are compared from there. */
 uint32_t sk_sums_find(const sk_sums *sums, sk_bytes raw)
 {
-    uint32_t at = 0, end = sums->count;
-    size_t same_at = 0, same_end = 0;
+    sk_leaf_head head = head_of(raw);
+    uint32_t at = 0, end = sums->count, same_at = 0, same_end = 0;
     while (end - at > 1) {
-        uint32_t middle = at + (end - at) / 2;
-        size_t same = same_at < same_end ? same_at : same_end;
-        if (compare_from(sums->leaves[middle]->low, raw, &same) <= 0) {
+        uint32_t middle = at + (end - at) / 2, same = same_at < same_end ? same_at : same_end;
+        int order = compare_heads(&sums->heads[middle], &head, &same);
+        if (order == 0) order = sk_bytes_compare(sums->leaves[middle]->low, raw);
+        if (order <= 0) {
             at = middle;
             same_at = same;
         } else {

@@ -299,8 +299,11 @@ static void keys_are_found_as_by_looking_at_all(void **state)
     (void)state;
     sk_sums sums;
     sk_sums_init(&sums, 4);
-    static const char *const lows[] = {"", "ka", "kab", "kabcdefgh", "kabcdefgh0", "kabcdefghi", "kabcdefghj", "kb", "s"};
-    static const char *const more[] = {"k", "kabcdefg", "kabcdefghi0", "kabcdefghik", "kabd", "kc", "t", "p", "kabcdefgh\xff"};
+#define LONG "kc:longer than what stands of a key beside the others:"
+    static const char *const lows[] = {"", "ka", "kab", "kabcdefgh", "kabcdefgh0", "kabcdefghi", "kabcdefghj", "kb", LONG,
+                                       LONG "\x01", LONG "a", LONG "abc", LONG "b", "kd", "s"};
+    static const char *const more[] = {"k", "kabcdefg", "kabcdefghi0", "kabcdefghik", "kabd", "kc", "kc:", "t", "p",
+                                       "kabcdefgh\xff", LONG "0", LONG "ab", LONG "abcd", LONG "c"};
     enum { LOWS = sizeof lows / sizeof *lows, MORE = sizeof more / sizeof *more };
     for (uint32_t i = 0; i < LOWS; i++) insert_leaf(&sums, i, sk_bytes_str(lows[i]));
     for (uint32_t k = 0; k < LOWS + MORE; k++) {
