@@ -3,9 +3,9 @@
  *   part             bounded by
  *   block cache      storage.cache: blocks, indexes and filters of tables (storage/database.c)
  *   row cache        storage.row_cache (storage/rowcache.h), a sixteenth of it the filter of present rows
- *   writes           storage.write_buffer: an eighth of it waits to be committed, as sk_store_pending_bytes counts (the
- *                    structures around it take as much again); half is committed and not placed
- *                    (storage/placing.h); a quarter is memtables
+ *   writes           storage.write_buffer: a twelfth of it waits to be committed, as sk_store_pending_bytes counts (the
+ *                    structures around it take as much again); two thirds are committed and not placed
+ *                    (storage/placing.h); a sixth is memtables
  *   ring             replication.ring_max
  *   transfers        replication.transfer_window, for each peer
  *   links            what waits to be sent (the window, node/wire.h) and both streams of compression, for each peer

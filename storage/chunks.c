@@ -25,7 +25,7 @@ enum {
 struct sk_chunk {
     sk_chunk *next; /* filled after this one; or spare */
     size_t len, users;
-    _Alignas(max_align_t) uint8_t data[];
+    _Alignas(uint64_t) uint8_t data[];
 };
 
 void sk_chunks_init(sk_chunks *chunks, size_t budget)
@@ -104,7 +104,7 @@ static void grow(sk_chunks *chunks)
 
 void *sk_chunks_take(sk_chunks *chunks, sk_stretch *stretch, size_t bytes)
 {
-    size_t align = _Alignof(max_align_t);
+    size_t align = _Alignof(uint64_t);
     if (bytes > room(chunks) / LARGE_PART) {
         stretch->bytes += bytes;
         chunks->large_bytes -= stretch->large.used;

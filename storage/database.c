@@ -11,7 +11,7 @@ static const char *const names[SK_CF_COUNT] = {
 };
 
 enum {
-    MEMTABLE_PART = 4, /* of the write buffer: most of what is placed goes past the memtables, as tables */
+    MEMTABLE_PART = 6, /* of the write buffer: most of what is placed goes past the memtables, as tables */
     BLOCK_BYTES = 8 * 1024,
     BACKGROUND_JOBS = 2, /* a flush and a compaction */
     /* Three times RocksDB's own: a compaction rewrites all of the level below, whatever it brings there. Reads of keys that

@@ -50,7 +50,7 @@ sk_change *sk_batch_record(sk_batch *batch, sk_chunks *chunks, sk_change_kind ki
 {
     sk_assert(key.len <= UINT32_MAX);
     sk_assert(value.len <= UINT32_MAX);
-    sk_change *change = sk_chunks_take(chunks, &batch->memory, sizeof *change + key.len + value.len);
+    sk_change *change = sk_chunks_take(chunks, &batch->memory, offsetof(sk_change, data) + key.len + value.len);
     *change = (sk_change){.number = batch->number,
                           .key_len = (uint32_t)key.len,
                           .value_len = (uint32_t)value.len,

@@ -29,10 +29,12 @@ typedef enum {
 } sk_change_kind;
 
 typedef struct sk_change {
-    struct sk_change *next;  /* in its batch */
-    struct sk_change *chain; /* the next live range */
-    uint64_t number;         /* its batch */
-    uint64_t hash;
+    struct sk_change *next; /* in its batch */
+    uint64_t number;        /* its batch */
+    union {
+        uint64_t hash;           /* of a point in a family that is hashed */
+        struct sk_change *chain; /* of a range: the next live one */
+    };
     uint32_t key_len, value_len;
     uint8_t cf, kind, open_end;
     uint8_t live, ordered; /* belong to the store's thread */

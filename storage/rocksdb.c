@@ -14,7 +14,7 @@ enum {
     INTERVAL_MS = 1000,      /* the defaults */
     RECLAIM_MS = 60000,
     MAX_OPEN_FILES = 512,
-    PLACE_PART = 4,          /* of the write buffer; placing holds twice that, memtables have as much again */
+    PLACE_PART = 3,          /* of the write buffer; placing holds twice that */
     REAP_CHANGES = 512,      /* placed ones that a reap takes out of the overlay, or half as many again as came meanwhile */
     PRESENCE_PART = 16,      /* of the row cache's bytes */
     COPY_BYTES = 4 << 20,    /* each cache of a copy that is only looked through */
@@ -43,6 +43,8 @@ typedef struct {
     uint64_t submitted_bytes;        /* of all batches since the store was opened */
     uint64_t committed_bytes;        /* of those that were committed when reap last looked */
     size_t submitted_changes;        /* since reap last looked */
+    uint64_t held_ms;                /* when reap last saw something in the overlay */
+    uint32_t reclaim_ms;             /* so long after that its spare memory goes */
     size_t iterators;                /* open ones of the newest state: no batch leaves the overlay meanwhile */
     rocksdb_pinnableslice_t *pinned; /* under the value that the last get gave */
     size_t readers;                  /* iterators and snapshots that are open */
@@ -309,6 +311,17 @@ static void note_committed(rocks *self, const sk_batch *batch)
     }
 }
 
+/* A load leaves memory that the next one can use: what is fresh has to be cleared by the system, a millisecond for each
+ * chunk, and clients wait for that. */
+static void give_back_spare(rocks *self)
+{
+    uint64_t now = sk_worker_now_ms();
+    if (self->overlay.sealed)
+        self->held_ms = now;
+    else if (now - self->held_ms >= self->reclaim_ms)
+        sk_chunks_trim(&self->overlay.chunks);
+}
+
 static int rocks_reap(sk_store *store, uint64_t *durable)
 {
     rocks *self = rocks_of(store);
@@ -333,7 +346,7 @@ static int rocks_reap(sk_store *store, uint64_t *durable)
         note_committed(self, batch);
         sk_overlay_recycle(&self->overlay, sk_overlay_take(&self->overlay, placed));
     }
-    if (!self->overlay.sealed) sk_chunks_trim(&self->overlay.chunks);
+    give_back_spare(self);
     *durable = self->durable;
     return error;
 }
@@ -616,6 +629,7 @@ static void init_parts(rocks *self, const sk_rocksdb_options *options)
     sk_journal_init(&self->journal, self->folder.db_path, options->segment_bytes);
     sk_placing_init(&self->placing, &self->database, &self->journal, &self->failure, options);
     sk_committer_init(&self->committer, &self->journal, &self->folder, &self->placing, &self->failure, options);
+    self->reclaim_ms = options->reclaim_ms;
     sk_database_thread_begin();
 }
 

@@ -31,11 +31,11 @@ typedef struct {
     size_t cache_bytes;         /* block cache, index and filter blocks included; 0: 128 MiB */
     size_t row_cache_bytes;     /* committed rows, found without asking RocksDB; 0: 192 MiB */
     size_t write_buffer_bytes;  /* changes on their way to tables: gathered, being placed, in memtables; 0: 128 MiB */
-    size_t place_bytes;         /* of memory: committed changes that make a run; 0: a quarter of write_buffer_bytes */
+    size_t place_bytes;         /* of memory: committed changes that make a run; 0: a third of write_buffer_bytes */
     size_t segment_bytes;       /* of the commit log; below 4 GiB; 0: 8 MiB */
     int max_open_files;         /* tables; 0: 512 */
     uint64_t min_free_bytes;    /* sk_rocksdb_space_low below this; 0: never */
-    uint32_t reclaim_ms;        /* an idle store gives the space of removed ranges back after this; 0: 60000 */
+    uint32_t reclaim_ms;        /* after this an idle store gives back memory, and the space of removed ranges; 0: 60000 */
     /* It is time to reap. Called from the commit thread after each commit of its own, and a sync that failed; from the
      * placing thread after each run; and by a reap that leaves something for another. May be NULL; must not call the store. */
     void (*wake)(void *context);

@@ -29,7 +29,7 @@ static uint32_t roll(uint64_t *seed, uint32_t sides)
 static void take(sk_chunks *chunks, holder *by, size_t bytes)
 {
     uint8_t *piece = sk_chunks_take(chunks, &by->stretch, bytes);
-    assert_int_equal((uintptr_t)piece % _Alignof(max_align_t), 0);
+    assert_int_equal((uintptr_t)piece % _Alignof(uint64_t), 0);
     memset(piece, by->fill, bytes);
     by->piece[by->count] = piece;
     by->len[by->count++] = bytes;
