@@ -14,13 +14,15 @@
  *
  *   wrong: TWO_RESETS WITHOUT_ABSENT        forgetting does not ask what others have
  *   wrong: TWO_RESETS WITHOUT_NEED          it does not wait for what members had when they acknowledged
+ *   wrong: TWO_RESETS RELAYED_COUNT         who sends a transaction of another's counts as having it, before it said what else it has
  *   wrong: TWO_RESETS RETENTION_STRIPS      dead entries go with history that is cut before it is stable
  *   wrong: TWO_RESETS BASE_LOST             the merge of two entries does not join their bases
  *   wrong: RESTORE WITHOUT_VIEWS            acknowledgements count whatever lives their sender knew of
  *   wrong: RESTORE EARLIER_LIVES            what an earlier life acknowledged counts for the next
  *   wrong: RESTORE OLD_WORDS                words of an earlier life count where they say more than those of the present
  *   wrong: RESTORE OLD_LINK                 a view counts while the link still brings words of another life
- *   wrong: LEAVE FORGOTTEN_STRIPPED         dead entries of a region that was forgotten are stripped */
+ *   wrong: LEAVE FORGOTTEN_STRIPPED         dead entries of a region that was forgotten are stripped
+ *   wrong: LEAVE EVERYWHERE_KEPT            what all had counts as what all have when a member is added */
 #define NODES 3
 #define INCREMENTS 2
 #define DOTS (INCREMENTS + 3) /* increments of node 0's first life, then one reset of each node */
@@ -42,7 +44,7 @@ byte term[NODES] = 1;
 byte view_of[9] = 1;
 
 /* Forgetting (gossip/stability.c). */
-byte stable[NODES], next[NODES], need[NODES];
+byte stable[NODES], everywhere[NODES], next[NODES], need[NODES];
 bit waits[NODES];
 
 /* Links with node 0: which of its lives the link is with. 0: down. */
@@ -57,6 +59,7 @@ byte old_vv; /* what the first life had when it ended, still on its way on links
 #ifdef LEAVE
 mtype = { forgets, adds }; /* words for traces */
 byte roster[NODES]; /* 0: node 0 is a member; 1: forgotten; 2: added again */
+byte roster_of[DOTS]; /* as who wrote it had it: it is state like any other, and a transaction comes after what it saw */
 #define is_member(n, m) (!((m) == 0 && roster[n] == 1))
 #else
 #define is_member(n, m) 1
@@ -138,12 +141,21 @@ inline take(n)
     vv[n] = vv[n] | dot(d)
 }
 
+#ifdef LEAVE
+#define note_roster(n) roster_of[d] = roster[n]
+#define roster_at(x) roster_of[x]
+#else
+#define note_roster(n) skip
+#define roster_at(x) 0
+#endif
+
 inline increment()
 {
     d_step {
         the_life == 1 && !has(vv[0], INCREMENTS - 1);
         d = (has(vv[0], 0) -> 1 : 0);
         seen[d] = vv[0];
+        note_roster(0);
         epoch_of[d] = (is_live(0) -> epoch[0] : d + 1);
         base_of[d] = (epoch_of[d] == epoch[0] -> base[0] : 0);
         take(0);
@@ -158,6 +170,7 @@ inline reset(n)
         is_live(n) && !has(vv[n], reset_of(n));
         d = reset_of(n);
         seen[d] = vv[n];
+        note_roster(n);
         epoch_of[d] = epoch[n];
         base_of[d] = seq[n];
         take(n);
@@ -165,6 +178,25 @@ inline reset(n)
         judge(n)
     }
 }
+
+inline bring_roster(state, b)
+{
+#ifdef LEAVE
+    if
+    :: state > roster[b] && (b) != 0 -> enrol(b, state)
+    :: state > roster[b] && (b) == 0 -> roster[b] = state
+    :: else
+    fi
+#else
+    skip
+#endif
+}
+
+#ifdef LEAVE
+#define join_roster(a, b) bring_roster(roster[a], b)
+#else
+#define join_roster(a, b) skip
+#endif
 
 /* -- links ------------------------------------------------------------------------------------------------------------- */
 
@@ -182,6 +214,7 @@ inline deliver(a, b, x)
         linked(a, b) && has(vv[a], x) && !has(vv[b], x) && within(seen[x], vv[b]);
         d = x;
         take(b);
+        bring_roster(roster_at(d), b);
         printf("node %d: applies %d, live from %d\n", b, d, a);
         judge(b)
     }
@@ -247,6 +280,7 @@ inline transfer(a, b)
         linked(a, b) && !within(vv[a], vv[b]);
         merge_entry(a, b);
         vv[b] = vv[b] | vv[a];
+        join_roster(a, b);
         printf("node %d: a transfer from %d\n", b, a);
         judge(b)
     }
@@ -316,23 +350,6 @@ inline hear_about(a, b)
     fi
 }
 
-inline join_roster(a, b)
-{
-#ifdef LEAVE
-    if
-    :: roster[a] > roster[b] ->
-        roster[b] = roster[a];
-        if
-        :: b != 0 -> enrol(b, roster[a])
-        :: else
-        fi
-    :: else
-    fi
-#else
-    skip
-#endif
-}
-
 /* Nodes 1 and 2 speak. */
 inline tell(a, b)
 {
@@ -370,6 +387,30 @@ inline told_by_0(b, new_link)
         v = the_life;
         hear_itself(b, vv[0]);
         printf("node 0: tells %d that it has %d, in its life %d\n", b, vv[0], the_life)
+    }
+}
+
+/* Node b has transactions of a's own from a, which sends only what it has on disk: they count without words. Not so what a
+ * sends on for another: an own one that a had written before it had that may still be on its way (RELAYED_COUNT). */
+#ifdef RESTORE
+#define has_sent(a, b) ((a) == 0 && life[b] != the_life -> old_vv : vv[a])
+#define in_life(a, b) ((a) != 0 || (life[b] != 0 && life[b] == term[b]))
+#else
+#define has_sent(a, b) vv[a]
+#define in_life(a, b) 1
+#endif
+#ifdef RELAYED_COUNT
+#define own(a) ((1 << DOTS) - 1)
+#else
+#define own(a) ((a) == 0 -> (1 << INCREMENTS) - 1 : dot(reset_of(a)))
+#endif
+inline sent(a, b)
+{
+    d_step {
+        admitted(a, b) && in_life(a, b) && ((b) != 0 || life[a] == the_life) &&
+            !within(has_sent(a, b) & vv[b] & own(a), acked[at(b, a)]);
+        acked[at(b, a)] = acked[at(b, a)] | (has_sent(a, b) & vv[b] & own(a));
+        printf("node %d: has transactions of %d's own, which has them then\n", b, a)
     }
 }
 
@@ -417,6 +458,7 @@ inline restore()
         copy_base = 0;
         copy_by = 0;
         stable[0] = 0;
+        everywhere[0] = 0;
         next[0] = 0;
         need[0] = 0;
         waits[0] = 0;
@@ -460,6 +502,9 @@ inline enrol(n, state)
     acked[at(n, 0)] = 0;
     view_of[at(n, 0)] = 0;
     waits[n] = 0;
+#ifndef EVERYWHERE_KEPT
+    everywhere[n] = (state == 2 -> 0 : everywhere[n]);
+#endif
     life[n] = state == 2
 }
 
@@ -492,8 +537,8 @@ inline operator(n, state)
 inline work_out(n, m1, m2)
 {
     d_step {
-        others(n, m1, m2) && !waits[n] && !within(met(n, m1, m2), stable[n]);
-        meet = met(n, m1, m2) | stable[n];
+        others(n, m1, m2) && !waits[n] && !within(met(n, m1, m2), everywhere[n]);
+        meet = met(n, m1, m2);
         next[n] = meet;
         need[n] = meet | words_of(n, m1, 0) | words_of(n, m2, 0);
         waits[n] = 1
@@ -507,9 +552,9 @@ inline work_out(n, m1, m2)
 #define has_now(n, m) vv[m]
 #endif
 #ifdef FORGOTTEN_STRIPPED
-#define strips(n) (seq[n] != 0 && !is_live(n) && has(stable[n], by[n]))
+#define strips(n) (seq[n] != 0 && !is_live(n) && has(everywhere[n], by[n]))
 #else
-#define strips(n) (seq[n] != 0 && !is_live(n) && has(stable[n], by[n]) && is_member(n, 0))
+#define strips(n) (seq[n] != 0 && !is_live(n) && has(everywhere[n], by[n]) && is_member(n, 0))
 #endif
 #ifdef WITHOUT_NEED
 #define needs(n) next[n]
@@ -543,7 +588,8 @@ inline forget(n, m1, m2)
         assert(!is_member(n, m1) || within(next[n] & ~stable[n], i));
         i = has_now(n, m2);
         assert(!is_member(n, m2) || within(next[n] & ~stable[n], i));
-        stable[n] = next[n];
+        everywhere[n] = everywhere[n] | next[n];
+        stable[n] = stable[n] | next[n];
         waits[n] = 0;
         next[n] = 0;
         need[n] = 0;
@@ -568,21 +614,25 @@ active proctype model()
     :: transfer(1, 2) :: transfer(2, 0) :: transfer(2, 1)
 #endif
     :: tell(1, 2) :: told_by_0(2, 0)
+    :: sent(0, 2)
 #ifdef RESTORE
     :: tell(2, 1) :: told_by_0(1, 0) :: told_by_0(1, 1) :: told_by_0(2, 1)
     :: copy() :: restore()
     :: deliver_old(1, 1) :: deliver_old(2, 1)
     :: told_by_old(1) :: told_by_old(2)
     :: link_down(1) :: link_down(2)
+    :: sent(0, 1) :: sent(2, 1)
     :: work_out(1, 0, 2) :: forget(1, 0, 2)
 #endif
 #ifdef LEAVE
     :: tell(2, 1)
     :: operator(1, 1) :: operator(1, 2) :: operator(2, 1)
+    :: sent(1, 2)
     :: work_out(2, 0, 1) :: forget(2, 0, 1)
 #endif
 #ifdef TWO_RESETS
     :: tell_0(1) :: tell_0(2)
+    :: sent(1, 2) :: sent(1, 0) :: sent(2, 0)
     :: work_out(0, 1, 2) :: forget(0, 1, 2)
     :: work_out(2, 0, 1) :: forget(2, 0, 1)
 #endif

@@ -259,6 +259,47 @@ static void stability_advances_under_constant_load(void **state)
     world_free(w);
 }
 
+static uint64_t of_a(const world *w, uint32_t n, const sk_vv *vv)
+{
+    const world_node *a = &w->nodes[0];
+    return has_of(w, vv, n, 0, a->now.origins.list[a->now.own].incarnation);
+}
+
+/* A writer acknowledges nothing that it has written itself: who gets it from there knows that it is on its disk. */
+static void history_does_not_wait_for_the_writers_heartbeats(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    limits.heartbeat_ms = 10000;
+    limits.silence_ms = 60000;
+    world *w = world_new(3, &limits);
+    w->checks_stable = true;
+    world_run(w, 12000);
+    write_many(w, 0, 10);
+    world_run(w, 1000);
+    for (uint32_t n = 0; n < 3; n++) assert_int_equal(of_a(w, n, sk_engine_stable(w->nodes[n].engine)), 10);
+    world_free(w);
+}
+
+/* b may have written something before it had what it sends on, and that is still on its way: only its own words say what it
+ * has. */
+static void what_a_peer_sends_on_is_no_acknowledgement_of_it(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    limits.ack_ms = limits.heartbeat_ms = 100000;
+    limits.silence_ms = 1000000;
+    world *w = world_new(3, &limits);
+    set_cut(w, 0, 2, true);
+    world_run(w, 250000);
+    write_many(w, 0, 10);
+    world_run(w, 10000);
+    assert_int_equal(of_a(w, 2, &w->nodes[2].now.vv), 10); /* through b */
+    assert_int_equal(of_a(w, 2, status_of(w, 2, 1).acked), 0);
+    assert_int_equal(of_a(w, 1, status_of(w, 1, 0).acked), 10);
+    world_free(w);
+}
+
 /* a has all acknowledgements, but not yet what b had written when it acknowledged: it must not forget. */
 static void forgetting_waits_for_what_members_had_written(void **state)
 {
@@ -508,6 +549,8 @@ int main(void)
         cmocka_unit_test(a_disk_that_lied_means_a_new_incarnation),
         cmocka_unit_test(stability_needs_all_members),
         cmocka_unit_test(stability_advances_under_constant_load),
+        cmocka_unit_test(history_does_not_wait_for_the_writers_heartbeats),
+        cmocka_unit_test(what_a_peer_sends_on_is_no_acknowledgement_of_it),
         cmocka_unit_test(forgetting_waits_for_what_members_had_written),
         cmocka_unit_test(last_words_of_a_life_do_not_count_for_the_next),
         cmocka_unit_test(a_lost_tail_on_disk_holds_stability_back),
