@@ -73,6 +73,7 @@ static void write_all(sk_committer *committer, sk_batch *const *batches, size_t 
         size_t group = 0, bytes = 0;
         while (at + group < count && bytes <= GROUP_BYTES) bytes += batches[at + group++]->bytes;
         write_group(committer, batches + at, group);
+        if (sk_journal_has_much(committer->journal)) sk_journal_begin_writing(committer->journal);
         at += group;
         if (committer->options.wake) committer->options.wake(committer->options.context);
         sk_placing_wait_for_room(committer->placing);
@@ -111,6 +112,7 @@ static void wait_for_work(sk_committer *committer)
 static void housekeeping(sk_committer *committer)
 {
     uint64_t now = sk_worker_now_ms();
+    if (sk_journal_has_much(committer->journal)) sk_journal_begin_writing(committer->journal);
     if (sync_due(committer, now)) {
         sync_log(committer);
         if (sk_failure_code(committer->failure) && committer->options.wake)
@@ -193,7 +195,8 @@ static bool write_here(sk_committer *committer, sk_batch *batch)
     bool was_dirty = committer->dirty;
     write_group(committer, &batch, 1);
     bool first = committer->dirty && !was_dirty && committer->options.durability == SK_DURABILITY_INTERVAL;
-    if (first || sk_worker_now_ms() - committer->space_ms >= SPACE_MS) pthread_cond_signal(&committer->worker.work);
+    if (first || sk_journal_has_much(committer->journal) || sk_worker_now_ms() - committer->space_ms >= SPACE_MS)
+        pthread_cond_signal(&committer->worker.work);
     return true;
 }
 

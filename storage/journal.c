@@ -17,8 +17,7 @@ enum {
     HEADER_BYTES = MAGIC_BYTES + 8 + 4,
     RECORD_BYTES = 8 + 4 + 8 + 4, /* checksum, length, number, synced */
     NAME_DIGITS = 16,
-    SPARES_MAX = 3,      /* segments kept to be used again */
-    WRITE_BYTES = 1 << 20, /* after so many more the system is told to write them */
+    SPARES_MAX = 3, /* segments kept to be used again */
     PAGE_BYTES = 4096,
     READ_BYTES = 1 << 20, /* of a segment in memory at a time, but for one record that is longer */
     SEARCH_BYTES = 64 << 20, /* at most so many are hashed to see whether a damaged record had been synced */
@@ -417,16 +416,6 @@ static int next_segment(sk_journal *journal, char *error)
     return result ? result : begin_segment(journal, journal->current + 1, spare, error);
 }
 
-/* Left to itself the system keeps all of a segment in memory, and whoever then waits for a sync waits for all of it. An
- * error is met again, and told, by that sync. */
-static void begin_writing(sk_journal *journal)
-{
-    size_t whole = journal->at / PAGE_BYTES * PAGE_BYTES, from = journal->on_the_way;
-    if (whole < from + WRITE_BYTES) return;
-    (void)sync_file_range(journal->fd, (off_t)from, (off_t)(whole - from), SYNC_FILE_RANGE_WRITE);
-    journal->on_the_way = whole;
-}
-
 int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char *error)
 {
     sk_assert(journal->fd >= 0);
@@ -449,8 +438,14 @@ int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char
     journal->at += sizeof record + bytes.len;
     journal->segments[journal->count - 1].last = number;
     pthread_mutex_unlock(&journal->lock);
-    begin_writing(journal);
     return 0;
+}
+
+void sk_journal_begin_writing(sk_journal *journal)
+{
+    size_t whole = journal->at / PAGE_BYTES * PAGE_BYTES, from = journal->on_the_way;
+    (void)sync_file_range(journal->fd, (off_t)from, (off_t)(whole - from), SYNC_FILE_RANGE_WRITE);
+    journal->on_the_way = whole;
 }
 
 int sk_journal_sync(sk_journal *journal, char *error)

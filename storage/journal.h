@@ -8,10 +8,10 @@
  *
  * Within db/, since the one is worth nothing without the other: whoever copies or brings back db/ has both.
  *
- * Numbers are eight bytes, big-endian, lengths and the synced length four. A segment that is no longer needed becomes a later one: blocks
- * that were written before are synced without a change of the file's metadata, which takes two thirds of the time. What is
- * left of its older records has checksums of another seed, so that reading ends at the first of them. A start replays what
- * is spare too, since no gap parts it from what is needed: that is done in order, and changes nothing.
+ * Numbers are eight bytes, big-endian, lengths and the synced length four. A segment that is no longer needed becomes a
+ * later one: blocks that were written before are synced without a change of the file's metadata, which takes two thirds of
+ * the time. What is left of its older records has checksums of another seed, so that reading ends at the first of them. A
+ * start replays what is spare too, since no gap parts it from what is needed: that is done in order, and changes nothing.
  *
  * Invariants:
  *  1. A record is there whole or not at all; what is there after a crash is a prefix of what was appended, and everything
@@ -74,6 +74,16 @@ static inline bool sk_journal_is_full(const sk_journal *journal)
 {
     return journal->at >= journal->segment_bytes;
 }
+/** So much was appended that the system should be told to write it (sk_journal_begin_writing). */
+static inline bool sk_journal_has_much(const sk_journal *journal)
+{
+    enum { WRITE_BYTES = 1 << 20 };
+    return journal->at - journal->on_the_way >= WRITE_BYTES;
+}
+/** Tells the system to write what was appended, and does not wait for it, unless the disk has too much to do: not for the
+ *  thread that clients wait for. Left to itself it keeps all of a segment in memory, and whoever then waits for a sync waits
+ *  for all of it. An error is met again, and told, by that sync. While nobody appends. */
+void sk_journal_begin_writing(sk_journal *journal);
 /** What was appended is on the disk (fdatasync). Nothing to do if no segment is current: what was read was synced. */
 int sk_journal_sync(sk_journal *journal, char *error);
 /** Whether there is a segment that sk_journal_remove would take. */

@@ -1,6 +1,7 @@
-/* The placing thread on a real database: when runs begin and when they do not, and that nobody waits for ever. */
+/* The store's threads on a real database: when runs begin and when they do not, that nobody waits for ever, and that the log
+ * is on its way to the disk. */
+#include "storage/committer.h"
 #include "storage/log.h"
-#include "storage/placing.h"
 #include "tests/unit/store_harness.h"
 
 enum { PLACE = 100000, SETTLE_MS = 300 }; /* far more than the 50 ms after which an idle thread begins a run */
@@ -15,23 +16,28 @@ typedef struct {
     sk_overlay overlay;
 } bench;
 
-static void start(bench *with)
+static void start_with(bench *with, size_t place_bytes, size_t segment_bytes)
 {
     char error[SK_FOLDER_ERROR];
     memset(with, 0, sizeof *with);
     strcpy(with->path, "/tmp/skerry-placing-XXXXXX");
     assert_non_null(mkdtemp(with->path));
     sk_rocksdb_options options = {.path = with->path, .cache_bytes = 1 << 20, .write_buffer_bytes = 4 << 20,
-                                  .place_bytes = PLACE, .reclaim_ms = 60000, .max_open_files = 64};
+                                  .place_bytes = place_bytes, .reclaim_ms = 60000, .max_open_files = 64};
     assert_int_equal(sk_folder_open(&with->folder, with->path, error), SK_OK);
     sk_database_init(&with->database, &options);
     assert_int_equal(sk_database_open(&with->database, &with->folder, false, error), SK_OK);
-    sk_journal_init(&with->journal, with->folder.db_path, 1 << 16);
+    sk_journal_init(&with->journal, with->folder.db_path, segment_bytes);
     assert_int_equal(sk_journal_restart(&with->journal, error), 0);
     sk_failure_init(&with->failure);
     sk_placing_init(&with->placing, &with->database, &with->journal, &with->failure, &options);
     sk_overlay_init(&with->overlay, 1, 0);
     assert_int_equal(sk_placing_start(&with->placing), SK_OK);
+}
+
+static void start(bench *with)
+{
+    start_with(with, PLACE, 1 << 16);
 }
 
 static void end(bench *with)
@@ -299,6 +305,68 @@ static void a_run_that_fails_is_a_failure(void **state)
     end(&with);
 }
 
+/* -- the commit thread ------------------------------------------------------------------------------------------------ */
+
+static bool sleeps(sk_committer *committer)
+{
+    pthread_mutex_lock(&committer->worker.lock);
+    bool asleep = committer->asleep;
+    pthread_mutex_unlock(&committer->worker.lock);
+    return asleep;
+}
+
+/* Of the log, once the thread has nothing to do. */
+static size_t on_the_way(bench *with, sk_committer *committer)
+{
+    while (!sleeps(committer)) usleep(1000);
+    pthread_mutex_lock(&committer->worker.lock);
+    size_t bytes = with->journal.on_the_way;
+    pthread_mutex_unlock(&committer->worker.lock);
+    return bytes;
+}
+
+/* A sync, which others may wait for, finds little that is not on its way, whoever wrote it: `here`, by the thread that
+ * submits, or else by the commit thread. */
+static void the_log_is_written_before_it_is_synced(bool here)
+{
+    enum { BATCHES = 60, SMALL = 40 << 10, LARGE = 80 << 10, MOST = 1 << 20, PATIENCE_MS = 30000 };
+    bench with;
+    start_with(&with, 2 * BATCHES * LARGE, 2 * BATCHES * LARGE);
+    sk_rocksdb_options options = {.durability = SK_DURABILITY_INTERVAL, .interval_ms = 3600000};
+    sk_committer committer;
+    sk_committer_init(&committer, &with.journal, &with.folder, &with.placing, &with.failure, &options);
+    assert_int_equal(sk_committer_start(&committer), SK_OK);
+    static uint8_t value[LARGE];
+    size_t written = 0, by_others = 0;
+    for (uint32_t i = 0; i < BATCHES; i++) {
+        while (!sleeps(&committer)) usleep(1000);
+        sk_overlay_change(&with.overlay, SK_CHANGE_PUT, SK_CF_ROW, sk_bytes_of(&i, sizeof i),
+                          sk_bytes_of(value, here ? SMALL : LARGE));
+        sk_batch *batch = sk_overlay_seal(&with.overlay);
+        sk_committer_submit(&committer, batch);
+        by_others += atomic_load(&committer.durable) == batch->number;
+        written += batch->bytes;
+    }
+    if (here) assert_true(by_others > BATCHES / 2); /* now and then the thread has something to do */
+    for (int ms = 0; on_the_way(&with, &committer) + MOST < written && ms < PATIENCE_MS; ms++) usleep(1000);
+    assert_true(on_the_way(&with, &committer) + MOST >= written);
+    sk_committer_stop(&committer, false);
+    sk_committer_free(&committer);
+    end(&with);
+}
+
+static void what_the_commit_thread_writes_is_on_its_way(void **state)
+{
+    (void)state;
+    the_log_is_written_before_it_is_synced(false);
+}
+
+static void what_others_write_is_on_its_way(void **state)
+{
+    (void)state;
+    the_log_is_written_before_it_is_synced(true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +378,8 @@ int main(void)
         cmocka_unit_test(waiting_for_room_ends),
         cmocka_unit_test(a_failure_elsewhere_ends_a_hold),
         cmocka_unit_test(a_run_that_fails_is_a_failure),
+        cmocka_unit_test(what_the_commit_thread_writes_is_on_its_way),
+        cmocka_unit_test(what_others_write_is_on_its_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
