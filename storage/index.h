@@ -47,6 +47,20 @@ static inline void sk_index_fetch(const sk_index *index, uint64_t hash)
     if (index->room) __builtin_prefetch(&index->slots[hash & (index->room - 1)]);
 }
 
+/** Likewise the beginning of the item with this hash, once its place has come. False: there is none. */
+static inline bool sk_index_fetch_item(const sk_index *index, uint64_t hash)
+{
+    enum { LINE = 64, LINES = 3 };
+    if (!index->count) return false;
+    for (size_t at = hash & (index->room - 1);; at = (at + 1) & (index->room - 1)) {
+        const sk_index_slot *slot = &index->slots[at];
+        if (!slot->item) return false;
+        if (slot->hash != hash) continue;
+        for (int line = 0; line < LINES; line++) __builtin_prefetch((const char *)slot->item + line * LINE);
+        return true;
+    }
+}
+
 static inline void sk_index_place(sk_index *index, uint64_t hash, void *item)
 {
     size_t at = hash & (index->room - 1);

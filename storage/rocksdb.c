@@ -38,6 +38,7 @@ typedef struct {
     sk_presence presence;            /* likewise */
     uint8_t absent[64];              /* the row key that RocksDB was last asked for in vain */
     size_t absent_len;               /* 0: none */
+    uint64_t fetched;                /* the hash of the last row key that was */
     uint64_t durable;                /* what reap last answered */
     uint64_t last_submitted;         /* number of the last batch that was not empty */
     uint64_t submitted_bytes;        /* of all batches since the store was opened */
@@ -124,14 +125,18 @@ static int rocks_get(sk_store *store, sk_cf cf, sk_bytes key, sk_bytes *value, u
     return get_below(self, cf, hash, key, value);
 }
 
+/* The tables know where a row is: of the key that is fetched their places come, of the one before it the row, since its
+ * places are there by now. */
 static void rocks_fetch(sk_store *store, sk_cf cf, sk_bytes key)
 {
-    const rocks *self = rocks_of(store);
-    uint64_t hash = sk_overlay_hash(cf, key);
+    rocks *self = rocks_of(store);
+    uint64_t hash = sk_overlay_hash(cf, key), before = self->fetched;
     sk_index_fetch(&self->overlay.index, hash);
     if (cf != SK_CF_ROW) return;
     sk_index_fetch(&self->cache.index, hash);
     sk_presence_fetch(&self->presence, hash);
+    if (!sk_index_fetch_item(&self->overlay.index, before)) (void)sk_index_fetch_item(&self->cache.index, before);
+    self->fetched = hash;
 }
 
 /* Why there is nothing to read from. */
@@ -292,15 +297,33 @@ static uint64_t rocks_seal(sk_store *store)
     return batch->number;
 }
 
+/* What comes soon is brought from memory while others are noted: first its places in the tables, then its entry. */
+static const sk_change *fetch_places(const rocks *self, const sk_change *change)
+{
+    if (change->cf == SK_CF_ROW) {
+        sk_index_fetch(&self->overlay.index, change->hash);
+        sk_index_fetch(&self->cache.index, change->hash);
+    }
+    return change->next;
+}
+
+static const sk_change *fetch_entry(const rocks *self, const sk_change *change)
+{
+    if (change->cf == SK_CF_ROW) (void)sk_index_fetch_item(&self->cache.index, change->hash);
+    return change->next;
+}
+
 /* What a batch that is about to leave the overlay changed goes into the cache. Only the live changes: what is newer than
  * the others is in the overlay still, hides what the cache says meanwhile, and is noted when its turn comes. */
 static void note_committed(rocks *self, const sk_batch *batch)
 {
+    enum { FAR = 12, NEAR = 6 };
+    const sk_change *far = batch->first, *near = batch->first;
+    for (int i = 0; far && i < FAR; i++) far = fetch_places(self, far);
+    for (int i = 0; near && i < NEAR; i++) near = fetch_entry(self, near);
     for (const sk_change *change = batch->first; change; change = change->next) {
-        if (change->next) {
-            sk_index_fetch(&self->overlay.index, change->next->hash);
-            sk_index_fetch(&self->cache.index, change->next->hash);
-        }
+        if (far) far = fetch_places(self, far);
+        if (near) near = fetch_entry(self, near);
         if (change->cf != SK_CF_ROW || !change->live) continue;
         sk_bytes value = sk_change_value(change);
         if (change->kind == SK_CHANGE_RANGE)

@@ -157,7 +157,7 @@ void sk_rowcache_put(sk_rowcache *cache, uint64_t hash, sk_bytes key, const sk_b
     sk_index_slot *slot = sk_index_find(&cache->index, hash, is_key, &key);
     bool large = limit < sizeof(entry) + ALIGN || key.len > limit - sizeof(entry) - ALIGN ||
                  value_len > limit - sizeof(entry) - ALIGN - key.len;
-    size_t wanted = sizeof(entry) + key.len + value_len;
+    size_t wanted = offsetof(entry, data) + key.len + value_len;
     entry *some = slot ? slot->item : NULL;
     if (some && (large || some->size < wanted || some->size / 2 > wanted)) {
         forget(cache, slot);
@@ -177,9 +177,9 @@ static size_t check_part(const sk_rowcache *cache, size_t from, size_t to)
     size_t live = 0;
     while (from < to) {
         entry *some = entry_at(cache, from);
-        sk_assert(some->size >= sizeof *some);
+        sk_assert(some->size >= offsetof(entry, data));
         sk_assert(some->size <= to - from);
-        sk_assert(sizeof *some + some->key_len + some->value_len <= some->size);
+        sk_assert(offsetof(entry, data) + some->key_len + some->value_len <= some->size);
         if (some->live) sk_assert(sk_index_find(&cache->index, some->hash, is_entry, some) != NULL);
         live += some->live;
         from += some->size;
