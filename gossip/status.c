@@ -1,7 +1,8 @@
 /* Who has what: HELLO, STATUS, and what they tell of members that we have no link with.
  *
- * Two things are kept apart. A peer's `vv` is what it said in this session; it decides what the peer is sent. A
- * member's `acked` is what it is known to have on disk, from itself or from others; it decides what may be forgotten.
+ * Two things are kept apart. A peer's `vv` is what it said in this session, and what it sent of its own; it decides what
+ * the peer is sent. A member's `acked` is what it is known to have on disk, from itself or from others; it decides what may
+ * be forgotten.
  *
  * Terms. What is known of a member spreads through others, so old words may arrive after newer ones. Within one life of
  * a member (one process, from its start to its end, unless its disk lies) its acknowledgements only grow, and joining
@@ -364,7 +365,8 @@ static void take_pong(sk_engine *engine, sk_peer *from, const sk_status *said)
     refer_clock(engine);
 }
 
-static bool has_durably(sk_engine *engine, uint32_t peer, sk_dot dot)
+/* It has this on its disk. False: that was known. */
+static bool raise_vv(sk_engine *engine, uint32_t peer, sk_dot dot)
 {
     sk_peer *from = &engine->peers[peer];
     if (dot.seq <= sk_vv_get(&from->vv, dot.origin)) return false;
@@ -376,7 +378,7 @@ static bool has_durably(sk_engine *engine, uint32_t peer, sk_dot dot)
 void sk_status_sent(sk_engine *engine, uint32_t peer, sk_dot dot)
 {
     sk_peer *from = &engine->peers[peer];
-    if (dot.origin == from->current && has_durably(engine, peer, dot)) hear_itself(engine, from, false);
+    if (dot.origin == from->current && raise_vv(engine, peer, dot)) hear_itself(engine, from, false);
 }
 
 int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader)
@@ -386,7 +388,7 @@ int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader)
     int status = sk_status_read(reader, &from->map, &said);
     if (!status) status = check_status(engine, from, &said);
     if (!status) status = sk_status_amnesia(engine, sk_vv_get(&said.vv, *engine->own));
-    for (uint32_t o = 0; !status && o < said.vv.count; o++) has_durably(engine, peer, (sk_dot){o, said.vv.seq[o]});
+    for (uint32_t o = 0; !status && o < said.vv.count; o++) (void)raise_vv(engine, peer, (sk_dot){o, said.vv.seq[o]});
     if (!status && said.heartbeat) {
         status = take_news(engine, peer, &said.news);
         from->has_ping = true;

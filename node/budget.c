@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 enum {
-    PENDING_PART = 12,/* of the write buffer */
+    PENDING_PART = 12, /* of the write buffer */
     ARENAS = 2,
     MAPPED_BYTES = 1 << 20,
 };
