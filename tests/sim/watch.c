@@ -51,6 +51,15 @@ static bool is_touched(sim_world *world, uint32_t key, const sk_vv *from, const 
     return false;
 }
 
+/* Is there an operation that gave it a deadline? */
+static bool had_deadline(sim_world *world, uint32_t key, const sk_vv *vv)
+{
+    const sim_row *row = row_of(world, key, 0);
+    for (uint32_t i = 0; row && i < row->count; i++)
+        if (row->ops[i]->has_deadline && sk_vv_covers(vv, row->ops[i]->txn->dot)) return true;
+    return false;
+}
+
 static bool differs(sim_world *world, uint32_t key, const sk_vv *from, const sk_vv *to)
 {
     if (!is_touched(world, key, from, to, false)) return false;
@@ -138,7 +147,9 @@ static uint32_t verdict_of(sim_region *region, const sim_watch *watch, uint32_t 
     bool unsure = then == SIM_UNSURE || here == SIM_UNSURE;
     if (!unsure && then != here) return SIM_MAY_BE_VOID;
     if (then == SIM_PRESENT && differs(world, key, &watch->vv, now)) return SIM_MAY_BE_VOID;
-    if (is_touched(world, key, &watch->vv, now, then == SIM_ABSENT) || watch->in_multi[i])
+    /* One that was not there comes with content; or for a moment without its deadline, if that is why it was not. */
+    bool by_content = then == SIM_ABSENT && !had_deadline(world, key, &watch->vv);
+    if (is_touched(world, key, &watch->vv, now, by_content) || watch->in_multi[i])
         return SIM_MAY_RUN | SIM_MAY_BE_VOID;
     return then == here ? SIM_MAY_RUN : SIM_MAY_RUN | SIM_MAY_BE_VOID;
 }
