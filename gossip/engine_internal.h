@@ -217,9 +217,10 @@ int sk_status_hello(sk_engine *engine, uint32_t peer, sk_reader *reader);
 int sk_status_origins(sk_engine *engine, uint32_t peer, sk_reader *reader);
 int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader);
 void sk_status_send(sk_engine *engine, uint32_t peer, bool heartbeat);
-/** The peer has sent transactions up to this one, and a peer sends what it has on disk: its own need no status that says
- *  so. Without a writer's part nobody could forget anything but after its heartbeats. */
-void sk_status_sent(sk_engine *engine, uint32_t peer, sk_dot dot);
+/** The peer has sent transactions up to this one, which has seen that. A peer sends what it has on disk, so each of its own
+ *  says what it had there when it was written, itself included. Without that nobody could forget what a writer has written
+ *  but after its heartbeats. */
+void sk_status_sent(sk_engine *engine, uint32_t peer, sk_dot dot, const sk_vv *seen);
 /** Heartbeats are due soon on every link: something in the news changed. */
 void sk_status_spread(sk_engine *engine);
 /** The host's table of origins may have grown. */

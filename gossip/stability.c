@@ -20,8 +20,9 @@
  *    stable_need; if with none, it cannot come from them later, since none can have got it from a life that is over.
  *  - A later one comes up from that disk, with s. (Or from an older copy, without: then its own origin is spent, and s
  *    says nothing of the new one's counts.)
- * An acknowledgement of its own transactions is also that a member sends them (sk_status_sent): each comes after all that it
- * had written before. That it sends another's acknowledges nothing: an own one, from before it had that, may be on its way.
+ * A member's own transactions, too, acknowledge what it had when it wrote them: what they have seen, and themselves
+ * (sk_status_sent). That it sends another's acknowledges nothing: an own one, from before it had that, may be on its way. So
+ * what is acknowledged has with each transaction all that this one has seen, and so has `stable`.
  * It does not hold for a t that lives on in no member but only in a backup, and is put back after all. That can only be of
  * a life that was not gone on with: its region's next one began from an older copy or from nothing (a break, which its
  * incarnation says; dot.h). Were t of the life that acknowledged s, or of one whose disk that one went on with, it would

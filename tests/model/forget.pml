@@ -15,14 +15,14 @@
  *   wrong: TWO_RESETS WITHOUT_ABSENT        forgetting does not ask what others have
  *   wrong: TWO_RESETS WITHOUT_NEED          it does not wait for what members had when they acknowledged
  *   wrong: TWO_RESETS RELAYED_COUNT         who sends a transaction of another's counts as having it, before it said what else it has
+ *   wrong: TWO_RESETS SEEN_NOT_COUNTED      what an own transaction has seen is not acknowledged with it
  *   wrong: TWO_RESETS RETENTION_STRIPS      dead entries go with history that is cut before it is stable
  *   wrong: TWO_RESETS BASE_LOST             the merge of two entries does not join their bases
  *   wrong: RESTORE WITHOUT_VIEWS            acknowledgements count whatever lives their sender knew of
  *   wrong: RESTORE EARLIER_LIVES            what an earlier life acknowledged counts for the next
  *   wrong: RESTORE OLD_WORDS                words of an earlier life count where they say more than those of the present
  *   wrong: RESTORE OLD_LINK                 a view counts while the link still brings words of another life
- *   wrong: LEAVE FORGOTTEN_STRIPPED         dead entries of a region that was forgotten are stripped
- *   wrong: LEAVE EVERYWHERE_KEPT            what all had counts as what all have when a member is added */
+ *   wrong: LEAVE FORGOTTEN_STRIPPED         dead entries of a region that was forgotten are stripped */
 #define NODES 3
 #define INCREMENTS 2
 #define DOTS (INCREMENTS + 3) /* increments of node 0's first life, then one reset of each node */
@@ -390,8 +390,9 @@ inline told_by_0(b, new_link)
     }
 }
 
-/* Node b has transactions of a's own from a, which sends only what it has on disk: they count without words. Not so what a
- * sends on for another: an own one that a had written before it had that may still be on its way (RELAYED_COUNT). */
+/* Node b has transactions of a's own from a, which sends only what it has on disk: they count without words, and what they
+ * have seen. Not so what a sends on for another: an own one that a had written before it had that may still be on its way
+ * (RELAYED_COUNT). */
 #ifdef RESTORE
 #define has_sent(a, b) ((a) == 0 && life[b] != the_life -> old_vv : vv[a])
 #define in_life(a, b) ((a) != 0 || (life[b] != 0 && life[b] == term[b]))
@@ -404,13 +405,27 @@ inline told_by_0(b, new_link)
 #else
 #define own(a) ((a) == 0 -> (1 << INCREMENTS) - 1 : dot(reset_of(a)))
 #endif
+#ifdef SEEN_NOT_COUNTED
+#define saw(x) 0
+#else
+#define saw(x) seen[x]
+#endif
 inline sent(a, b)
 {
     d_step {
         admitted(a, b) && in_life(a, b) && ((b) != 0 || life[a] == the_life) &&
             !within(has_sent(a, b) & vv[b] & own(a), acked[at(b, a)]);
-        acked[at(b, a)] = acked[at(b, a)] | (has_sent(a, b) & vv[b] & own(a));
-        printf("node %d: has transactions of %d's own, which has them then\n", b, a)
+        i = 0;
+        do
+        :: i < DOTS ->
+            if
+            :: has(has_sent(a, b) & vv[b] & own(a), i) -> acked[at(b, a)] = acked[at(b, a)] | saw(i) | dot(i)
+            :: else
+            fi;
+            i++
+        :: else -> break
+        od;
+        printf("node %d: has transactions of %d's own, which has them then, and what they have seen\n", b, a)
     }
 }
 
@@ -502,9 +517,7 @@ inline enrol(n, state)
     acked[at(n, 0)] = 0;
     view_of[at(n, 0)] = 0;
     waits[n] = 0;
-#ifndef EVERYWHERE_KEPT
     everywhere[n] = (state == 2 -> 0 : everywhere[n]);
-#endif
     life[n] = state == 2
 }
 
@@ -590,6 +603,13 @@ inline forget(n, m1, m2)
         assert(!is_member(n, m2) || within(next[n] & ~stable[n], i));
         everywhere[n] = everywhere[n] | next[n];
         stable[n] = stable[n] | next[n];
+        i = 0;
+        do
+        :: i < DOTS ->
+            assert(!has(stable[n], i) || within(seen[i], stable[n])); /* else history starts in the midst of a row's */
+            i++
+        :: else -> break
+        od;
         waits[n] = 0;
         next[n] = 0;
         need[n] = 0;
