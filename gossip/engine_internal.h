@@ -219,8 +219,8 @@ int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader);
 void sk_status_send(sk_engine *engine, uint32_t peer, bool heartbeat);
 /** The peer has sent transactions up to this one, which has seen that. A peer sends what it has on disk, so each of its own
  *  says what it had there when it was written, itself included. Without that nobody could forget what a writer has written
- *  but after its heartbeats. */
-void sk_status_sent(sk_engine *engine, uint32_t peer, sk_dot dot, const sk_vv *seen);
+ *  but after its heartbeats. Errors as of sk_status_amnesia. */
+int sk_status_sent(sk_engine *engine, uint32_t peer, sk_dot dot, const sk_vv *seen);
 /** Heartbeats are due soon on every link: something in the news changed. */
 void sk_status_spread(sk_engine *engine);
 /** The host's table of origins may have grown. */

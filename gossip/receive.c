@@ -441,7 +441,7 @@ int sk_receive_batch(sk_engine *engine, uint32_t peer, sk_reader *reader)
     uint64_t duplicates = from->counts.duplicate_txns;
     if (!status) status = take_batch(engine, peer, &batch);
     if (!status) note_end(engine, from, &batch);
-    if (!status) sk_status_sent(engine, peer, (sk_dot){batch.origin, batch.first + batch.count - 1}, &engine->seen);
+    if (!status) status = sk_status_sent(engine, peer, (sk_dot){batch.origin, batch.first + batch.count - 1}, &engine->seen);
     duplicates = from->counts.duplicate_txns - duplicates;
     if (!status && duplicates == batch.count && batch.origin != from->current) say_enough(engine, peer, batch.origin);
     if (!status && engine->held_bytes > 0) sk_receive_release(engine);

@@ -375,12 +375,15 @@ static bool raise_vv(sk_engine *engine, uint32_t peer, sk_dot dot)
     return true;
 }
 
-void sk_status_sent(sk_engine *engine, uint32_t peer, sk_dot dot, const sk_vv *seen)
+int sk_status_sent(sk_engine *engine, uint32_t peer, sk_dot dot, const sk_vv *seen)
 {
     sk_peer *from = &engine->peers[peer];
-    if (dot.origin != from->current || !raise_vv(engine, peer, dot)) return;
+    if (dot.origin != from->current || !raise_vv(engine, peer, dot)) return 0;
+    int status = sk_status_amnesia(engine, sk_vv_get(seen, *engine->own));
+    if (status) return status;
     for (uint32_t o = 0; o < seen->count; o++) (void)raise_vv(engine, peer, (sk_dot){o, seen->seq[o]});
     hear_itself(engine, from, false);
+    return 0;
 }
 
 int sk_status_status(sk_engine *engine, uint32_t peer, sk_reader *reader)

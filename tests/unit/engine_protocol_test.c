@@ -306,6 +306,34 @@ static void begin_batch(sk_buf *buf, uint32_t origin, uint64_t first, bool conti
     sk_batch_pack(buf, &batch);
 }
 
+/* Likewise whose transaction has seen more of it. */
+static void amnesia_is_seen_in_what_was_seen(void **state)
+{
+    (void)state;
+    world *w = fresh_world(true);
+    char key[KEY_BYTES];
+    for (uint64_t seq = 1; seq <= 2; seq++) {
+        sk_buf buf = {0}, raise = {0};
+        sk_pack_array(&raise, 2);
+        sk_pack_uint(&raise, own_of_a_at_b(w));
+        sk_pack_uint(&raise, 7);
+        row_key(&w->nodes[1], (sk_dot){own_of_b(w), seq}, key);
+        begin_batch(&buf, own_of_b(w), seq, false, 1);
+        add_txn(&buf, 1, sk_buf_view(&raise), key);
+        if (seq == 1) {
+            say(w, sk_buf_view(&buf));
+            assert_true(status_of(w, 0, 1).up);
+            world_run(w, 600);
+        } else {
+            refused(w, sk_buf_view(&buf), SK_E_PROTOCOL);
+        }
+        assert_int_equal(w->nodes[0].incarnations, 1);
+        sk_buf_free(&buf);
+        sk_buf_free(&raise);
+    }
+    world_free(w);
+}
+
 static void batches_are_looked_through_first(void **state)
 {
     (void)state;
@@ -455,6 +483,7 @@ int main(void)
         cmocka_unit_test(an_origin_keeps_its_meaning),
         cmocka_unit_test(a_vector_does_not_run_backwards),
         cmocka_unit_test(amnesia_is_believed_once),
+        cmocka_unit_test(amnesia_is_seen_in_what_was_seen),
         cmocka_unit_test(batches_are_looked_through_first),
         cmocka_unit_test(a_gap_is_not_a_crime),
         cmocka_unit_test(a_transfer_that_gets_no_answer_is_given_up),
