@@ -397,6 +397,7 @@ def two_regions(setting, say):
         for node in cluster:
             cluster.wait(lambda: node.info("replication")["stable_vector"] == node.info("replication")["vector"],
                          "everything is stable")
+            cluster.wait(lambda: node.info("persistence")["audit"] == "verified", "history is kept until the rows were looked at")
         held = eu.client().dbsize()
         if eu.stop() != 0:
             raise Failed(f"eu did not stop cleanly\n{eu.log_tail()}")
