@@ -201,7 +201,9 @@ void sim_crossing_write(sim_world *world, uint32_t index)
     snprintf(value, sizeof value, "calm%u.%s", world->round, region->name);
     const char *const words[] = {"SET", "k0", value};
     if (sim_client_is_mute(region)) return;
-    if (!region->replica || region->clients[0].pending_count) { /* a WAIT of before, or a store on its way back */
+    const sim_client *client = &region->clients[0];
+    if (!region->replica || client->pending_count || client->queued_count) {
+        /* A store on its way back, a WAIT of before, or a MULTI that stood behind one. */
         sim_event_push(world, world->now_us + 50000, SIM_EVENT_CALM, index, 0, 0);
         return;
     }
