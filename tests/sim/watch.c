@@ -110,8 +110,7 @@ static bool has_changed(sim_region *region, const sim_watch *watch, uint32_t i, 
     uint32_t key = watch->keys[i];
     if (watch->presence[i] == SIM_PRESENT) return differs(world, key, &watch->vv, now);
     return watch->presence[i] == SIM_ABSENT && !sk_fold_active(&region->replica->db) &&
-           is_touched(world, key, &region->vv, now, true) && differs(world, key, &region->vv, now) &&
-           sim_expect_presence(region, key) == SIM_PRESENT;
+           differs(world, key, &region->vv, now) && sim_expect_presence(region, key) == SIM_PRESENT;
 }
 
 void sim_watch_look(sim_region *region, const sk_vv *now)
