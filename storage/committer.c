@@ -67,13 +67,18 @@ static void write_group(sk_committer *committer, sk_batch *const *batches, size_
     atomic_store(&committer->durable, last);
 }
 
+static void begin_writing(sk_committer *committer)
+{
+    if (sk_journal_has_much(committer->journal)) sk_journal_begin_writing(committer->journal);
+}
+
 static void write_all(sk_committer *committer, sk_batch *const *batches, size_t count)
 {
     for (size_t at = 0; at < count && !sk_failure_code(committer->failure);) {
         size_t group = 0, bytes = 0;
         while (at + group < count && bytes <= GROUP_BYTES) bytes += batches[at + group++]->bytes;
         write_group(committer, batches + at, group);
-        if (sk_journal_has_much(committer->journal)) sk_journal_begin_writing(committer->journal);
+        begin_writing(committer);
         at += group;
         if (committer->options.wake) committer->options.wake(committer->options.context);
         sk_placing_wait_for_room(committer->placing);
@@ -112,7 +117,7 @@ static void wait_for_work(sk_committer *committer)
 static void housekeeping(sk_committer *committer)
 {
     uint64_t now = sk_worker_now_ms();
-    if (sk_journal_has_much(committer->journal)) sk_journal_begin_writing(committer->journal);
+    begin_writing(committer);
     if (sync_due(committer, now)) {
         sync_log(committer);
         if (sk_failure_code(committer->failure) && committer->options.wake)
