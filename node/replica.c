@@ -426,7 +426,8 @@ static void forget(sk_replica *replica)
 {
     const sk_vv *stable = sk_engine_stable(replica->engine), *everywhere = sk_engine_everywhere(replica->engine);
     if (!sk_vv_at_most(stable, &replica->db.floor)) sk_replica_forget(replica, stable, everywhere);
-    if (!sk_audit_pending(&replica->db)) replica->more_to_do |= sk_db_revisit(&replica->db, everywhere, REVISIT_ENTRIES) > 0;
+    if (sk_audit_pending(&replica->db)) return;
+    replica->more_to_do |= sk_db_revisit(&replica->db, everywhere, REVISIT_ENTRIES) > 0;
 }
 
 static bool receives(const sk_replica *replica)
