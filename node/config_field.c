@@ -153,7 +153,7 @@ const sk_config_field sk_config_fields[] = {
      .about = "Memory for single rows that were read or written lately. A row found here costs a tenth of one in a block."},
     {"storage.write_buffer", SK_CONFIG_SIZE, AT(storage.write_buffer), .initial = "128mb", .min = MB, .max = 4 * GB,
      .about =
-         "Memory for writes on their way to files. A quarter of it is gathered and sorted at a time: more of it\n"
+         "Memory for writes on their way to files. A third of it is gathered and sorted at a time: more of it\n"
          "makes larger files and less work. Writes wait when it is full."},
     {"storage.min_free", SK_CONFIG_SIZE, AT(storage.min_free), .initial = "64mb", .max = 1024 * GB,
      .about = "Writes are refused while the disk has less space than this; reads go on. A backup leaves as much free."},
