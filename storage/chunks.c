@@ -19,7 +19,7 @@ enum {
     CHUNK_MAX = 2 << 20,   /* a huge page */
     CHUNKS_OF_BUDGET = 16,
     LARGE_PART = 16,       /* what is more than this part of a chunk would leave too much of one empty */
-    SPARE_BYTES = 4 << 20, /* kept when nothing is held */
+    SPARE_BYTES = 4 << 20, /* kept when little is held */
 };
 
 struct sk_chunk {
@@ -73,6 +73,11 @@ static void retire(sk_chunks *chunks, sk_chunk *chunk)
     chunk->next = chunks->spare;
     chunks->spare = chunk;
     chunks->spare_count++;
+}
+
+bool sk_chunks_busy(const sk_chunks *chunks)
+{
+    return (chunks->count - chunks->spare_count) * chunks->chunk_bytes > SPARE_BYTES;
 }
 
 void sk_chunks_trim(sk_chunks *chunks)

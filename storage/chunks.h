@@ -37,11 +37,14 @@ typedef struct {
 void sk_chunks_init(sk_chunks *chunks, size_t budget);
 /** Every stretch must have been given back. */
 void sk_chunks_free(sk_chunks *chunks);
-/** Memory for integers and pointers, of `bytes` bytes, until the stretch is given back. Of several stretches only the last may grow. */
+/** Memory for integers and pointers, of `bytes` bytes, until the stretch is given back. Of several stretches only the last
+ *  may grow. */
 void *sk_chunks_take(sk_chunks *chunks, sk_stretch *stretch, size_t bytes);
 /** The stretch has nothing any more. Its chunks are kept for others: fresh memory has to be cleared by the system. */
 void sk_chunks_give_back(sk_chunks *chunks, sk_stretch *stretch);
-/** Gives back to the system what is spare, but for a few chunks. For when there was nothing to do for a while. */
+/** More is in use than the few chunks that always stay. */
+bool sk_chunks_busy(const sk_chunks *chunks);
+/** Gives back to the system what is spare, but for a few chunks. For when they were not busy for a while. */
 void sk_chunks_trim(sk_chunks *chunks);
 /** What it has of the system, about: chunks, spare ones too, and what was too large for one. */
 static inline size_t sk_chunks_memory(const sk_chunks *chunks)

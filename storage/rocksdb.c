@@ -44,7 +44,7 @@ typedef struct {
     uint64_t submitted_bytes;        /* of all batches since the store was opened */
     uint64_t committed_bytes;        /* of those that were committed when reap last looked */
     size_t submitted_changes;        /* since reap last looked */
-    uint64_t held_ms;                /* when reap last saw something in the overlay */
+    uint64_t busy_ms;                /* when reap last saw much in the overlay */
     uint32_t reclaim_ms;             /* so long after that its spare memory goes */
     size_t iterators;                /* open ones of the newest state: no batch leaves the overlay meanwhile */
     rocksdb_pinnableslice_t *pinned; /* under the value that the last get gave */
@@ -339,9 +339,9 @@ static void note_committed(rocks *self, const sk_batch *batch)
 static void give_back_spare(rocks *self)
 {
     uint64_t now = sk_worker_now_ms();
-    if (self->overlay.sealed)
-        self->held_ms = now;
-    else if (now - self->held_ms >= self->reclaim_ms)
+    if (sk_chunks_busy(&self->overlay.chunks))
+        self->busy_ms = now;
+    else if (now - self->busy_ms >= self->reclaim_ms)
         sk_chunks_trim(&self->overlay.chunks);
 }
 
@@ -355,6 +355,7 @@ static int rocks_reap(sk_store *store, uint64_t *durable)
     /* Empty batches never went to the thread; they are durable with those before them. */
     if (!error && !self->broken && committed >= self->last_submitted) self->durable = self->overlay.open->number - 1;
     if (placed >= self->last_submitted) placed = self->durable;
+    give_back_spare(self);
     size_t most = self->submitted_changes * 3 / 2, changes = 0; /* all of a run, before the next one is in its place */
     if (most < REAP_CHANGES) most = REAP_CHANGES;
     self->submitted_changes = 0;
@@ -369,7 +370,6 @@ static int rocks_reap(sk_store *store, uint64_t *durable)
         note_committed(self, batch);
         sk_overlay_recycle(&self->overlay, sk_overlay_take(&self->overlay, placed));
     }
-    give_back_spare(self);
     *durable = self->durable;
     return error;
 }

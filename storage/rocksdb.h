@@ -35,7 +35,7 @@ typedef struct {
     size_t segment_bytes;       /* of the commit log; below 4 GiB; 0: 8 MiB */
     int max_open_files;         /* tables; 0: 512 */
     uint64_t min_free_bytes;    /* sk_rocksdb_space_low below this; 0: never */
-    uint32_t reclaim_ms;        /* after this an idle store gives back memory, and the space of removed ranges; 0: 60000 */
+    uint32_t reclaim_ms;        /* after this an idle store gives back memory, and space of removed ranges; 0: 60000 */
     /* It is time to reap. Called from the commit thread after each commit of its own, and a sync that failed; from the
      * placing thread after each run; and by a reap that leaves something for another. May be NULL; must not call the store. */
     void (*wake)(void *context);
