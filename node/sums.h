@@ -77,7 +77,8 @@ void sk_sums_init(sk_sums *sums, uint32_t leaf_rows);
 void sk_sums_reset(sk_sums *sums);
 void sk_sums_free(sk_sums *sums);
 
-/** The leaf that a key belongs to; there must be one. Every put comes here, and mostly the heads tell: they lie side by side. */
+/** The leaf that a key belongs to; there must be one. Every put comes here, and mostly the heads tell, which lie side by
+ *  side. */
 uint32_t sk_sums_find(const sk_sums *sums, sk_bytes raw);
 
 /** A row was put in the batch of that number: its digest was `before`, and `after` is what it is with `row`; `counts` is what
