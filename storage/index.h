@@ -41,6 +41,15 @@ static inline sk_index_slot *sk_index_find(const sk_index *index, uint64_t hash,
     }
 }
 
+/** The slot of an item that is there. Of its hash the bits that make its place are enough. */
+static inline sk_index_slot *sk_index_slot_of(const sk_index *index, uint64_t hash, const void *item)
+{
+    for (size_t at = hash & (index->room - 1);; at = (at + 1) & (index->room - 1)) {
+        sk_assert(index->slots[at].item != NULL);
+        if (index->slots[at].item == item) return &index->slots[at];
+    }
+}
+
 /** Has the place of a hash fetched from memory, which goes on while something else is done. */
 static inline void sk_index_fetch(const sk_index *index, uint64_t hash)
 {

@@ -3,21 +3,25 @@
 #include <stdlib.h>
 
 enum {
-    ALIGN = 8,
-    INDEX_PART = 4,     /* of the budget, for the index; the ring has the rest */
-    LARGE_PART = 64,    /* an entry over this part of the budget is not kept */
-    SECOND_CHANCES = 8, /* while room is made for one entry: nobody waits for a walk over all of the ring */
+    INDEX_PART = 4,        /* of the budget at most, for the index; the ring has the rest */
+    LARGE_PART = 64,       /* an entry over this part of the budget is not kept, */
+    LARGE_BYTES = 1 << 28, /* nor one over this */
+    SECOND_CHANCES = 8,    /* while room is made for one entry: nobody waits for a walk over all of the ring */
 };
 
+/* There are millions of them: what one does without makes room for others. */
 typedef struct {
-    uint64_t hash;
-    uint32_t size; /* in the ring, all of it */
-    uint32_t key_len, value_len;
+    uint32_t hash;  /* its low half, which has the place in the index */
     uint32_t epoch; /* of the cache when it was told this */
-    bool live;      /* not overwritten by an entry elsewhere */
-    bool present, asked; /* asked for since it was put where it is */
-    uint8_t data[]; /* key, value */
+    uint32_t key_len, value_len;
+    uint32_t size : 29; /* in the ring, all of it */
+    uint32_t live : 1;  /* not overwritten by an entry elsewhere */
+    uint32_t present : 1;
+    uint32_t asked : 1; /* for, since it was put where it is */
+    uint8_t data[];     /* key, value */
 } entry;
+
+enum { ALIGN = _Alignof(entry) };
 
 static entry *entry_at(const sk_rowcache *cache, size_t at)
 {
@@ -30,11 +34,6 @@ static bool is_key(const void *item, const void *wanted)
     return sk_bytes_equal(sk_bytes_of(some->data, some->key_len), *(const sk_bytes *)wanted);
 }
 
-static bool is_entry(const void *item, const void *wanted)
-{
-    return item == wanted;
-}
-
 static void count_bytes(sk_rowcache *cache)
 {
     cache->bytes = cache->reached + cache->index.room * sizeof(sk_index_slot);
@@ -43,9 +42,11 @@ static void count_bytes(sk_rowcache *cache)
 void sk_rowcache_init(sk_rowcache *cache, size_t max)
 {
     size_t slots = SK_INDEX_FIRST_SLOTS;
-    while (slots * 2 * sizeof(sk_index_slot) <= max / INDEX_PART) slots *= 2;
+    while (slots * 2 * sizeof(sk_index_slot) <= max / INDEX_PART && slots <= UINT32_MAX / 2) slots *= 2;
     *cache = (sk_rowcache){.max = max, .most_entries = slots / SK_INDEX_SLOTS_AN_ITEM};
-    cache->room = (max - max / INDEX_PART) / ALIGN * ALIGN;
+    size_t index_bytes = slots * sizeof(sk_index_slot);
+    if (index_bytes > max / INDEX_PART) index_bytes = max / INDEX_PART; /* that minimum of a few kilobytes */
+    cache->room = (max - index_bytes) / ALIGN * ALIGN;
 }
 
 void sk_rowcache_clear(sk_rowcache *cache)
@@ -96,7 +97,7 @@ static void drop_oldest(sk_rowcache *cache, int *chances)
 {
     entry *old = entry_at(cache, cache->tail);
     uint32_t size = old->size;
-    sk_index_slot *slot = old->live ? sk_index_find(&cache->index, old->hash, is_entry, old) : NULL;
+    sk_index_slot *slot = old->live ? sk_index_slot_of(&cache->index, old->hash, old) : NULL;
     pass(cache, size);
     size_t free_bytes = (cache->wrapped ? cache->tail : cache->room) - cache->head;
     bool stays = slot && old->asked && old->epoch == cache->epoch && free_bytes >= size && *chances > 0;
@@ -143,7 +144,7 @@ static entry *insert(sk_rowcache *cache, uint64_t hash, sk_bytes key, size_t siz
     while (cache->index.count >= cache->most_entries) drop_oldest(cache, &chances);
     make_room(cache, size, &chances);
     entry *made = entry_at(cache, cache->head);
-    *made = (entry){.hash = hash, .size = (uint32_t)size, .key_len = (uint32_t)key.len, .live = true};
+    *made = (entry){.hash = (uint32_t)hash, .size = (uint32_t)size, .key_len = (uint32_t)key.len, .live = true};
     if (key.len) memcpy(made->data, key.data, key.len);
     sk_index_add(&cache->index, hash, made);
     advance(cache, size);
@@ -154,6 +155,7 @@ static entry *insert(sk_rowcache *cache, uint64_t hash, sk_bytes key, size_t siz
 void sk_rowcache_put(sk_rowcache *cache, uint64_t hash, sk_bytes key, const sk_bytes *value)
 {
     size_t value_len = value ? value->len : 0, limit = cache->max / LARGE_PART;
+    if (limit > LARGE_BYTES) limit = LARGE_BYTES;
     sk_index_slot *slot = sk_index_find(&cache->index, hash, is_key, &key);
     bool large = limit < sizeof(entry) + ALIGN || key.len > limit - sizeof(entry) - ALIGN ||
                  value_len > limit - sizeof(entry) - ALIGN - key.len;
@@ -180,7 +182,7 @@ static size_t check_part(const sk_rowcache *cache, size_t from, size_t to)
         sk_assert(some->size >= offsetof(entry, data));
         sk_assert(some->size <= to - from);
         sk_assert(offsetof(entry, data) + some->key_len + some->value_len <= some->size);
-        if (some->live) sk_assert(sk_index_find(&cache->index, some->hash, is_entry, some) != NULL);
+        if (some->live) sk_assert(sk_index_slot_of(&cache->index, some->hash, some)->item == some);
         live += some->live;
         from += some->size;
     }

@@ -23,7 +23,10 @@ import cluster  # noqa: E402
 REDIS_FSYNC = {"always": "always", "interval": "everysec", "os": "no"}
 
 # What the example configuration says; cluster.py has smaller ones, for tests.
-EXAMPLE = {"replication": {"heartbeat_ms": 500}, "storage": {"cache": "256mb", "write_buffer": "128mb", "min_free": "64mb"}}
+EXAMPLE = {
+    "replication": {"heartbeat_ms": 500},
+    "storage": {"cache": "192mb", "row_cache": "256mb", "write_buffer": "128mb", "min_free": "64mb"},
+}
 
 
 class Failed(Exception):

@@ -112,6 +112,25 @@ static void any_mixture_of_sizes_stays_within_the_budget(void **state)
     sk_rowcache_free(&cache);
 }
 
+/* Little of the budget goes into anything else: what the index leaves of its part, the ring has. */
+static void the_budget_goes_into_rows(void **state)
+{
+    (void)state;
+    enum { MAX = 6 << 20, VALUE = 180, HEAD_MAX = 24, MANY = 40000, INDEX = 1 << 20 };
+    static const uint8_t bytes[VALUE];
+    sk_rowcache cache;
+    sk_bytes value;
+    size_t kept = 0;
+    sk_rowcache_init(&cache, MAX);
+    for (uint32_t i = 0; i < MANY; i++)
+        sk_rowcache_put(&cache, i * 7919u, sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, VALUE});
+    for (uint32_t i = 0; i < MANY; i++)
+        kept += sk_rowcache_get(&cache, i * 7919u, sk_bytes_of(&i, sizeof i), &value) == 1;
+    assert_true(cache.bytes <= MAX);
+    assert_true(kept >= (MAX - INDEX) / (HEAD_MAX + sizeof(uint32_t) + VALUE) - 1);
+    sk_rowcache_free(&cache);
+}
+
 static void grows_its_table(void **state)
 {
     (void)state;
@@ -137,6 +156,7 @@ int main(void)
         cmocka_unit_test(answers_only_what_it_was_told_last),
         cmocka_unit_test(what_is_asked_for_stays_longer),
         cmocka_unit_test(any_mixture_of_sizes_stays_within_the_budget),
+        cmocka_unit_test(the_budget_goes_into_rows),
         cmocka_unit_test(grows_its_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
