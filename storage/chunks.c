@@ -55,14 +55,24 @@ static sk_chunk *take_spare(sk_chunks *chunks)
     return chunk;
 }
 
+static void drop_ahead(sk_chunks *chunks)
+{
+    if (!chunks->ahead) return;
+    sk_prefault_forget(chunks->prefault, chunks->ahead, chunks->chunk_bytes);
+    chunks->count--;
+    free(chunks->ahead);
+    chunks->ahead = NULL;
+}
+
 void sk_chunks_free(sk_chunks *chunks)
 {
+    drop_ahead(chunks);
     if (chunks->newest) {
         sk_assert(chunks->newest->users == 0);
         destroy(chunks, chunks->newest);
     }
     while (chunks->spare) destroy(chunks, take_spare(chunks));
-    *chunks = (sk_chunks){.chunk_bytes = chunks->chunk_bytes};
+    *chunks = (sk_chunks){.chunk_bytes = chunks->chunk_bytes, .prefault = chunks->prefault};
 }
 
 /* Nobody has anything in it any more. */
@@ -77,11 +87,12 @@ static void retire(sk_chunks *chunks, sk_chunk *chunk)
 
 bool sk_chunks_busy(const sk_chunks *chunks)
 {
-    return (chunks->count - chunks->spare_count) * chunks->chunk_bytes > SPARE_BYTES;
+    return (chunks->count - chunks->spare_count - (chunks->ahead != NULL)) * chunks->chunk_bytes > SPARE_BYTES;
 }
 
 void sk_chunks_trim(sk_chunks *chunks)
 {
+    drop_ahead(chunks);
     while (chunks->spare_count * chunks->chunk_bytes > SPARE_BYTES) destroy(chunks, take_spare(chunks));
 }
 
@@ -89,13 +100,24 @@ static sk_chunk *make(sk_chunks *chunks)
 {
     sk_chunk *made = take_spare(chunks);
     if (!made) {
-        made = sk_alloc_aligned(chunks->chunk_bytes);
-        chunks->count++;
+        made = chunks->ahead;
+        chunks->ahead = NULL;
+        chunks->count += made == NULL;
+        if (!made) made = sk_alloc_aligned(chunks->chunk_bytes);
         made->len = made->users = 0;
         ASAN_POISON_MEMORY_REGION(made->data, room(chunks));
     }
     made->next = NULL;
     return made;
+}
+
+/* Whoever fills chunk after chunk will want another. */
+static void look_ahead(sk_chunks *chunks)
+{
+    if (!chunks->prefault || chunks->chunk_bytes < CHUNK_MAX || chunks->spare || chunks->ahead) return;
+    chunks->ahead = sk_alloc_aligned(chunks->chunk_bytes);
+    chunks->count++;
+    sk_prefault_ask(chunks->prefault, chunks->ahead, chunks->chunk_bytes);
 }
 
 static void grow(sk_chunks *chunks)
@@ -105,6 +127,7 @@ static void grow(sk_chunks *chunks)
     if (!old) return;
     old->next = chunks->newest;
     sk_assert(old->users > 0); /* an empty one has room */
+    look_ahead(chunks);
 }
 
 void *sk_chunks_take(sk_chunks *chunks, sk_stretch *stretch, size_t bytes)

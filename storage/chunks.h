@@ -8,11 +8,12 @@
  * Invariants:
  *  1. `users` of a chunk is the number of stretches with something in it.
  *  2. A chunk without users is the newest, and empty, or spare.
- *  3. `count` is of the newest, the spare ones, and all with users. */
+ *  3. `count` is of the newest, the spare ones, the one ahead, and all with users. */
 #ifndef SK_STORAGE_CHUNKS_H
 #define SK_STORAGE_CHUNKS_H
 
 #include "crdt/memory.h"
+#include "storage/prefault.h"
 
 typedef struct sk_chunk sk_chunk;
 
@@ -21,8 +22,10 @@ typedef struct {
     sk_chunk *newest; /* owned; NULL: none yet. Older ones are reached from the stretches in them */
     sk_chunk *spare;  /* owned */
     size_t spare_count;
-    size_t count;       /* of all chunks */
-    size_t large_bytes; /* of what was too large for one */
+    size_t count;          /* of all chunks */
+    size_t large_bytes;    /* of what was too large for one */
+    sk_prefault *prefault; /* borrowed; NULL: no memory is made before it is used */
+    sk_chunk *ahead;       /* owned: never used yet, nor written; or NULL */
 } sk_chunks;
 
 /** What one user has taken: a piece of a chunk, or of several, and what was too large for one. All zeros: nothing. */

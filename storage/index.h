@@ -11,8 +11,7 @@
 #define SK_STORAGE_INDEX_H
 
 #include "crdt/memory.h"
-
-#include <stdlib.h>
+#include "storage/prefault.h"
 
 typedef struct {
     uint64_t hash;
@@ -23,6 +22,9 @@ typedef struct {
     sk_index_slot *slots; /* owned; NULL until the first item */
     size_t room;          /* slots: a power of two, or 0 */
     size_t count;
+    size_t max_room;       /* its owner lets it have no more; 0: any */
+    sk_prefault *prefault; /* borrowed; NULL: no memory is made before it is used */
+    sk_index_slot *next;   /* owned: twice as many slots, all empty, for when it grows; or NULL: not yet */
 } sk_index; /* all zeros is an empty one */
 
 enum { SK_INDEX_SLOTS_AN_ITEM = 2, SK_INDEX_FIRST_SLOTS = 1024 };
@@ -77,17 +79,18 @@ static inline void sk_index_place(sk_index *index, uint64_t hash, void *item)
     index->slots[at] = (sk_index_slot){hash, item};
 }
 
+/** For sk_index_add: twice as many slots; and, when it will soon come to that, their memory. */
+void sk_index_grow(sk_index *index);
+void sk_index_prepare(sk_index *index);
+
 /** Adds an item that is not there (by its owner's knowledge). */
 static inline void sk_index_add(sk_index *index, uint64_t hash, void *item)
 {
-    if (++index->count * SK_INDEX_SLOTS_AN_ITEM > index->room) {
-        sk_index old = *index;
-        index->room = old.room ? old.room * 2 : SK_INDEX_FIRST_SLOTS;
-        index->slots = sk_alloc(index->room * sizeof *index->slots);
-        for (size_t i = 0; i < old.room; i++)
-            if (old.slots[i].item) sk_index_place(index, old.slots[i].hash, old.slots[i].item);
-        free(old.slots);
-    }
+    size_t taken = ++index->count * SK_INDEX_SLOTS_AN_ITEM;
+    if (taken > index->room)
+        sk_index_grow(index);
+    else if (taken == index->room / 8 * 7)
+        sk_index_prepare(index);
     sk_index_place(index, hash, item);
 }
 
@@ -105,10 +108,8 @@ static inline void sk_index_remove(sk_index *index, sk_index_slot *slot)
     index->count--;
 }
 
-static inline void sk_index_free(sk_index *index)
-{
-    free(index->slots);
-    *index = (sk_index){0};
-}
+/** Gives back what it was to grow into. */
+void sk_index_trim(sk_index *index);
+void sk_index_free(sk_index *index);
 
 #endif

@@ -87,6 +87,12 @@ void sk_overlay_free(sk_overlay *overlay)
     *overlay = (sk_overlay){0};
 }
 
+void sk_overlay_trim(sk_overlay *overlay)
+{
+    sk_chunks_trim(&overlay->chunks);
+    sk_index_trim(&overlay->index);
+}
+
 /* -- the newest change of each key ----------------------------------------------------------------------------------- */
 
 /* Nobody asks for history by its key but once in a while: it is found in the ordered list, into which it goes almost for

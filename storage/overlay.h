@@ -87,6 +87,8 @@ static inline size_t sk_batch_memory(const sk_batch *batch)
 /** `first` is the number of the first batch, `budget` how many bytes the changes should take at most. */
 void sk_overlay_init(sk_overlay *overlay, uint64_t first, size_t budget);
 void sk_overlay_free(sk_overlay *overlay);
+/** Gives memory back to the system that is not in use. For when there was little to do for a while. */
+void sk_overlay_trim(sk_overlay *overlay);
 /** Records a put, or with SK_CHANGE_REMOVE a removal (of which the value is ignored), in the open batch. Returns the
  *  key's hash; 0 in the family that has none, which is history. */
 uint64_t sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value);

@@ -36,6 +36,7 @@ typedef struct {
     sk_overlay overlay;
     sk_rowcache cache;               /* of SK_CF_ROW */
     sk_presence presence;            /* likewise */
+    sk_prefault prefault;            /* for the overlay and the row cache */
     uint8_t absent[64];              /* the row key that RocksDB was last asked for in vain */
     size_t absent_len;               /* 0: none */
     uint64_t fetched;                /* the hash of the last row key that was */
@@ -342,7 +343,7 @@ static void give_back_spare(rocks *self)
     if (sk_chunks_busy(&self->overlay.chunks))
         self->busy_ms = now;
     else if (now - self->busy_ms >= self->reclaim_ms)
-        sk_chunks_trim(&self->overlay.chunks);
+        sk_overlay_trim(&self->overlay);
 }
 
 static int rocks_reap(sk_store *store, uint64_t *durable)
@@ -583,6 +584,7 @@ static void give_back(rocks *self)
     sk_journal_free(&self->journal);
     sk_overlay_free(&self->overlay);
     sk_rowcache_free(&self->cache);
+    sk_prefault_free(&self->prefault);
     sk_folder_close(&self->folder);
     pthread_mutex_destroy(&self->opened);
     free(self);
@@ -647,6 +649,9 @@ static void init_parts(rocks *self, const sk_rocksdb_options *options)
     size_t presence_bytes = options->row_cache_bytes / PRESENCE_PART;
     sk_presence_init(&self->presence, SK_CF_ROW, presence_bytes);
     sk_rowcache_init(&self->cache, options->row_cache_bytes - presence_bytes);
+    sk_prefault_init(&self->prefault);
+    self->overlay.chunks.prefault = self->overlay.index.prefault = &self->prefault;
+    self->cache.prefault = self->cache.index.prefault = &self->prefault;
     sk_database_init(&self->database, options);
     sk_failure_init(&self->failure);
     sk_journal_init(&self->journal, self->folder.db_path, options->segment_bytes);

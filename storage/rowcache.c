@@ -6,6 +6,7 @@ enum {
     INDEX_PART = 4,        /* of the budget at most, for the index; the ring has the rest */
     LARGE_PART = 64,       /* an entry over this part of the budget is not kept, */
     LARGE_BYTES = 1 << 28, /* nor one over this */
+    AHEAD_BYTES = 4 << 20, /* of the ring that are made before they are used, once as many are in use */
     SECOND_CHANCES = 8,    /* while room is made for one entry: nobody waits for a walk over all of the ring */
 };
 
@@ -36,14 +37,15 @@ static bool is_key(const void *item, const void *wanted)
 
 static void count_bytes(sk_rowcache *cache)
 {
-    cache->bytes = cache->reached + cache->index.room * sizeof(sk_index_slot);
+    size_t made = cache->prefaulted > cache->reached ? cache->prefaulted : cache->reached;
+    cache->bytes = made + cache->index.room * sizeof(sk_index_slot);
 }
 
 void sk_rowcache_init(sk_rowcache *cache, size_t max)
 {
     size_t slots = SK_INDEX_FIRST_SLOTS;
     while (slots * 2 * sizeof(sk_index_slot) <= max / INDEX_PART && slots <= UINT32_MAX / 2) slots *= 2;
-    *cache = (sk_rowcache){.max = max, .most_entries = slots / SK_INDEX_SLOTS_AN_ITEM};
+    *cache = (sk_rowcache){.max = max, .most_entries = slots / SK_INDEX_SLOTS_AN_ITEM, .index.max_room = slots};
     size_t index_bytes = slots * sizeof(sk_index_slot);
     if (index_bytes > max / INDEX_PART) index_bytes = max / INDEX_PART; /* that minimum of a few kilobytes */
     cache->room = (max - index_bytes) / ALIGN * ALIGN;
@@ -56,6 +58,7 @@ void sk_rowcache_clear(sk_rowcache *cache)
 
 void sk_rowcache_free(sk_rowcache *cache)
 {
+    if (cache->prefault) sk_prefault_forget(cache->prefault, cache->ring, cache->room);
     free(cache->ring);
     sk_index_free(&cache->index);
     *cache = (sk_rowcache){0};
@@ -77,10 +80,21 @@ int sk_rowcache_get(sk_rowcache *cache, uint64_t hash, sk_bytes key, sk_bytes *v
 
 /* -- the ring ----------------------------------------------------------------------------------------------------- */
 
+static void look_ahead(sk_rowcache *cache)
+{
+    if (!cache->prefault || cache->reached < AHEAD_BYTES || cache->prefaulted >= cache->room) return;
+    if (cache->prefaulted < cache->reached) cache->prefaulted = cache->reached;
+    size_t bytes = cache->room - cache->prefaulted < AHEAD_BYTES ? cache->room - cache->prefaulted : AHEAD_BYTES;
+    sk_prefault_ask(cache->prefault, cache->ring + cache->prefaulted, bytes);
+    cache->prefaulted += bytes;
+}
+
 static void advance(sk_rowcache *cache, size_t size)
 {
     cache->head += size;
-    if (cache->head > cache->reached) cache->reached = cache->head;
+    if (cache->head <= cache->reached) return;
+    cache->reached = cache->head;
+    if (cache->reached + AHEAD_BYTES > cache->prefaulted) look_ahead(cache);
 }
 
 /* The tail goes on past its entry, to the ring's beginning if that was the last one there. */

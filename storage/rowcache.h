@@ -28,6 +28,8 @@ typedef struct {
     size_t head, tail, end;
     bool wrapped;   /* the older entries are behind the free part */
     size_t reached; /* the ring was never written beyond this */
+    sk_prefault *prefault; /* borrowed; NULL: no memory is made before it is used */
+    size_t prefaulted;     /* so much of the ring was asked of it */
     size_t bytes, max, most_entries;
     uint32_t epoch; /* what was told in an earlier one no longer holds */
     uint64_t hits, misses;

@@ -114,6 +114,38 @@ static void what_is_spare_goes_when_nothing_is_to_do(void **state)
     sk_chunks_free(&chunks);
 }
 
+/* Who has filled one finds the next one there. */
+static void the_next_chunk_is_made_ahead(void **state)
+{
+    (void)state;
+    enum { LARGE_CHUNK = 2 << 20, PIECE = 100 << 10, FEW = 10 };
+    sk_stretch stretch = {0};
+    sk_chunks chunks;
+    sk_prefault prefault;
+    sk_prefault_init(&prefault);
+    sk_chunks_init(&chunks, (size_t)1 << 30);
+    chunks.prefault = &prefault;
+    (void)sk_chunks_take(&chunks, &stretch, 10);
+    assert_null(chunks.ahead); /* that may be all that ever comes */
+    for (size_t used = 2; used < FEW; used++) {
+        sk_chunk *old = chunks.newest, *next = chunks.ahead;
+        while (chunks.newest == old) memset(sk_chunks_take(&chunks, &stretch, PIECE), 1, PIECE);
+        if (next) assert_ptr_equal(chunks.newest, next);
+        assert_non_null(chunks.ahead);
+        assert_int_equal(sk_chunks_memory(&chunks), (used + 1) * LARGE_CHUNK);
+    }
+    assert_true(sk_chunks_busy(&chunks));
+    sk_chunks_give_back(&chunks, &stretch);
+    assert_false(sk_chunks_busy(&chunks));
+    sk_chunks_trim(&chunks);
+    assert_null(chunks.ahead);
+    for (size_t i = 0; i < LARGE_CHUNK / PIECE + 1; i++) (void)sk_chunks_take(&chunks, &stretch, PIECE);
+    assert_null(chunks.ahead); /* there are spare ones */
+    sk_chunks_give_back(&chunks, &stretch);
+    sk_chunks_free(&chunks);
+    sk_prefault_free(&prefault);
+}
+
 static void what_is_held_is_told(void **state)
 {
     (void)state;
@@ -153,6 +185,7 @@ int main(void)
         cmocka_unit_test(what_goes_in_turn_takes_no_more_than_is_held),
         cmocka_unit_test(an_empty_chunk_is_filled_from_its_beginning),
         cmocka_unit_test(what_is_spare_goes_when_nothing_is_to_do),
+        cmocka_unit_test(the_next_chunk_is_made_ahead),
         cmocka_unit_test(what_is_held_is_told),
         cmocka_unit_test(a_chunk_is_a_part_of_the_budget),
     };

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -125,12 +126,49 @@ static void it_grows_and_keeps_all(void **state)
     free(items);
 }
 
+/* Large ones have what they grow into made ahead, but not beyond what they may become. */
+static void it_is_ready_to_grow(void **state)
+{
+    (void)state;
+    enum { LARGE = 1 << 16, MAX = 4 * LARGE, MANY = MAX / SK_INDEX_SLOTS_AN_ITEM };
+    item *items = sk_alloc(MANY * sizeof *items);
+    sk_prefault prefault;
+    sk_prefault_init(&prefault);
+    sk_index index = {.max_room = MAX, .prefault = &prefault};
+    sk_index_slot *next = NULL;
+    uint64_t seed = 1;
+    uint32_t grown = 0;
+    for (uint32_t i = 0; i < MANY; i++) {
+        items[i] = (item){hash_of(3, &seed), i, true};
+        size_t room = index.room;
+        sk_index_add(&index, items[i].hash, &items[i]);
+        if (room >= LARGE && index.room > room) {
+            grown++;
+            assert_non_null(next);
+            assert_ptr_equal(index.slots, next);
+        }
+        next = index.next;
+        assert_true(!next || (index.room >= LARGE && index.room < MAX));
+    }
+    assert_int_equal(grown, 2);
+    check(&index, items, MANY);
+    sk_index_free(&index);
+    index = (sk_index){.prefault = &prefault};
+    for (uint32_t i = 0; !index.next; i++) sk_index_add(&index, items[i].hash, &items[i]);
+    sk_index_trim(&index); /* it may never come to that */
+    assert_null(index.next);
+    sk_index_free(&index);
+    sk_prefault_free(&prefault);
+    free(items);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_a_plain_table),
         cmocka_unit_test(a_removal_around_the_wrap_loses_nobody),
         cmocka_unit_test(it_grows_and_keeps_all),
+        cmocka_unit_test(it_is_ready_to_grow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

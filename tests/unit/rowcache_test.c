@@ -131,6 +131,28 @@ static void the_budget_goes_into_rows(void **state)
     sk_rowcache_free(&cache);
 }
 
+/* What it will fill next is made ahead, once it is more than a little, and never more than there is. */
+static void the_ring_is_made_ahead(void **state)
+{
+    (void)state;
+    enum { MAX = 24 << 20, VALUE = 10000, MANY = 3000, LITTLE = 4 << 20, AHEAD = 8 << 20 };
+    static const uint8_t bytes[VALUE];
+    sk_prefault prefault;
+    sk_rowcache cache;
+    sk_prefault_init(&prefault);
+    sk_rowcache_init(&cache, MAX);
+    cache.prefault = &prefault;
+    for (uint32_t i = 0; i < MANY; i++) {
+        sk_rowcache_put(&cache, i * 7919u, sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, VALUE});
+        assert_true(cache.reached >= LITTLE ? cache.prefaulted >= cache.reached : cache.prefaulted == 0);
+        assert_true(cache.prefaulted <= cache.reached + AHEAD && cache.prefaulted <= cache.room);
+    }
+    assert_int_equal(cache.prefaulted, cache.room);
+    sk_rowcache_check(&cache);
+    sk_rowcache_free(&cache);
+    sk_prefault_free(&prefault);
+}
+
 static void grows_its_table(void **state)
 {
     (void)state;
@@ -157,6 +179,7 @@ int main(void)
         cmocka_unit_test(what_is_asked_for_stays_longer),
         cmocka_unit_test(any_mixture_of_sizes_stays_within_the_budget),
         cmocka_unit_test(the_budget_goes_into_rows),
+        cmocka_unit_test(the_ring_is_made_ahead),
         cmocka_unit_test(grows_its_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
