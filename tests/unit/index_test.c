@@ -52,7 +52,7 @@ static uint64_t hash_of(int kind, uint64_t *seed)
     case 0: return high + roll(seed, 5);
     case 1: return high + SK_INDEX_FIRST_SLOTS - 1 - roll(seed, 8);
     case 2: return high + (roll(seed, 2) ? SK_INDEX_FIRST_SLOTS - 1 - roll(seed, 40) : roll(seed, 40));
-    default: return (uint64_t)roll(seed, UINT32_MAX) << 20;
+    default: return (uint64_t)roll(seed, UINT32_MAX) << 32 | roll(seed, UINT32_MAX);
     }
 }
 
