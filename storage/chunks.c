@@ -96,14 +96,18 @@ void sk_chunks_trim(sk_chunks *chunks)
     while (chunks->spare_count * chunks->chunk_bytes > SPARE_BYTES) destroy(chunks, take_spare(chunks));
 }
 
+static sk_chunk *alloc(sk_chunks *chunks)
+{
+    chunks->count++;
+    return sk_alloc_aligned(chunks->chunk_bytes);
+}
+
 static sk_chunk *make(sk_chunks *chunks)
 {
     sk_chunk *made = take_spare(chunks);
     if (!made) {
-        made = chunks->ahead;
+        made = chunks->ahead ? chunks->ahead : alloc(chunks);
         chunks->ahead = NULL;
-        chunks->count += made == NULL;
-        if (!made) made = sk_alloc_aligned(chunks->chunk_bytes);
         made->len = made->users = 0;
         ASAN_POISON_MEMORY_REGION(made->data, room(chunks));
     }
@@ -115,8 +119,7 @@ static sk_chunk *make(sk_chunks *chunks)
 static void look_ahead(sk_chunks *chunks)
 {
     if (!chunks->prefault || chunks->chunk_bytes < CHUNK_MAX || chunks->spare || chunks->ahead) return;
-    chunks->ahead = sk_alloc_aligned(chunks->chunk_bytes);
-    chunks->count++;
+    chunks->ahead = alloc(chunks);
     sk_prefault_ask(chunks->prefault, chunks->ahead, chunks->chunk_bytes);
 }
 

@@ -7,7 +7,7 @@
  *
  * Invariants:
  *  1. `users` of a chunk is the number of stretches with something in it.
- *  2. A chunk without users is the newest, and empty, or spare.
+ *  2. A chunk without users is the newest, and empty, or spare, or ahead.
  *  3. `count` is of the newest, the spare ones, the one ahead, and all with users. */
 #ifndef SK_STORAGE_CHUNKS_H
 #define SK_STORAGE_CHUNKS_H

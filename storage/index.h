@@ -22,7 +22,7 @@ typedef struct {
     sk_index_slot *slots; /* owned; NULL until the first item */
     size_t room;          /* slots: a power of two, or 0 */
     size_t count;
-    size_t max_room;       /* its owner lets it have no more; 0: any */
+    size_t max_room;       /* no memory is made ahead for more slots; 0: for any */
     sk_prefault *prefault; /* borrowed; NULL: no memory is made before it is used */
     sk_index_slot *next;   /* owned: twice as many slots, all empty, for when it grows; or NULL: not yet */
 } sk_index; /* all zeros is an empty one */

@@ -119,16 +119,10 @@ static sk_index_slot *find_slot(const sk_overlay *overlay, uint64_t hash, sk_cf 
     return sk_index_find(&overlay->index, hash, is_wanted, &(wanted){cf, key});
 }
 
-static bool is_item(const void *item, const void *looked_for)
-{
-    return item == looked_for;
-}
-
 /* Something newer, or the base, speaks for the key of a live point now. */
 static void retire_point(sk_overlay *overlay, sk_change *change)
 {
-    if (is_hashed(change->cf))
-        sk_index_remove(&overlay->index, sk_index_find(&overlay->index, change->hash, is_item, change));
+    if (is_hashed(change->cf)) sk_index_remove(&overlay->index, sk_index_slot_of(&overlay->index, change->hash, change));
     if (change->ordered) sk_skiplist_remove(&overlay->order[change->cf], sk_change_key(change));
     change->live = change->ordered = 0;
     overlay->live--;

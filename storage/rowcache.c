@@ -127,6 +127,14 @@ static void drop_oldest(sk_rowcache *cache, int *chances)
     advance(cache, size);
 }
 
+/* The ring is full, and makes room for a new entry by old ones: if the index still grows, then without memory for that lying
+ * idle until then, which might be for ever. */
+static void hold_index(sk_rowcache *cache)
+{
+    cache->index.max_room = cache->index.room;
+    sk_index_trim(&cache->index);
+}
+
 /* At `head` are `size` bytes free. */
 static void make_room(sk_rowcache *cache, size_t size, int *chances)
 {
@@ -138,6 +146,7 @@ static void make_room(sk_rowcache *cache, size_t size, int *chances)
         }
         if (cache->room - cache->head >= size) return;
         bool empty = cache->head == cache->tail;
+        hold_index(cache);
         cache->end = cache->head;
         cache->head = 0;
         if (empty) cache->tail = 0;

@@ -15,7 +15,7 @@ typedef struct {
     bool running;
     bool stopping, abandon; /* asked to stop; without doing what is left to do */
     pthread_mutex_t lock;
-    pthread_cond_t work; /* for the thread: there is something to do; it waits for that, or by sk_worker_wait */
+    pthread_cond_t work; /* for the thread: there is something to do (sk_worker_wait, where it has other reasons to look) */
     pthread_cond_t done; /* for others: it has done something */
 } sk_worker;
 

@@ -85,6 +85,9 @@ static void what_is_forgotten_is_let_alone(void **state)
     while (made_of(memory, BYTES) == 0) usleep(1000);
     sk_prefault_ask(&prefault, other, OTHER);
     sk_prefault_forget(&prefault, memory, BYTES);
+    pthread_mutex_lock(&prefault.worker.lock);
+    assert_false(prefault.now.bytes && prefault.now.from >= memory && prefault.now.from < memory + BYTES);
+    pthread_mutex_unlock(&prefault.worker.lock);
     size_t made = made_of(memory, BYTES);
     assert_true(made < BYTES / PAGE);
     wait_until_made(other, OTHER); /* it goes on with what is left */

@@ -153,6 +153,29 @@ static void the_ring_is_made_ahead(void **state)
     sk_prefault_free(&prefault);
 }
 
+/* Once the ring is full the index may be all that it will ever be. */
+static void a_full_ring_holds_nothing_back_for_its_index(void **state)
+{
+    (void)state;
+    enum { MAX = 24 << 20, VALUE = 300, MANY = 100000 };
+    static const uint8_t bytes[VALUE];
+    sk_prefault prefault;
+    sk_rowcache cache;
+    bool ready = false;
+    sk_prefault_init(&prefault);
+    sk_rowcache_init(&cache, MAX);
+    cache.index.prefault = &prefault;
+    for (uint32_t i = 0; i < MANY; i++) {
+        sk_rowcache_put(&cache, i * 7919u, sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, VALUE});
+        if (!cache.wrapped && cache.head == cache.reached) ready |= cache.index.next && cache.index.room == 1 << 17;
+        if (cache.wrapped) assert_null(cache.index.next);
+    }
+    assert_true(ready && cache.wrapped);
+    assert_int_equal(cache.index.room, 1 << 17);
+    sk_rowcache_free(&cache);
+    sk_prefault_free(&prefault);
+}
+
 static void grows_its_table(void **state)
 {
     (void)state;
@@ -180,6 +203,7 @@ int main(void)
         cmocka_unit_test(any_mixture_of_sizes_stays_within_the_budget),
         cmocka_unit_test(the_budget_goes_into_rows),
         cmocka_unit_test(the_ring_is_made_ahead),
+        cmocka_unit_test(a_full_ring_holds_nothing_back_for_its_index),
         cmocka_unit_test(grows_its_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
