@@ -336,6 +336,22 @@ int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_ro
     return 0;
 }
 
+int sk_row_copy(const sk_row *row, sk_arena *arena, sk_row *out)
+{
+    *out = *row;
+    if (row->count == 0) return 0;
+    out->entries = sk_arena_take(arena, row->count * sizeof *out->entries);
+    if (!out->entries) return SK_E_MEMORY;
+    memcpy(out->entries, row->entries, row->count * sizeof *out->entries);
+    for (uint32_t i = 0; i < row->count; i++) {
+        sk_bytes *value = &out->entries[i].value;
+        if (!value->data) continue;
+        *value = sk_arena_copy(arena, *value);
+        if (!value->data) return SK_E_MEMORY;
+    }
+    return 0;
+}
+
 /* -- merge ----------------------------------------------------------------------------------------------------------- */
 
 static const sk_entry *find_dot(const sk_row *row, const sk_entry *like)

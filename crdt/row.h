@@ -84,6 +84,9 @@ void sk_row_pack(sk_buf *buf, const sk_row *row, bool derived);
  *  SK_E_MALFORMED, SK_E_MEMORY; through a map also SK_E_TOO_LARGE. */
 int sk_row_read(sk_bytes bytes, const sk_origin_map *map, sk_arena *arena, sk_row *row);
 
+/** The same row in the arena, values too. SK_E_MEMORY. */
+int sk_row_copy(const sk_row *row, sk_arena *arena, sk_row *out);
+
 /** The merge of a transferred row S, sent by a node whose vector was `vv_s`, with our row R, where `known` is our
  *  vector: keeps (S and R) or (S not known) or (R not covered by vv_s), and the later base of every count; R's dead ones stay,
  *  S's that are known and that R does not hold do not come back. Sizes are R's. Values stay borrowed from both. SK_E_MEMORY. */

@@ -55,7 +55,7 @@ static bool write_member(sk_ctx *ctx, sk_bytes key, const contents *from, size_t
     sk_table table = from->type == SK_TYPE_HASH ? SK_TABLE_HASH : SK_TABLE_SET;
     if (!sk_member_row(ctx, table, key, from->members[at], &name, &row)) return false;
     if (from->type == SK_TYPE_HASH) return sk_value_write(ctx, &name, &row, from->values[at]);
-    return sk_member_add(ctx, &name);
+    return sk_member_add(ctx, &name, &row);
 }
 
 /* Replaces whatever the key is. */

@@ -167,9 +167,10 @@ int sk_key_exists(sk_ctx *ctx, sk_bytes name)
 
 /* -- changing a whole key ---------------------------------------------------------------------------------------------------- */
 
-static bool change(sk_ctx *ctx, const sk_row_name *name, const sk_op *op)
+/* `known`: the row as it stands, or NULL. */
+static bool change(sk_ctx *ctx, const sk_row_name *name, const sk_row *known, const sk_op *op)
 {
-    int status = sk_db_change(ctx->db, name, op);
+    int status = sk_db_change(ctx->db, name, known, op);
     if (status) sk_reply_failure(ctx, status);
     return status == 0;
 }
@@ -228,7 +229,7 @@ bool sk_key_remove(sk_ctx *ctx, sk_key *key, bool keep_deadlines)
             sk_reply_failure(ctx, SK_E_MEMORY);
             return false;
         }
-        if (!change(ctx, &key->name, &op)) return false;
+        if (!change(ctx, &key->name, NULL, &op)) return false;
     }
     key->type = SK_TYPE_NONE;
     if (!keep_deadlines) key->deadline_ms = SK_DEADLINE_NEVER;
@@ -254,6 +255,7 @@ bool sk_key_expire(sk_ctx *ctx, sk_bytes name)
 
 bool sk_key_set_string(sk_ctx *ctx, sk_key *key, sk_bytes value, uint64_t deadline_ms, bool keep_deadline)
 {
+    const sk_row *known = key->row.fields || key->row.members ? NULL : &key->row; /* removing members changes the sizes */
     if (!remove_members(ctx, SK_TABLE_HASH, key->key, key->row.fields)) return false;
     if (!remove_members(ctx, SK_TABLE_SET, key->key, key->row.members)) return false;
     sk_op op = {.forgets_deadlines = !keep_deadline};
@@ -265,7 +267,7 @@ bool sk_key_set_string(sk_ctx *ctx, sk_key *key, sk_bytes value, uint64_t deadli
         op.has_deadline = true;
         op.deadline = (sk_entry){.kind = SK_ENTRY_DEADLINE, .deadline_ms = deadline_ms};
     }
-    return change(ctx, &key->name, &op);
+    return change(ctx, &key->name, known, &op);
 }
 
 bool sk_key_set_deadline(sk_ctx *ctx, sk_key *key, uint64_t deadline_ms)
@@ -273,7 +275,7 @@ bool sk_key_set_deadline(sk_ctx *ctx, sk_key *key, uint64_t deadline_ms)
     sk_op op = {.forgets_deadlines = true, .has_deadline = true};
     op.deadline = (sk_entry){.kind = SK_ENTRY_DEADLINE, .deadline_ms = deadline_ms ? deadline_ms : 1};
     key->deadline_ms = deadline_ms;
-    return change(ctx, &key->name, &op);
+    return change(ctx, &key->name, NULL, &op);
 }
 
 /* -- registers ------------------------------------------------------------------------------------------------------------------ */
@@ -308,7 +310,7 @@ bool sk_value_write(sk_ctx *ctx, const sk_row_name *name, const sk_row *row, sk_
         sk_reply_failure(ctx, SK_E_MEMORY);
         return false;
     }
-    return change(ctx, name, &op);
+    return change(ctx, name, row, &op);
 }
 
 /* The sum of what is shown and `by`, as Redis computes and refuses it; replies on error. */
@@ -387,7 +389,7 @@ bool sk_value_add(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row_name *
         sk_reply_failure(ctx, status);
         return false;
     }
-    return change(ctx, name, &op);
+    return change(ctx, name, row, &op);
 }
 
 /* -- members -------------------------------------------------------------------------------------------------------------------- */
@@ -400,10 +402,10 @@ bool sk_member_row(sk_ctx *ctx, sk_table table, sk_bytes key, sk_bytes member, s
     return status == 0;
 }
 
-bool sk_member_add(sk_ctx *ctx, const sk_row_name *name)
+bool sk_member_add(sk_ctx *ctx, const sk_row_name *name, const sk_row *row)
 {
     sk_op op = {.forgets_content = true, .has_content = true, .content = {.kind = SK_ENTRY_MEMBER}};
-    return change(ctx, name, &op);
+    return change(ctx, name, row, &op);
 }
 
 bool sk_member_remove(sk_ctx *ctx, const sk_row_name *name, const sk_row *row)
@@ -413,7 +415,7 @@ bool sk_member_remove(sk_ctx *ctx, const sk_row_name *name, const sk_row *row)
         sk_reply_failure(ctx, SK_E_MEMORY);
         return false;
     }
-    return change(ctx, name, &op);
+    return change(ctx, name, row, &op);
 }
 
 typedef struct {

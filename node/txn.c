@@ -56,13 +56,13 @@ static sk_touched *find_touched(sk_open_txn *txn, sk_bytes raw)
     return NULL;
 }
 
-static int touch(sk_db *db, const sk_row_name *name, sk_touched **out)
+static int touch(sk_db *db, const sk_row_name *name, const sk_row *known, sk_touched **out)
 {
     sk_open_txn *txn = &db->txn;
     *out = find_touched(txn, name->raw);
     if (*out) return 0;
     sk_row row;
-    int status = sk_db_row(db, name->raw, &txn->arena, &row);
+    int status = known ? sk_row_copy(known, &txn->arena, &row) : sk_db_row(db, name->raw, &txn->arena, &row);
     if (status) return status;
     if (txn->count == txn->room) {
         txn->room = txn->room ? txn->room * 2 : 8;
@@ -161,14 +161,14 @@ static int take_op(sk_db *db, sk_touched *touched, const sk_op *op)
     return listable && sk_db_has_room(db, 0) ? 0 : SK_E_LIMIT;
 }
 
-int sk_db_change(sk_db *db, const sk_row_name *name, const sk_op *op)
+int sk_db_change(sk_db *db, const sk_row_name *name, const sk_row *known, const sk_op *op)
 {
     sk_open_txn *txn = &db->txn;
     sk_assert(txn->active);
     sk_touched *touched;
     sk_row after;
     if (txn->refused) return txn->refused;
-    int status = db->failed ? db->failed : touch(db, name, &touched);
+    int status = db->failed ? db->failed : touch(db, name, known, &touched);
     if (status == SK_E_CORRUPT && !db->failed) {
         txn->refused = status; /* of this row nothing can be made; others are not concerned */
         return status;

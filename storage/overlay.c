@@ -169,12 +169,18 @@ uint64_t sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, s
 
 /* -- order -------------------------------------------------------------------------------------------------------- */
 
-static void order_batch(sk_overlay *overlay, sk_batch *batch, sk_cf cf)
+/* What the range covers (NULL: no range), which is newer than all of it, is taken out and not put in order first: most of the
+ * history goes that way. */
+static void order_batch(sk_overlay *overlay, sk_batch *batch, sk_cf cf, const sk_change *range)
 {
     sk_change *change = batch->ordered[cf] ? batch->ordered[cf]->next : batch->first;
     for (; change; change = change->next) {
         batch->ordered[cf] = change;
         if (change->cf != cf || change->kind == SK_CHANGE_RANGE || !change->live) continue;
+        if (range && in_range(sk_change_key(change), sk_change_key(range), range_end(range))) {
+            retire_point(overlay, change);
+            continue;
+        }
         sk_change *old = sk_skiplist_put(&overlay->order[cf], sk_change_key(change), change);
         change->ordered = 1;
         if (!old) continue;
@@ -186,14 +192,19 @@ static void order_batch(sk_overlay *overlay, sk_batch *batch, sk_cf cf)
 
 /* Brings the ordered list of a family up to date. Going over all batches each time would cost more than the look that
  * asked: there may be a thousand. */
-static sk_skiplist *order_of(sk_overlay *overlay, sk_cf cf)
+static sk_skiplist *bring_up(sk_overlay *overlay, sk_cf cf, const sk_change *range)
 {
     sk_batch *batch = overlay->caught_up[cf];
     if (!batch) batch = overlay->sealed;
-    for (; batch && batch != overlay->open; batch = batch->next) order_batch(overlay, batch, cf);
-    order_batch(overlay, overlay->open, cf);
+    for (; batch && batch != overlay->open; batch = batch->next) order_batch(overlay, batch, cf, range);
+    order_batch(overlay, overlay->open, cf, range);
     overlay->caught_up[cf] = overlay->open;
     return &overlay->order[cf];
+}
+
+static sk_skiplist *order_of(sk_overlay *overlay, sk_cf cf)
+{
+    return bring_up(overlay, cf, NULL);
 }
 
 size_t sk_overlay_unordered(const sk_overlay *overlay)
@@ -217,7 +228,7 @@ static void enter_range(sk_overlay *overlay, sk_change *range)
     range->live = 1;
     range->chain = NULL;
     sk_bytes start = sk_change_key(range), end = range_end(range);
-    sk_skiplist_cut(order_of(overlay, cf), start, end, cut_out, overlay);
+    sk_skiplist_cut(bring_up(overlay, cf, range), start, end, cut_out, overlay);
     sk_change **link = &overlay->ranges[cf];
     while (*link) {
         sk_change *older = *link;

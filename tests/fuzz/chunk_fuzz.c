@@ -14,7 +14,7 @@ static void write_some(sk_db *db)
     for (int i = 0; i < 3; i++) {
         sk_row_name name = sk_row_name_of(&arena, tables[i], sk_bytes_str("x"), sk_bytes_str("m"));
         sk_op op = {.has_content = true, .content.kind = i == 2 ? SK_ENTRY_MEMBER : SK_ENTRY_VALUE};
-        sk_assert(sk_db_change(db, &name, &op) == 0);
+        sk_assert(sk_db_change(db, &name, NULL, &op) == 0);
     }
     (void)sk_db_commit(db);
     sk_arena_free(&arena);

@@ -20,7 +20,7 @@ static void write_some(sk_db *db)
     sk_db_begin(db);
     sk_row_name name = sk_row_name_of(&arena, SK_TABLE_KEY, sk_bytes_str("x"), SK_BYTES_NONE);
     sk_op op = {.has_content = true, .content.kind = SK_ENTRY_VALUE};
-    sk_assert(sk_db_change(db, &name, &op) == 0);
+    sk_assert(sk_db_change(db, &name, NULL, &op) == 0);
     (void)sk_db_commit(db);
     sk_arena_free(&arena);
 }

@@ -57,7 +57,7 @@ static bool written_here(writer *with, const sk_row *row, sk_entry_kind kind)
 
 static void change(writer *with, const sk_row_name *name, const sk_op *op)
 {
-    sk_assert(sk_db_change(with->db, name, op) == 0);
+    sk_assert(sk_db_change(with->db, name, NULL, op) == 0);
 }
 
 static void put_value(writer *with, const sk_row_name *name, uint32_t x)

@@ -119,7 +119,7 @@ static inline void change(database *with, sk_table table, const char *key, const
 {
     sk_row_name name = row_name(with, table, key, member);
     assert_int_equal(sk_db_touch(&with->db, sk_bytes_str(key)), 0);
-    assert_int_equal(sk_db_change(&with->db, &name, op), 0);
+    assert_int_equal(sk_db_change(&with->db, &name, NULL, op), 0);
 }
 
 static inline void put(database *with, sk_table table, const char *key, const char *member, const char *value)

@@ -7,7 +7,7 @@ static void write_key(database *with, const char *key, const char *value)
     sk_row_name name = sk_row_name_of(&with->arena, SK_TABLE_KEY, sk_bytes_str(key), SK_BYTES_NONE);
     sk_op op = {.has_content = true, .content.kind = SK_ENTRY_VALUE, .content.value = sk_bytes_str(value)};
     sk_db_begin(&with->db);
-    assert_int_equal(sk_db_change(&with->db, &name, &op), 0);
+    assert_int_equal(sk_db_change(&with->db, &name, NULL, &op), 0);
     assert_int_equal(sk_db_commit(&with->db) != 0, true);
 }
 

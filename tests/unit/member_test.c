@@ -28,7 +28,7 @@ static void write_bytes(database *with, const char *region, const uint8_t *key, 
     sk_db_begin(&with->db);
     assert_int_equal(sk_db_row(&with->db, name.raw, &with->arena, &row), 0);
     assert_int_equal(sk_register_write(&op, &row, with->db.own, value, &with->arena), 0);
-    assert_int_equal(sk_db_change(&with->db, &name, &op), 0);
+    assert_int_equal(sk_db_change(&with->db, &name, NULL, &op), 0);
     assert_int_not_equal(sk_db_commit(&with->db), 0);
     assert_true(with->db.members_stale);
     commit(with);

@@ -119,8 +119,8 @@ static void a_damaged_row_refuses_its_transaction(void **state)
     sk_op op = {.has_content = true, .content = value_of(0, 0, "v")};
     sk_db_begin(&a.db);
     put(&a, SK_TABLE_KEY, "y", NULL, "2");
-    assert_int_equal(sk_db_change(&a.db, &name, &op), SK_E_CORRUPT);
-    assert_int_equal(sk_db_change(&a.db, &name, &op), SK_E_CORRUPT); /* it stays so */
+    assert_int_equal(sk_db_change(&a.db, &name, NULL, &op), SK_E_CORRUPT);
+    assert_int_equal(sk_db_change(&a.db, &name, NULL, &op), SK_E_CORRUPT); /* it stays so */
     assert_int_equal(a.db.txn.refused, SK_E_CORRUPT);
     sk_db_abort(&a.db);
     assert_int_equal(a.db.failed, 0);
@@ -152,8 +152,8 @@ static void a_failed_change_seals_nothing(void **state)
     sk_db_begin(&a.db);
     put(&a, SK_TABLE_KEY, "y", NULL, "1");
     a.db.failed = SK_E_IO; /* as of a store that failed half-way */
-    assert_int_equal(sk_db_change(&a.db, &name, &op), SK_E_IO);
-    assert_int_equal(sk_db_change(&a.db, &name, &op), SK_E_IO); /* it stays so */
+    assert_int_equal(sk_db_change(&a.db, &name, NULL, &op), SK_E_IO);
+    assert_int_equal(sk_db_change(&a.db, &name, NULL, &op), SK_E_IO); /* it stays so */
     assert_int_equal(sk_db_commit(&a.db), 0);
     assert_int_equal(a.db.failed, SK_E_IO);
     assert_int_equal(a.local, 0);
@@ -259,7 +259,7 @@ static int try_change(database *with, sk_table table, const char *key, const cha
     sk_row_name name = row_name(with, table, key, member);
     sk_op op = {.forgets_content = true, .has_content = value != NULL};
     if (value) op.content = value_of(0, 0, value);
-    return sk_db_change(&with->db, &name, &op);
+    return sk_db_change(&with->db, &name, NULL, &op);
 }
 
 static void one_too_large_is_undone(void **state)
