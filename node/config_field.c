@@ -151,7 +151,7 @@ const sk_config_field sk_config_fields[] = {
          "the process itself, and the buffers of its clients; INFO memory shows it (memory_max_configured)."},
     {"storage.row_cache", SK_CONFIG_SIZE, AT(storage.row_cache), .initial = "192mb", .min = MB, .max = 1024 * GB,
      .about = "Memory for single rows that were read or written lately. A row found here costs a tenth of one in a block."},
-    {"storage.write_buffer", SK_CONFIG_SIZE, AT(storage.write_buffer), .initial = "128mb", .min = MB, .max = 4 * GB,
+    {"storage.write_buffer", SK_CONFIG_SIZE, AT(storage.write_buffer), .initial = "256mb", .min = MB, .max = 4 * GB,
      .about =
          "Memory for writes on their way to files. A third of it is gathered and sorted at a time: more of it\n"
          "makes larger files and less work. Writes wait when it is full."},

@@ -87,7 +87,7 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
 static void open_database(const char *path, const settings *set)
 {
     char error[SK_FOLDER_ERROR];
-    sk_rocksdb_options options = {.path = path, .cache_bytes = set->cache, .write_buffer_bytes = 128 << 20,
+    sk_rocksdb_options options = {.path = path, .cache_bytes = set->cache, .write_buffer_bytes = 256 << 20,
                                   .max_open_files = 512};
     if (nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT) die("cannot empty the folder");
     if (sk_folder_open(&folder, path, error) != 0) die(error);

@@ -25,7 +25,7 @@ REDIS_FSYNC = {"always": "always", "interval": "everysec", "os": "no"}
 # What the example configuration says; cluster.py has smaller ones, for tests.
 EXAMPLE = {
     "replication": {"heartbeat_ms": 500},
-    "storage": {"cache": "256mb", "row_cache": "192mb", "write_buffer": "128mb", "min_free": "64mb"},
+    "storage": {"cache": "256mb", "row_cache": "192mb", "write_buffer": "256mb", "min_free": "64mb"},
 }
 
 

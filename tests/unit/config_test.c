@@ -101,7 +101,7 @@ static void defaults_fill_what_is_not_said(void **state)
     assert_int_equal(config.storage.interval_ms, 1000);
     assert_int_equal(config.storage.cache, 256 << 20);
     assert_int_equal(config.storage.row_cache, 192 << 20);
-    assert_int_equal(config.storage.write_buffer, 128 << 20);
+    assert_int_equal(config.storage.write_buffer, 256 << 20);
     assert_int_equal(config.log.level, SK_LOG_INFO);
     assert_int_equal(config.log.format, SK_LOG_AS_TEXT);
     assert_null(config.log.file);
