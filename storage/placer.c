@@ -177,8 +177,13 @@ static void finish(sk_placer *placer)
     placer->placed = placer->run_upto;
     placer->rows += placer->run.begin[SK_CF_COUNT];
     placer->runs++;
-    sk_run_free(&placer->run);
+    sk_run_end(&placer->run);
     placer->active = false;
+}
+
+void sk_placer_trim(sk_placer *placer)
+{
+    if (!placer->active) sk_run_free(&placer->run);
 }
 
 /* 1: more of the run follows, 0: all of it is written. */

@@ -54,6 +54,8 @@ void sk_placer_init(sk_placer *placer, sk_database *database, sk_journal *journa
 void sk_placer_free(sk_placer *placer);
 /** Forgets queue and run: the batches are gone. */
 void sk_placer_reset(sk_placer *placer);
+/** Gives memory back to the system that only runs use. For when there was nothing to do for a while. */
+void sk_placer_trim(sk_placer *placer);
 /** A batch that was committed; borrowed until `placed` reaches its number. */
 void sk_placer_add(sk_placer *placer, sk_batch *batch);
 /** Begins a run over all of the queue, if there is one and none is active. */

@@ -138,6 +138,7 @@ static void *run(void *argument)
         if (!is_due(placing, idle)) {
             if (placing->worker.stopping) break;
             if (sk_failure_code(placing->failure)) pthread_cond_broadcast(&placing->worker.done); /* it may be a commit's */
+            if (idle && !placing->count) sk_placer_trim(&placing->placer);
             if (idle && !placing->count) reclaim_sometimes(placing);
             idle = wait_for_work(placing);
             continue;

@@ -165,9 +165,19 @@ static size_t gather(sk_batch *const *batches, size_t count, const size_t *begin
     return range_count;
 }
 
+static void make_room(sk_run *run, size_t points)
+{
+    if (points <= run->room && run->points) return;
+    free(run->points);
+    free(run->sorting);
+    run->points = sk_realloc(NULL, (points + 1) * sizeof *run->points);
+    run->sorting = sk_realloc(NULL, 2 * (points + 1) * sizeof(item));
+    run->room = points;
+}
+
 void sk_run_make(sk_run *run, sk_batch *const *batches, size_t count)
 {
-    *run = (sk_run){0};
+    *run = (sk_run){.points = run->points, .sorting = run->sorting, .room = run->room};
     size_t total = 0, begin[SK_CF_COUNT + 1] = {0};
     for (size_t b = 0; b < count; b++) {
         total += batches[b]->count;
@@ -175,14 +185,13 @@ void sk_run_make(sk_run *run, sk_batch *const *batches, size_t count)
     }
     for (int cf = 0; cf < SK_CF_COUNT; cf++) begin[cf + 1] += begin[cf];
     size_t point_count = begin[SK_CF_COUNT], at = 0;
-    item *items = sk_realloc(NULL, (point_count + 1) * sizeof *items);
-    item *spare = sk_realloc(NULL, (point_count + 1) * sizeof *spare);
+    make_room(run, point_count);
+    item *items = run->sorting, *spare = items + point_count;
     ranged *ranges = sk_realloc(NULL, (total - point_count + 1) * sizeof *ranges);
     size_t range_count = gather(batches, count, begin, items, ranges);
     sk_assert(range_count == total - point_count);
     range_count = keep_last(ranges, range_count);
 
-    run->points = sk_realloc(NULL, (point_count + 1) * sizeof *run->points);
     for (int cf = 0; cf < SK_CF_COUNT; cf++) {
         run->begin[cf] = at;
         at = add_family(run, at, items + begin[cf], spare, begin[cf + 1] - begin[cf], ranges, range_count);
@@ -191,14 +200,25 @@ void sk_run_make(sk_run *run, sk_batch *const *batches, size_t count)
     run->ranges = sk_realloc(NULL, (range_count + 1) * sizeof *run->ranges);
     for (size_t i = 0; i < range_count; i++) run->ranges[i] = ranges[i].change;
     run->range_count = range_count;
-    free(items);
-    free(spare);
     free(ranges);
+}
+
+void sk_run_end(sk_run *run)
+{
+    enum { WORTH_PART = 4 };
+    size_t points = run->begin[SK_CF_COUNT] + run->coalesced;
+    if (points < run->room / WORTH_PART) {
+        sk_run_free(run);
+        return;
+    }
+    free(run->ranges);
+    run->ranges = NULL;
 }
 
 void sk_run_free(sk_run *run)
 {
     free(run->points);
+    free(run->sorting);
     free(run->ranges);
     *run = (sk_run){0};
 }

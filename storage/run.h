@@ -17,10 +17,15 @@ typedef struct {
     const sk_change **ranges;      /* owned; in the order in which they came */
     size_t range_count;
     size_t coalesced; /* points that are not in it: overwritten or removed */
-} sk_run;
+    size_t room;      /* points that there is memory for */
+    void *sorting;    /* owned; memory to sort so many in */
+} sk_run; /* all zeros: none */
 
-/** The batches stay the caller's, and must stay as they are while the run is in use. */
+/** The batches stay the caller's, and must stay as they are while the run is in use. Memory of the run before is used
+ *  again: what is fresh has to be cleared by the system, a tenth of placing. */
 void sk_run_make(sk_run *run, sk_batch *const *batches, size_t count);
+/** The run is over. Keeps its memory for the next, if it took much of it. */
+void sk_run_end(sk_run *run);
 void sk_run_free(sk_run *run);
 
 #endif

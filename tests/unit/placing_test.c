@@ -104,6 +104,23 @@ static void what_comes_is_placed_without_being_asked(void **state)
     end(&with);
 }
 
+static void memory_of_runs_goes_when_nothing_comes(void **state)
+{
+    (void)state;
+    for (int idle = 0; idle <= 1; idle++) {
+        bench with;
+        start(&with);
+        assert_int_equal(sk_placing_hold(&with.placing), SK_OK);
+        for (int i = 0; i < 50; i++) commit(&with, 10000);
+        sk_placing_release(&with.placing); /* one run */
+        wait_placed(&with, 50);
+        if (idle) usleep(3000000);
+        sk_placing_stop(&with.placing, false);
+        assert_true(idle ? !with.placing.placer.run.points : with.placing.placer.run.points != NULL);
+        end(&with);
+    }
+}
+
 static void no_run_begins_while_somebody_holds(void **state)
 {
     (void)state;
@@ -371,6 +388,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_comes_is_placed_without_being_asked),
+        cmocka_unit_test(memory_of_runs_goes_when_nothing_comes),
         cmocka_unit_test(no_run_begins_while_somebody_holds),
         cmocka_unit_test(a_second_one_waits_for_the_first),
         cmocka_unit_test(a_hold_comes_through_under_load),

@@ -113,6 +113,7 @@ static void check_effect(const sk_run *run, sk_batch *const *batches, size_t cou
 static void a_run_does_what_its_batches_do(void **state)
 {
     (void)state;
+    sk_run run = {0};
     for (uint64_t run_seed = 1; run_seed <= 300; run_seed++) {
         uint64_t seed = run_seed;
         sk_batch made[BATCHES] = {{0}}, *batches[BATCHES];
@@ -134,13 +135,13 @@ static void a_run_does_what_its_batches_do(void **state)
                                     sk_bytes_of(&value, sizeof value));
             }
         }
-        sk_run run;
         sk_run_make(&run, batches, BATCHES);
         check_order(&run);
         check_effect(&run, batches, BATCHES);
-        sk_run_free(&run);
+        sk_run_end(&run); /* what is in its memory still must not matter to the next */
         for (size_t b = 0; b < BATCHES; b++) sk_chunks_give_back(&chunks, &made[b].memory);
     }
+    sk_run_free(&run);
 }
 
 /* Many keys that differ late, end in each other and come again and again: sorted part by part, in several levels. */
@@ -158,7 +159,7 @@ static void many_keys_with_much_in_common_are_sorted(void **state)
             for (size_t k = 0; k < len; k++) key[k] = k < same ? 0 : letters[roll(&seed, sizeof letters)];
             sk_batch_record(&batch, &chunks, SK_CHANGE_PUT, SK_CF_ROW, sk_bytes_of(key, len), sk_bytes_of(&i, sizeof i));
         }
-        sk_run run;
+        sk_run run = {0};
         sk_run_make(&run, batches, 1);
         check_order(&run);
         assert_int_equal(run.begin[SK_CF_COUNT] + run.coalesced, CHANGES);
@@ -192,7 +193,7 @@ static void record(sk_batch *batch, sk_change_kind kind, const char *key, const 
 static void nothing_makes_an_empty_run(void **state)
 {
     (void)state;
-    sk_run run;
+    sk_run run = {0};
     sk_batch empty = {0}, *batches[] = {&empty};
     for (size_t count = 0; count <= 1; count++) {
         sk_run_make(&run, batches, count);
@@ -205,7 +206,7 @@ static void nothing_makes_an_empty_run(void **state)
 static void what_a_later_range_covers_is_not_in_it(void **state)
 {
     (void)state;
-    sk_run run;
+    sk_run run = {0};
     sk_batch batch = {0}, *batches[] = {&batch};
     record(&batch, SK_CHANGE_PUT, "a", "1");     /* before the range */
     record(&batch, SK_CHANGE_PUT, "b", "2");     /* at its start: out */
@@ -227,7 +228,7 @@ static void what_a_later_range_covers_is_not_in_it(void **state)
 static void ranges_that_later_ones_cover_are_dropped(void **state)
 {
     (void)state;
-    sk_run run;
+    sk_run run = {0};
     sk_batch batch = {0}, *batches[] = {&batch};
     record(&batch, SK_CHANGE_RANGE, "b", "c"); /* covered by the next */
     record(&batch, SK_CHANGE_RANGE, "a", "d");
@@ -258,12 +259,36 @@ static int teardown(void **state)
     return 0;
 }
 
+/* A load's runs are about as large as each other; after it a small one must not hold the memory of a large one. */
+static void its_memory_is_used_again_while_runs_are_as_large(void **state)
+{
+    (void)state;
+    static const uint32_t sizes[] = {1000, 990, 300, 100, 0};
+    const void *first = NULL;
+    sk_run run = {0};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        sk_batch batch = {.number = s + 1}, *batches[] = {&batch};
+        for (uint32_t i = 0; i < sizes[s]; i++)
+            sk_batch_record(&batch, &chunks, SK_CHANGE_PUT, SK_CF_ROW, sk_bytes_of(&i, sizeof i), SK_BYTES_NONE);
+        sk_run_make(&run, batches, 1);
+        if (!first) first = run.points;
+        if (sizes[s] > 100) assert_ptr_equal(run.points, first);
+        assert_int_equal(run.begin[SK_CF_COUNT], sizes[s]);
+        sk_run_end(&run);
+        assert_true(sizes[s] > 100 ? run.points == first && run.room == 1000 : sizes[s] ? !run.points : run.room == 0);
+        sk_chunks_give_back(&chunks, &batch.memory);
+    }
+    sk_run_free(&run);
+    assert_null(run.points);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_does_what_its_batches_do),
         cmocka_unit_test(many_keys_with_much_in_common_are_sorted),
         cmocka_unit_test(nothing_makes_an_empty_run),
+        cmocka_unit_test(its_memory_is_used_again_while_runs_are_as_large),
         cmocka_unit_test(what_a_later_range_covers_is_not_in_it),
         cmocka_unit_test(ranges_that_later_ones_cover_are_dropped),
     };
