@@ -223,9 +223,34 @@ static void a_full_arena_is_an_error(void **state)
         status = sk_row_merge(&row, &none, &row, &none, &small, &out);
         assert_true(status == 0 || status == SK_E_MEMORY);
         sk_arena_free(&small);
+        small.max = max;
+        status = sk_row_copy(&row, &small, &out);
+        assert_true(status == 0 || status == SK_E_MEMORY);
+        sk_arena_free(&small);
     }
     assert_true(refused > 10);
     sk_buf_free(&packed);
+}
+
+static void a_copy_stands_by_itself(void **state)
+{
+    (void)state;
+    sk_row row = every_kind(), read, copy;
+    sk_arena elsewhere = {0};
+    sk_buf packed = {0};
+    sk_row_pack(&packed, &row, true);
+    assert_int_equal(sk_row_read(sk_buf_view(&packed), NULL, &elsewhere, &read), 0);
+    assert_int_equal(sk_row_copy(&read, &arena, &copy), 0);
+    memset(read.entries, 0xee, read.count * sizeof *read.entries);
+    memset(packed.data, 0xee, packed.len); /* values are read in place */
+    sk_arena_free(&elsewhere);
+    sk_buf_free(&packed);
+    assert_string_equal(row_text(&copy), "0:5 v hello, 1:9 c 12-5@4 from 3, 2:9 c 12-12@9 from 9+, 3:1 m, "
+                                         "0:5 d 123456789, 7:1 d 18446744073709551615");
+    assert_int_equal(copy.fields, 3);
+    assert_int_equal(copy.members, 1000);
+    assert_int_equal(sk_row_copy(&(sk_row){.members = 7}, &arena, &copy), 0);
+    assert_true(copy.count == 0 && copy.members == 7);
 }
 
 static void what_lives_is_told_by_class(void **state)
@@ -461,6 +486,7 @@ int main(void)
         cmocka_unit_test(a_long_row_of_a_peer_has_a_limit),
         cmocka_unit_test(reading_through_a_map_sorts),
         cmocka_unit_test(a_full_arena_is_an_error),
+        cmocka_unit_test(a_copy_stands_by_itself),
         cmocka_unit_test(what_lives_is_told_by_class),
         cmocka_unit_test(a_vector_covers_a_row_that_it_covers_every_dot_of),
         cmocka_unit_test(only_a_count_that_was_reset_wholly_is_dead),
