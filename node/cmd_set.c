@@ -25,12 +25,13 @@ static bool is_member(sk_ctx *ctx, sk_bytes key, sk_bytes member, bool *there)
     return true;
 }
 
+/* `there` (may be NULL): whether it was a member already. */
 static bool add_member(sk_ctx *ctx, sk_bytes key, sk_bytes member, bool *there)
 {
     sk_row_name name;
     sk_row row;
     if (!sk_member_row(ctx, SK_TABLE_SET, key, member, &name, &row)) return false;
-    *there = sk_row_live(&row, SK_CLASS_CONTENT) != 0;
+    if (there) *there = sk_row_live(&row, SK_CLASS_CONTENT) != 0;
     return sk_member_add(ctx, &name, &row);
 }
 
@@ -144,8 +145,7 @@ static void smove(sk_ctx *ctx)
         return;
     }
     if (!remove_member(ctx, from.key, ctx->argv[3], &there)) return;
-    bool was_there;
-    if (there && !(sk_collection_shrunk(ctx, &from) && add_member(ctx, to.key, ctx->argv[3], &was_there))) return;
+    if (there && !(sk_collection_shrunk(ctx, &from) && add_member(ctx, to.key, ctx->argv[3], NULL))) return;
     sk_reply_int(ctx->reply, there);
 }
 
@@ -380,10 +380,8 @@ static void store_result(sk_ctx *ctx, algebra *compute)
     sk_key key;
     if (!compute(ctx, 2, ctx->argc - 2, &list, &count)) return;
     if (!sk_key_overwrite(ctx, ctx->argv[1], &key) || !sk_key_remove(ctx, &key, false)) return;
-    for (size_t i = 0; i < count; i++) {
-        bool was_there;
-        if (!add_member(ctx, key.key, list[i], &was_there)) return;
-    }
+    for (size_t i = 0; i < count; i++)
+        if (!add_member(ctx, key.key, list[i], NULL)) return;
     sk_reply_int(ctx->reply, (int64_t)count);
 }
 

@@ -58,8 +58,8 @@ bool sk_key_set_deadline(sk_ctx *ctx, sk_key *key, uint64_t deadline_ms);
  *  False after replying with -CONFLICT or a failure; `found` false if there is none. `field` (data NULL: none) is for
  *  the error's text. */
 bool sk_value_read(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row *row, sk_bytes *value, bool *found);
-/** Writes a register (a field, or a string within an existing string key: deadlines stay). `row`, here and
- *  below: as it stands. */
+/** Writes a register (a field, or a string within an existing string key: deadlines stay). `row`, here and below:
+ *  as it stands. */
 bool sk_value_write(sk_ctx *ctx, const sk_row_name *name, const sk_row *row, sk_bytes value);
 /** Adds to a register whose shown value is a number (or absent): INCRBY and HINCRBY. `by` whole or real. Does the
  *  checks and errors of Redis (`hash` chooses their words), replies on error, and gives the new value's text. */
