@@ -16,23 +16,26 @@
 
 #include <stdlib.h>
 
+static bool look(sk_ctx *ctx, sk_bytes key, sk_bytes member, sk_row_name *name, sk_row *row, bool *there)
+{
+    if (!sk_member_row(ctx, SK_TABLE_SET, key, member, name, row)) return false;
+    *there = sk_row_live(row, SK_CLASS_CONTENT) != 0;
+    return true;
+}
+
 static bool is_member(sk_ctx *ctx, sk_bytes key, sk_bytes member, bool *there)
 {
     sk_row_name name;
     sk_row row;
-    if (!sk_member_row(ctx, SK_TABLE_SET, key, member, &name, &row)) return false;
-    *there = sk_row_live(&row, SK_CLASS_CONTENT) != 0;
-    return true;
+    return look(ctx, key, member, &name, &row, there);
 }
 
-/* `there` (may be NULL): whether it was a member already. */
-static bool add_member(sk_ctx *ctx, sk_bytes key, sk_bytes member, bool *there)
+/* `was_there`: whether it was a member already. */
+static bool add_member(sk_ctx *ctx, sk_bytes key, sk_bytes member, bool *was_there)
 {
     sk_row_name name;
     sk_row row;
-    if (!sk_member_row(ctx, SK_TABLE_SET, key, member, &name, &row)) return false;
-    if (there) *there = sk_row_live(&row, SK_CLASS_CONTENT) != 0;
-    return sk_member_add(ctx, &name, &row);
+    return look(ctx, key, member, &name, &row, was_there) && sk_member_add(ctx, &name, &row);
 }
 
 /* Removes a member if it is there. */
@@ -40,9 +43,7 @@ static bool remove_member(sk_ctx *ctx, sk_bytes key, sk_bytes member, bool *ther
 {
     sk_row_name name;
     sk_row row;
-    if (!sk_member_row(ctx, SK_TABLE_SET, key, member, &name, &row)) return false;
-    *there = sk_row_live(&row, SK_CLASS_CONTENT) != 0;
-    return !*there || sk_member_remove(ctx, &name, &row);
+    return look(ctx, key, member, &name, &row, there) && (!*there || sk_member_remove(ctx, &name, &row));
 }
 
 /* -- members ------------------------------------------------------------------------------------------------------- */
@@ -145,7 +146,8 @@ static void smove(sk_ctx *ctx)
         return;
     }
     if (!remove_member(ctx, from.key, ctx->argv[3], &there)) return;
-    if (there && !(sk_collection_shrunk(ctx, &from) && add_member(ctx, to.key, ctx->argv[3], NULL))) return;
+    bool was_there;
+    if (there && !(sk_collection_shrunk(ctx, &from) && add_member(ctx, to.key, ctx->argv[3], &was_there))) return;
     sk_reply_int(ctx->reply, there);
 }
 
@@ -380,8 +382,9 @@ static void store_result(sk_ctx *ctx, algebra *compute)
     sk_key key;
     if (!compute(ctx, 2, ctx->argc - 2, &list, &count)) return;
     if (!sk_key_overwrite(ctx, ctx->argv[1], &key) || !sk_key_remove(ctx, &key, false)) return;
+    bool was_there;
     for (size_t i = 0; i < count; i++)
-        if (!add_member(ctx, key.key, list[i], NULL)) return;
+        if (!add_member(ctx, key.key, list[i], &was_there)) return;
     sk_reply_int(ctx->reply, (int64_t)count);
 }
 

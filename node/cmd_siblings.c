@@ -132,7 +132,7 @@ static int remove_seen_member(void *self, sk_bytes member, const sk_row *row)
     sk_op op = {0};
     sk_row_name name = sk_row_name_of(ctx->arena, of->table, of->key, member);
     int status = name.raw.data && remove_seen(ctx, row, of->context, &op) ? 0 : SK_E_MEMORY;
-    if (!status && (op.removed_count || op.reset_count)) status = sk_db_change(ctx->db, &name, NULL, &op);
+    if (!status && (op.removed_count || op.reset_count)) status = sk_db_change(ctx->db, &name, row, &op);
     if (status) sk_reply_failure(ctx, status);
     of->failed = status != 0;
     return of->failed;

@@ -162,9 +162,11 @@ static inline bool sk_key_row_exists(const sk_row *row)
 /** Opens a transaction; until commit every change belongs to it. */
 void sk_db_begin(sk_db *db);
 /** Applies one operation to a row; op->key is set from `name`. The operation was made from the row as it stands now.
- *  The bytes it borrows are copied. `known`: that row, where the caller has just read it; NULL: it is read once more.
+ *  The bytes it borrows are copied. `known`: that row, where the caller has just read it (its sizes may be older); NULL:
+ *  it is read once more.
  *  SK_E_LIMIT: with it the transaction would be larger than `transaction_max` (or the rows that it touches than a small
- *  multiple of that in memory); it must be aborted, and every further change answers the same. Other errors leave `failed` set: the batch must not be sealed. */
+ *  multiple of that in memory); it must be aborted, and every further change answers the same. Other errors leave
+ *  `failed` set: the batch must not be sealed. */
 int sk_db_change(sk_db *db, const sk_row_name *name, const sk_row *known, const sk_op *op);
 /** The dot that the open transaction will have. */
 static inline sk_dot sk_db_next_dot(const sk_db *db)

@@ -167,10 +167,9 @@ int sk_key_exists(sk_ctx *ctx, sk_bytes name)
 
 /* -- changing a whole key ---------------------------------------------------------------------------------------------------- */
 
-/* `known`: the row as it stands, or NULL. */
-static bool change(sk_ctx *ctx, const sk_row_name *name, const sk_row *known, const sk_op *op)
+static bool change(sk_ctx *ctx, const sk_row_name *name, const sk_row *row, const sk_op *op)
 {
-    int status = sk_db_change(ctx->db, name, known, op);
+    int status = sk_db_change(ctx->db, name, row, op);
     if (status) sk_reply_failure(ctx, status);
     return status == 0;
 }
@@ -229,7 +228,7 @@ bool sk_key_remove(sk_ctx *ctx, sk_key *key, bool keep_deadlines)
             sk_reply_failure(ctx, SK_E_MEMORY);
             return false;
         }
-        if (!change(ctx, &key->name, NULL, &op)) return false;
+        if (!change(ctx, &key->name, &key->row, &op)) return false;
     }
     key->type = SK_TYPE_NONE;
     if (!keep_deadlines) key->deadline_ms = SK_DEADLINE_NEVER;
@@ -255,7 +254,6 @@ bool sk_key_expire(sk_ctx *ctx, sk_bytes name)
 
 bool sk_key_set_string(sk_ctx *ctx, sk_key *key, sk_bytes value, uint64_t deadline_ms, bool keep_deadline)
 {
-    const sk_row *known = key->row.fields || key->row.members ? NULL : &key->row; /* removing members changes the sizes */
     if (!remove_members(ctx, SK_TABLE_HASH, key->key, key->row.fields)) return false;
     if (!remove_members(ctx, SK_TABLE_SET, key->key, key->row.members)) return false;
     sk_op op = {.forgets_deadlines = !keep_deadline};
@@ -267,7 +265,7 @@ bool sk_key_set_string(sk_ctx *ctx, sk_key *key, sk_bytes value, uint64_t deadli
         op.has_deadline = true;
         op.deadline = (sk_entry){.kind = SK_ENTRY_DEADLINE, .deadline_ms = deadline_ms};
     }
-    return change(ctx, &key->name, known, &op);
+    return change(ctx, &key->name, &key->row, &op);
 }
 
 bool sk_key_set_deadline(sk_ctx *ctx, sk_key *key, uint64_t deadline_ms)
@@ -275,7 +273,7 @@ bool sk_key_set_deadline(sk_ctx *ctx, sk_key *key, uint64_t deadline_ms)
     sk_op op = {.forgets_deadlines = true, .has_deadline = true};
     op.deadline = (sk_entry){.kind = SK_ENTRY_DEADLINE, .deadline_ms = deadline_ms ? deadline_ms : 1};
     key->deadline_ms = deadline_ms;
-    return change(ctx, &key->name, NULL, &op);
+    return change(ctx, &key->name, &key->row, &op);
 }
 
 /* -- registers ------------------------------------------------------------------------------------------------------------------ */

@@ -118,14 +118,17 @@ static bool wait_for_work(sk_placing *placing)
     return placing->added == before && !placing->worker.stopping;
 }
 
-static void reclaim_sometimes(sk_placing *placing)
+/* True if it did, and let go of the lock meanwhile: whoever signalled then was not heard. */
+static bool reclaim_sometimes(sk_placing *placing)
 {
     uint64_t now = sk_worker_now_ms();
-    if (now - placing->reclaimed_ms < placing->options.reclaim_ms || sk_failure_code(placing->failure)) return;
+    if (now - placing->reclaimed_ms < placing->options.reclaim_ms || sk_failure_code(placing->failure)) return false;
     placing->reclaimed_ms = now;
     pthread_mutex_unlock(&placing->worker.lock);
+    sk_placer_trim(&placing->placer);
     reclaim(placing);
     pthread_mutex_lock(&placing->worker.lock);
+    return true;
 }
 
 static void *run(void *argument)
@@ -138,8 +141,7 @@ static void *run(void *argument)
         if (!is_due(placing, idle)) {
             if (placing->worker.stopping) break;
             if (sk_failure_code(placing->failure)) pthread_cond_broadcast(&placing->worker.done); /* it may be a commit's */
-            if (idle && !placing->count) sk_placer_trim(&placing->placer);
-            if (idle && !placing->count) reclaim_sometimes(placing);
+            if (idle && !placing->count && reclaim_sometimes(placing)) continue;
             idle = wait_for_work(placing);
             continue;
         }

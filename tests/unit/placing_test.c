@@ -16,14 +16,16 @@ typedef struct {
     sk_overlay overlay;
 } bench;
 
-static void start_with(bench *with, size_t place_bytes, size_t segment_bytes)
+enum { RECLAIM_MS = 60000 }; /* later than any of this takes */
+
+static void start_with(bench *with, size_t place_bytes, size_t segment_bytes, uint32_t reclaim_ms)
 {
     char error[SK_FOLDER_ERROR];
     memset(with, 0, sizeof *with);
     strcpy(with->path, "/tmp/skerry-placing-XXXXXX");
     assert_non_null(mkdtemp(with->path));
     sk_rocksdb_options options = {.path = with->path, .cache_bytes = 1 << 20, .write_buffer_bytes = 4 << 20,
-                                  .place_bytes = place_bytes, .reclaim_ms = 60000, .max_open_files = 64};
+                                  .place_bytes = place_bytes, .reclaim_ms = reclaim_ms, .max_open_files = 64};
     assert_int_equal(sk_folder_open(&with->folder, with->path, error), SK_OK);
     sk_database_init(&with->database, &options);
     assert_int_equal(sk_database_open(&with->database, &with->folder, false, error), SK_OK);
@@ -37,7 +39,7 @@ static void start_with(bench *with, size_t place_bytes, size_t segment_bytes)
 
 static void start(bench *with)
 {
-    start_with(with, PLACE, 1 << 16);
+    start_with(with, PLACE, 1 << 16, RECLAIM_MS);
 }
 
 static void end(bench *with)
@@ -109,12 +111,12 @@ static void memory_of_runs_goes_when_nothing_comes(void **state)
     (void)state;
     for (int idle = 0; idle <= 1; idle++) {
         bench with;
-        start(&with);
+        start_with(&with, PLACE, 1 << 16, idle ? 100 : RECLAIM_MS);
         assert_int_equal(sk_placing_hold(&with.placing), SK_OK);
         for (int i = 0; i < 50; i++) commit(&with, 10000);
         sk_placing_release(&with.placing); /* one run */
         wait_placed(&with, 50);
-        if (idle) usleep(3000000);
+        if (idle) usleep(2000000);
         sk_placing_stop(&with.placing, false);
         assert_true(idle ? !with.placing.placer.run.points : with.placing.placer.run.points != NULL);
         end(&with);
@@ -348,7 +350,7 @@ static void the_log_is_written_before_it_is_synced(bool here)
 {
     enum { BATCHES = 60, SMALL = 40 << 10, LARGE = 80 << 10, MOST = 1 << 20, PATIENCE_MS = 30000 };
     bench with;
-    start_with(&with, 2 * BATCHES * LARGE, 2 * BATCHES * LARGE);
+    start_with(&with, 2 * BATCHES * LARGE, 2 * BATCHES * LARGE, RECLAIM_MS);
     sk_rocksdb_options options = {.durability = SK_DURABILITY_INTERVAL, .interval_ms = 3600000};
     sk_committer committer;
     sk_committer_init(&committer, &with.journal, &with.folder, &with.placing, &with.failure, &options);
