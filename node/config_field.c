@@ -144,12 +144,13 @@ const sk_config_field sk_config_fields[] = {
          "machine, not of the process, can lose what was acknowledged last."},
     {"storage.interval_ms", SK_CONFIG_DURATION, AT(storage.interval_ms), .initial = "1000", .min = 10, .max = MINUTE,
      .about = "How often is synced when durability is interval."},
-    {"storage.cache", SK_CONFIG_SIZE, AT(storage.cache), .initial = "256mb", .min = MB, .max = 1024 * GB,
+    {"storage.cache", SK_CONFIG_SIZE, AT(storage.cache), .initial = "128mb", .min = MB, .max = 1024 * GB,
      .about =
-         "Memory for blocks of files read from disk. The memory of a node is the sum of cache, row_cache, write_buffer,\n"
-         "replication.ring_max, for each peer replication.transfer_window, send_window and 1mb, 64mb if there is a password, 64mb for\n"
-         "the process itself, and the buffers of its clients; INFO memory shows it (memory_max_configured)."},
-    {"storage.row_cache", SK_CONFIG_SIZE, AT(storage.row_cache), .initial = "192mb", .min = MB, .max = 1024 * GB,
+         "Memory for blocks of files read from disk, their indexes and filters, which take 2mb for a million rows of 100 bytes\n"
+         "and belong into memory. The memory of a node is the sum of cache, row_cache, write_buffer, replication.ring_max, for\n"
+         "each peer replication.transfer_window, send_window and 1mb, 64mb if there is a password, 64mb for the process\n"
+         "itself, and the buffers of its clients; INFO memory shows it (memory_max_configured)."},
+    {"storage.row_cache", SK_CONFIG_SIZE, AT(storage.row_cache), .initial = "320mb", .min = MB, .max = 1024 * GB,
      .about = "Memory for single rows that were read or written lately. A row found here costs a tenth of one in a block."},
     {"storage.write_buffer", SK_CONFIG_SIZE, AT(storage.write_buffer), .initial = "256mb", .min = MB, .max = 4 * GB,
      .about =

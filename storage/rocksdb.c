@@ -22,7 +22,7 @@ enum {
 #define SEGMENT_BYTES ((size_t)8 << 20)
 #define CACHE_BYTES ((size_t)128 << 20)
 #define WRITE_BUFFER_BYTES ((size_t)256 << 20)
-#define ROW_CACHE_BYTES ((size_t)192 << 20)
+#define ROW_CACHE_BYTES ((size_t)320 << 20)
 
 typedef struct {
     sk_store store;

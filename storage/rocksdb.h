@@ -29,7 +29,7 @@ typedef struct {
     sk_durability durability;
     uint32_t interval_ms;       /* between syncs under `interval`; 0: 1000 */
     size_t cache_bytes;         /* block cache, index and filter blocks included; 0: 128 MiB */
-    size_t row_cache_bytes;     /* committed rows, found without asking RocksDB; 0: 192 MiB */
+    size_t row_cache_bytes;     /* committed rows, found without asking RocksDB; 0: 320 MiB */
     size_t write_buffer_bytes;  /* changes on their way to tables: gathered, being placed, in memtables; 0: 256 MiB */
     size_t place_bytes;         /* of memory: committed changes that make a run; 0: a third of write_buffer_bytes */
     size_t segment_bytes;       /* of the commit log; below 4 GiB; 0: 8 MiB */

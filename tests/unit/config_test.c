@@ -99,8 +99,8 @@ static void defaults_fill_what_is_not_said(void **state)
     assert_int_equal(config.peer_count, 0);
     assert_int_equal(config.storage.durability, SK_DURABILITY_ALWAYS);
     assert_int_equal(config.storage.interval_ms, 1000);
-    assert_int_equal(config.storage.cache, 256 << 20);
-    assert_int_equal(config.storage.row_cache, 192 << 20);
+    assert_int_equal(config.storage.cache, 128 << 20);
+    assert_int_equal(config.storage.row_cache, 320 << 20);
     assert_int_equal(config.storage.write_buffer, 256 << 20);
     assert_int_equal(config.log.level, SK_LOG_INFO);
     assert_int_equal(config.log.format, SK_LOG_AS_TEXT);
