@@ -18,8 +18,7 @@ static void give_back(sk_index *index, sk_index_slot *slots, size_t count)
 void sk_index_prepare(sk_index *index)
 {
     size_t bytes = bytes_of(index->room * 2);
-    bool grows = !index->max_room || index->room * 2 <= index->max_room;
-    if (!grows || !index->prefault || index->next || bytes < WORTH_IT) return;
+    if (!index->prefault || index->next || bytes < WORTH_IT) return;
     index->next = sk_alloc(bytes);
     sk_prefault_ask(index->prefault, index->next, bytes);
 }

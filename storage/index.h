@@ -1,8 +1,8 @@
-/* A hash table of pointers, by 64-bit hashes that its owner computes: what overlay and row cache find their keys with.
+/* A hash table of pointers, by 64-bit hashes that its owner computes: what the overlay finds its keys with.
  *
  * Open addressing with linear probing (Knuth, TAOCP 3, 6.4, algorithms L and R). The hash stands beside the pointer, so
- * that a look touches one cache line, and the item's own only when that is most likely the one: both tables are far
- * larger than the processor's caches, and misses are what a look costs.
+ * that a look touches one cache line, and the item's own only when that is most likely the one: the table is far larger
+ * than the processor's caches, and misses are what a look costs. What may forget has a denser one (storage/buckets.h).
  *
  * Invariants:
  *  1. An item stands at its hash's place, or after it with no empty slot between.
@@ -22,7 +22,6 @@ typedef struct {
     sk_index_slot *slots; /* owned; NULL until the first item */
     size_t room;          /* slots: a power of two, or 0 */
     size_t count;
-    size_t max_room;       /* no memory is made ahead for more slots; 0: for any */
     sk_prefault *prefault; /* borrowed; NULL: no memory is made before it is used */
     sk_index_slot *next;   /* owned: twice as many slots, all empty, for when it grows; or NULL: not yet */
 } sk_index; /* all zeros is an empty one */

@@ -134,9 +134,9 @@ static void rocks_fetch(sk_store *store, sk_cf cf, sk_bytes key)
     uint64_t hash = sk_overlay_hash(cf, key), before = self->fetched;
     sk_index_fetch(&self->overlay.index, hash);
     if (cf != SK_CF_ROW) return;
-    sk_index_fetch(&self->cache.index, hash);
+    sk_rowcache_fetch(&self->cache, hash);
     sk_presence_fetch(&self->presence, hash);
-    if (!sk_index_fetch_item(&self->overlay.index, before)) (void)sk_index_fetch_item(&self->cache.index, before);
+    if (!sk_index_fetch_item(&self->overlay.index, before)) sk_rowcache_fetch_entry(&self->cache, before);
     self->fetched = hash;
 }
 
@@ -303,14 +303,14 @@ static const sk_change *fetch_places(const rocks *self, const sk_change *change)
 {
     if (change->cf == SK_CF_ROW) {
         sk_index_fetch(&self->overlay.index, change->hash);
-        sk_index_fetch(&self->cache.index, change->hash);
+        sk_rowcache_fetch(&self->cache, change->hash);
     }
     return change->next;
 }
 
 static const sk_change *fetch_entry(const rocks *self, const sk_change *change)
 {
-    if (change->cf == SK_CF_ROW) (void)sk_index_fetch_item(&self->cache.index, change->hash);
+    if (change->cf == SK_CF_ROW) sk_rowcache_fetch_entry(&self->cache, change->hash);
     return change->next;
 }
 

@@ -23,7 +23,13 @@ static uint32_t roll(uint64_t *seed, uint32_t sides)
     return (uint32_t)(*seed >> 33) % sides;
 }
 
-/* Few hashes for many keys, so that chains are long and entries leave them at every place. */
+/* Spread over all 64 bits, as the overlay's are: a bucket goes by the upper ones. */
+static uint64_t hash_of(uint64_t number)
+{
+    return number * 0x9e3779b97f4a7c15;
+}
+
+/* With few hashes for many keys a bucket has many of one hash, and gives the oldest up. */
 static int play(uint64_t seed, size_t max, uint64_t hashes)
 {
     static uint8_t bytes[VALUE_MAX];
@@ -35,7 +41,7 @@ static int play(uint64_t seed, size_t max, uint64_t hashes)
         uint32_t number = roll(&seed, KEYS);
         sk_bytes key = sk_bytes_of(&number, sizeof number), value;
         fact *known = &facts[number];
-        uint64_t hash = number % hashes;
+        uint64_t hash = hash_of(number % hashes);
         if (roll(&seed, 2)) {
             int found = sk_rowcache_get(&cache, hash, key, &value);
             if (found < 0) continue;
@@ -66,7 +72,8 @@ static void answers_only_what_it_was_told_last(void **state)
 {
     (void)state;
     for (uint64_t seed = 1; seed <= 10; seed++) {
-        assert_true(play(seed, 1 << 20, 16) > 5000); /* room for all */
+        assert_true(play(seed, 1 << 20, KEYS) > 8000); /* room for all */
+        assert_true(play(seed, 1 << 20, 16) > 5000);
         assert_true(play(seed, 1 << 16, 16) > 1000); /* evicts, and large values are not kept */
         play(seed, 1 << 16, 1);
         play(seed, 256, KEYS);
@@ -80,10 +87,10 @@ static void what_is_asked_for_stays_longer(void **state)
     sk_bytes value;
     sk_rowcache_init(&cache, 64 * 1024);
     uint32_t hot = 1u << 30;
-    sk_rowcache_put(&cache, 7, sk_bytes_of(&hot, sizeof hot), &(sk_bytes){(const uint8_t *)"hot", 3});
+    sk_rowcache_put(&cache, hash_of(7), sk_bytes_of(&hot, sizeof hot), &(sk_bytes){(const uint8_t *)"hot", 3});
     for (uint32_t cold = 0; cold < 100000; cold++) {
-        sk_rowcache_put(&cache, cold, sk_bytes_of(&cold, sizeof cold), NULL);
-        if (cold % 100 == 0) assert_int_equal(sk_rowcache_get(&cache, 7, sk_bytes_of(&hot, sizeof hot), &value), 1);
+        sk_rowcache_put(&cache, hash_of(cold), sk_bytes_of(&cold, sizeof cold), NULL);
+        if (cold % 100 == 0) assert_int_equal(sk_rowcache_get(&cache, hash_of(7), sk_bytes_of(&hot, sizeof hot), &value), 1);
     }
     assert_true(cache.index.count > 300);
     assert_true(cache.bytes <= 64 * 1024);
@@ -103,8 +110,8 @@ static void any_mixture_of_sizes_stays_within_the_budget(void **state)
     for (uint32_t i = 0; i < 200000; i++) {
         size_t len = i / 20000 % 2 ? roll(&seed, sizeof bytes) : roll(&seed, 60);
         uint32_t other = i - roll(&seed, 50);
-        sk_rowcache_put(&cache, i * 7919u, sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, len});
-        asked += sk_rowcache_get(&cache, other * 7919u, sk_bytes_of(&other, sizeof other), &found) == 1;
+        sk_rowcache_put(&cache, hash_of(i), sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, len});
+        asked += sk_rowcache_get(&cache, hash_of(other), sk_bytes_of(&other, sizeof other), &found) == 1;
         assert_true(cache.bytes <= MAX);
         if (i % 1000 == 0) sk_rowcache_check(&cache);
     }
@@ -123,9 +130,9 @@ static void the_budget_goes_into_rows(void **state)
     size_t kept = 0;
     sk_rowcache_init(&cache, MAX);
     for (uint32_t i = 0; i < MANY; i++)
-        sk_rowcache_put(&cache, i * 7919u, sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, VALUE});
+        sk_rowcache_put(&cache, hash_of(i), sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, VALUE});
     for (uint32_t i = 0; i < MANY; i++)
-        kept += sk_rowcache_get(&cache, i * 7919u, sk_bytes_of(&i, sizeof i), &value) == 1;
+        kept += sk_rowcache_get(&cache, hash_of(i), sk_bytes_of(&i, sizeof i), &value) == 1;
     assert_true(cache.bytes <= MAX);
     assert_true(kept >= (MAX - INDEX) / (HEAD_MAX + sizeof(uint32_t) + VALUE) - 1);
     sk_rowcache_free(&cache);
@@ -143,7 +150,7 @@ static void the_ring_is_made_ahead(void **state)
     sk_rowcache_init(&cache, MAX);
     cache.prefault = &prefault;
     for (uint32_t i = 0; i < MANY; i++) {
-        sk_rowcache_put(&cache, i * 7919u, sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, VALUE});
+        sk_rowcache_put(&cache, hash_of(i), sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, VALUE});
         assert_true(cache.reached >= LITTLE ? cache.prefaulted >= cache.reached : cache.prefaulted == 0);
         assert_true(cache.prefaulted <= cache.reached + AHEAD && cache.prefaulted <= cache.room);
     }
@@ -157,7 +164,7 @@ static void the_ring_is_made_ahead(void **state)
 static void a_full_ring_holds_nothing_back_for_its_index(void **state)
 {
     (void)state;
-    enum { MAX = 24 << 20, VALUE = 300, MANY = 100000 };
+    enum { MAX = 24 << 20, VALUE = 348, MANY = 100000, BITS = 13 };
     static const uint8_t bytes[VALUE];
     sk_prefault prefault;
     sk_rowcache cache;
@@ -166,12 +173,12 @@ static void a_full_ring_holds_nothing_back_for_its_index(void **state)
     sk_rowcache_init(&cache, MAX);
     cache.index.prefault = &prefault;
     for (uint32_t i = 0; i < MANY; i++) {
-        sk_rowcache_put(&cache, i * 7919u, sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, VALUE});
-        if (!cache.wrapped && cache.head == cache.reached) ready |= cache.index.next && cache.index.room == 1 << 17;
-        if (cache.wrapped) assert_null(cache.index.next);
+        sk_rowcache_put(&cache, hash_of(i), sk_bytes_of(&i, sizeof i), &(sk_bytes){bytes, VALUE});
+        if (!cache.wrapped && cache.head == cache.reached) ready |= cache.index.next.first && cache.index.bits == BITS;
+        if (cache.wrapped) assert_null(cache.index.next.first);
     }
     assert_true(ready && cache.wrapped);
-    assert_int_equal(cache.index.room, 1 << 17);
+    assert_int_equal(cache.index.bits, BITS);
     sk_rowcache_free(&cache);
     sk_prefault_free(&prefault);
 }
@@ -179,18 +186,22 @@ static void a_full_ring_holds_nothing_back_for_its_index(void **state)
 static void grows_its_table(void **state)
 {
     (void)state;
+    enum { MANY = 50000 };
     sk_rowcache cache;
     sk_bytes value;
+    size_t kept = 0;
     sk_rowcache_init(&cache, 16 << 20);
     for (int round = 0; round < 2; round++) {
-        for (uint32_t i = 0; i < 50000; i++) {
+        for (uint32_t i = 0; i < MANY; i++) {
             sk_bytes key = sk_bytes_of(&i, sizeof i);
-            if (round == 0) sk_rowcache_put(&cache, i * 7919u, key, &key);
-            if (round == 1) assert_int_equal(sk_rowcache_get(&cache, i * 7919u, key, &value), 1);
-            if (round == 1) assert_true(sk_bytes_equal(key, value));
+            if (round == 0) sk_rowcache_put(&cache, hash_of(i), key, &key);
+            if (round == 0 || sk_rowcache_get(&cache, hash_of(i), key, &value) != 1) continue;
+            kept++;
+            assert_true(sk_bytes_equal(key, value));
         }
     }
-    assert_true(cache.index.room >= 50000);
+    assert_true(kept > MANY / 100 * 98); /* others have made way in full buckets */
+    assert_int_equal(kept, cache.index.count);
     sk_rowcache_check(&cache);
     sk_rowcache_free(&cache);
 }
