@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 enum {
-    LINE = sizeof(sk_bucket),
+    ALIGN = sizeof(sk_bucket),
     WORTH_IT = 2 << 20, /* bytes: one huge page; less is not made ahead */
 };
 
@@ -11,13 +11,13 @@ enum {
 
 static sk_bucket_array array_new(unsigned bits)
 {
-    void *memory = sk_alloc(sk_buckets_bytes(bits) + LINE);
-    return (sk_bucket_array){memory, (sk_bucket *)(void *)(((uintptr_t)memory + LINE - 1) / LINE * LINE)};
+    void *memory = sk_alloc(sk_buckets_bytes(bits) + ALIGN);
+    return (sk_bucket_array){memory, (sk_bucket *)(void *)(((uintptr_t)memory + ALIGN - 1) / ALIGN * ALIGN)};
 }
 
 static void array_free(sk_buckets *buckets, sk_bucket_array *array, unsigned bits)
 {
-    if (buckets->prefault) sk_prefault_forget(buckets->prefault, array->memory, sk_buckets_bytes(bits) + LINE);
+    if (buckets->prefault) sk_prefault_forget(buckets->prefault, array->memory, sk_buckets_bytes(bits) + ALIGN);
     free(array->memory);
     *array = (sk_bucket_array){0};
 }
@@ -48,7 +48,7 @@ static void prepare(sk_buckets *buckets)
     size_t bytes = sk_buckets_bytes(buckets->bits + 1);
     if (buckets->held || !buckets->prefault || buckets->next.first || bytes < WORTH_IT) return;
     buckets->next = array_new(buckets->bits + 1);
-    sk_prefault_ask(buckets->prefault, buckets->next.memory, bytes + LINE);
+    sk_prefault_ask(buckets->prefault, buckets->next.memory, bytes + ALIGN);
 }
 
 /* Each bucket becomes two neighbours. Which of them has a slot is told by the bit of the hash after those of the bucket. */

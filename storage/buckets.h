@@ -35,16 +35,16 @@ typedef struct {
 
 typedef struct {
     void *memory;     /* owned */
-    sk_bucket *first; /* in it, at the beginning of a line; NULL: there are none */
+    sk_bucket *first; /* in it, each bucket in two lines and not in three; NULL: there are none */
 } sk_bucket_array;
 
 typedef struct {
     sk_bucket_array array; /* 1 << bits buckets, from the first place on */
     unsigned bits, max_bits;
-    size_t count;           /* slots that are taken */
-    bool held;              /* it has all that it needs: no memory is made ahead */
-    sk_prefault *prefault;  /* borrowed; NULL: no memory is made before it is used */
-    sk_bucket_array next;   /* twice as many buckets, for when it grows, or none yet */
+    size_t count;          /* slots that are taken */
+    bool held;             /* it has all that it needs: no memory is made ahead */
+    sk_prefault *prefault; /* borrowed; NULL: no memory is made before it is used */
+    sk_bucket_array next;  /* twice as many buckets, for when it grows, or none yet */
 } sk_buckets;
 
 /** In at most so many bytes, but for a minimum of 8 KiB, and while it grows. */
