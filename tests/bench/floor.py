@@ -18,6 +18,8 @@ BATCH_MAX = 100000  # rows
 def floor(setting, what, *arguments):
     """(operations a second, CPU µs each) of one run of floor_bench."""
     folder = [os.path.join(setting.folder, "floor")] if what in ("put", "get") else []
+    if folder:
+        servers.warm_memory()
     try:
         return setting.tool("floor_bench", what, *folder, f"seconds={max(1, int(setting.seconds // 3))}", *arguments)
     finally:

@@ -213,7 +213,6 @@ class Skerry:
     def start(self):
         self.cluster = regions(self.skerryd, ["eu"], self.durability)
         self.node = self.cluster["eu"]
-        warm_memory()
         self.node.spawn()
         wait_pong(self.node.port, self.node.process)
         self.port = self.node.port
@@ -252,7 +251,8 @@ class Peer:
 
 
 def regions(skerryd, names, durability="always", **replication):
-    """Nodes with the settings of the example configuration, not started. Use it with `with`."""
+    """Nodes with the settings of the example configuration, to be started next. Use it with `with`."""
+    warm_memory()
     settings = {name: dict(fields) for name, fields in EXAMPLE.items()}
     settings["storage"]["durability"] = durability
     settings["replication"].update(replication)

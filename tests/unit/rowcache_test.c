@@ -97,6 +97,38 @@ static void what_is_asked_for_stays_longer(void **state)
     sk_rowcache_free(&cache);
 }
 
+/* Nobody has asked for any of them, and the ring begins anew after some. */
+static void a_full_bucket_gives_up_its_oldest(void **state)
+{
+    (void)state;
+    enum { MAX = 64 << 10, FIRST = 1 << 20, NEAR_END = 400 };
+    for (uint32_t before_end = 0; before_end <= SK_BUCKET_SLOTS; before_end++) {
+        sk_rowcache cache;
+        sk_bytes value;
+        sk_rowcache_init(&cache, MAX);
+        uint32_t other = 0, put = 0;
+        bool wrapped = false;
+        for (; cache.room - cache.head > NEAR_END; other++)
+            sk_rowcache_put(&cache, hash_of(other) >> 1, sk_bytes_of(&other, sizeof other), NULL);
+        for (; put <= SK_BUCKET_SLOTS; put++) {
+            uint32_t key = FIRST + put;
+            while (put == before_end && !cache.wrapped) {
+                sk_rowcache_put(&cache, hash_of(other) >> 1, sk_bytes_of(&other, sizeof other), NULL);
+                other++;
+            }
+            wrapped |= cache.wrapped;
+            sk_rowcache_put(&cache, UINT64_MAX - put, sk_bytes_of(&key, sizeof key), NULL);
+        }
+        for (uint32_t i = 0; i < put; i++) {
+            uint32_t key = FIRST + i;
+            assert_int_equal(sk_rowcache_get(&cache, UINT64_MAX - i, sk_bytes_of(&key, sizeof key), &value), i == 0 ? -1 : 0);
+        }
+        assert_true(wrapped);
+        sk_rowcache_check(&cache);
+        sk_rowcache_free(&cache);
+    }
+}
+
 /* Few of one size that make way for many of another, and the other way round: it takes no more for that. */
 static void any_mixture_of_sizes_stays_within_the_budget(void **state)
 {
@@ -211,6 +243,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_only_what_it_was_told_last),
         cmocka_unit_test(what_is_asked_for_stays_longer),
+        cmocka_unit_test(a_full_bucket_gives_up_its_oldest),
         cmocka_unit_test(any_mixture_of_sizes_stays_within_the_budget),
         cmocka_unit_test(the_budget_goes_into_rows),
         cmocka_unit_test(the_ring_is_made_ahead),
