@@ -244,11 +244,10 @@ static void next_stage(sk_db *db, sk_audit_stage stage)
 
 static int look_at_history(sk_db *db, sk_bytes key, sk_bytes value)
 {
-    sk_dot dot;
-    sk_bytes raw;
-    unsigned flags;
-    db->audit.entries++;
-    if (sk_history_read(key, value, &dot, &raw, &flags)) sk_audit_history_damaged(db);
+    sk_history_record record;
+    sk_history_entry entry;
+    if (sk_history_open(key, value, &db->floor, &record)) sk_audit_history_damaged(db);
+    while (sk_history_next(&record, &entry)) db->audit.entries++;
     return 0;
 }
 
@@ -289,22 +288,15 @@ static int step_staged(sk_db *db, uint32_t entries)
 int sk_audit_record_dead(sk_db *db, sk_bytes raw, const sk_row *row)
 {
     int status = 0;
-    sk_buf key = {0};
     for (uint32_t i = 0; i < row->count && status >= 0; i++) {
         const sk_entry *entry = &row->entries[i];
-        uint8_t dot[SK_HISTORY_DOT_BYTES];
         unsigned flags;
         if (sk_entry_live(entry) || sk_origins_open_ended(&db->origins, entry->dot.origin)) continue;
         status = sk_db_history_find(db, entry->count.reset_by, raw, &flags);
         if (status == SK_E_CORRUPT) status = 0;
         if (status < 0 || flags & SK_HISTORY_DEAD) continue;
-        sk_history_key(dot, entry->count.reset_by.origin, entry->count.reset_by.seq);
-        sk_buf_reset(&key);
-        sk_buf_append(&key, dot, sizeof dot);
-        sk_buf_bytes(&key, raw);
-        sk_db_history_record(db, sk_buf_view(&key), SK_HISTORY_REMOVES | SK_HISTORY_DEAD);
+        sk_db_history_single(db, entry->count.reset_by, raw, SK_HISTORY_REMOVES | SK_HISTORY_DEAD);
     }
-    sk_buf_free(&key);
     return status < 0 ? status : 0;
 }
 

@@ -260,6 +260,8 @@ int sk_db_reload(sk_db *db)
     db->rest = disk.rest;
     db->fold = disk.fold;
     db->txn.active = false;
+    sk_buf_reset(&db->page.value);
+    db->page.written = (sk_dot){0};
     db->failed = 0;
     db->dirty = false;
     db->rules_stale = db->members_stale = db->revisit = true;
@@ -352,6 +354,7 @@ void sk_db_close(sk_db *db)
     db->txn.index = NULL;
     sk_arena_free(&db->txn.arena);
     sk_buf_free(&db->txn.ops);
+    sk_buf_free(&db->page.value);
     sk_arena_free(&db->scratch);
     sk_arena_free(&db->sizes);
     sk_buf_free(&db->pack);
@@ -363,6 +366,7 @@ uint64_t sk_db_seal(sk_db *db)
 {
     sk_assert(!db->txn.active);
     sk_assert(db->failed == 0);
+    sk_db_history_flush(db);
     if (db->dirty) put_state(db);
     db->dirty = false;
     return db->sealed = sk_store_seal(db->store);

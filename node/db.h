@@ -23,6 +23,7 @@
 #include "crdt/register_mv.h"
 #include "crdt/rowkey.h"
 #include "node/audit.h"
+#include "node/history.h"
 #include "node/quarantine.h"
 #include "node/sums.h"
 #include "storage/store.h"
@@ -87,6 +88,7 @@ struct sk_db {
     sk_policy_rule *rules; /* owned */
     uint32_t rule_count;
     sk_open_txn txn;
+    sk_history_page page; /* the open batch's, not yet put into it */
     size_t transaction_max; /* bytes of a local transaction, packed; 0: no limit. Set by the owner */
     struct sk_fold *fold;  /* owned; NULL while no transfer is staged or being folded in */
     sk_vv scan_until;      /* history up to here may hold flags that this process has not counted */
@@ -201,31 +203,28 @@ uint64_t sk_db_kept(const sk_db *db, const sk_vv *has);
 /** Looks again at about so many entries of what stayed. 1: at more later, 0: done for now; or an error (also in
  *  db->failed). Whoever knows of a change in what may return sets `revisit`. */
 int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries);
-/** Records that a row changed at a dot. Flags as below. Its bytes are added to `kept`. */
-void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept);
-/** Puts an entry as it is to stand there, under its whole key. */
-void sk_db_history_record(sk_db *db, sk_bytes key, unsigned flags);
+/** Records that a row changed at a dot of a transaction that is being applied. Its bytes are added to db->kept when its page
+ *  is full, or the batch. */
+void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags);
+/** The same at a dot above our vector that a transfer has brought; its bytes are added to `kept`. */
+void sk_db_history_stage(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept);
+/** Puts an entry as it is to stand there, in a record of its own, and counts nothing. */
+void sk_db_history_single(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags);
+/** Puts the page that is being made into the batch: before the history is read, and at the batch's end. */
+void sk_db_history_flush(sk_db *db);
 /** Does the history name this row at this dot? 1 and its flags, 0, or an error: SK_E_CORRUPT for one that is not what was put. */
 int sk_db_history_find(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags);
 /** Begins the history anew: what a person, or sums, found damaged. The floor rises to the whole vector; what speaks of dead
- *  counts stays, all else is to go then: sk_db_history_clear, of each entry. A transfer that is still staged is dropped.
+ *  counts stays, all else is to go then: sk_db_history_clear, of each record. A transfer that is still staged is dropped.
  *  SK_E_BUSY while one is folded in. */
 int sk_db_history_renew(sk_db *db);
 void sk_db_history_clear(sk_db *db, sk_bytes key, sk_bytes value);
-enum { SK_HISTORY_REMOVES = 1, SK_HISTORY_DEAD = 2, SK_HISTORY_DOT_BYTES = 12 };
-/** The first 12 bytes of a history key: origin and seq, big-endian. */
-void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq);
-/** Splits a history key. False if it is none. */
-bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw);
 /** Adds the rows that the history names above a vector, which is at or above the floor, and sorts the list; to `removed` (may be
- *  NULL) those that it names with SK_HISTORY_REMOVES. About `entries` of it, in whole transactions; the vector rises above them.
+ *  NULL) those that it names with SK_HISTORY_REMOVES. About `entries` of it, in whole records; the vector rises above them.
  *  1: there are more, 0: it is our own vector now; or an error. */
 int sk_db_history_rows(sk_db *db, sk_vv *above, sk_row_keys *rows, sk_row_keys *removed, uint32_t entries);
 /** Does any record say that this row has a dead count? It goes through the whole history: for checks. */
 bool sk_db_history_speaks(sk_db *db, sk_bytes raw);
-/** A history entry as it was read. SK_E_CORRUPT if it is not what was put. */
-int sk_history_read(sk_bytes key, sk_bytes stored, sk_dot *dot, sk_bytes *raw, unsigned *flags);
-
 /** Reads the vector and floor that a snapshot holds. */
 int sk_db_snapshot_state(sk_db *db, sk_store_snapshot *snapshot, sk_vv *vv, sk_vv *floor);
 

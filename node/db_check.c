@@ -122,15 +122,24 @@ void sk_db_check(sk_db *db)
     db->read_batch = read_batch;
 }
 
+static bool speaks(sk_history_record *record, sk_bytes raw)
+{
+    sk_history_entry entry;
+    while (sk_history_next(record, &entry))
+        if (entry.flags & SK_HISTORY_DEAD && sk_bytes_equal(entry.raw, raw)) return true;
+    return false;
+}
+
 bool sk_db_history_speaks(sk_db *db, sk_bytes raw)
 {
     sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
-    sk_bytes key, value, row;
-    sk_dot dot;
-    unsigned flags;
-    bool found = false;
-    while (!found && sk_store_next(db->store, iter, &key, &value) > 0)
-        found = sk_history_read(key, value, &dot, &row, &flags) == 0 && flags & SK_HISTORY_DEAD && sk_bytes_equal(row, raw);
+    sk_bytes key, value;
+    sk_history_record record = sk_history_page_read(&db->page);
+    bool found = speaks(&record, raw);
+    while (!found && sk_store_next(db->store, iter, &key, &value) > 0) {
+        (void)sk_history_open(key, value, &db->floor, &record);
+        found = speaks(&record, raw);
+    }
     sk_store_iter_free(db->store, iter);
     return found;
 }

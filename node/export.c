@@ -8,7 +8,7 @@ struct sk_export {
     sk_db *db;
     sk_store_snapshot *snapshot;
     stage stage;
-    sk_vv vv;
+    sk_vv vv, floor;
     sk_digest digest;  /* what the database says */
     sk_stream_end end; /* what was written so far */
     uint64_t sum;
@@ -32,6 +32,7 @@ static int put_head(sk_export *export, const char *cluster, uint64_t wall_ms)
         sk_stream_begin(&export->stream, &export->sum);
         sk_stream_frame(&export->stream, &export->sum, SK_STREAM_HEAD, sk_buf_view(&export->body));
         sk_vv_copy(&export->vv, &head.vv);
+        sk_vv_copy(&export->floor, &head.floor);
     }
     sk_vv_free(&head.vv);
     sk_vv_free(&head.floor);
@@ -61,6 +62,7 @@ void sk_export_close(sk_export *export)
     if (!export) return;
     if (export->snapshot) sk_store_snapshot_free(export->db->store, export->snapshot);
     sk_vv_free(&export->vv);
+    sk_vv_free(&export->floor);
     sk_buf_free(&export->next);
     sk_buf_free(&export->body);
     sk_buf_free(&export->stream);
@@ -89,21 +91,22 @@ static int add_row(sk_export *export, sk_bytes raw, sk_bytes value, sk_buf *pack
     return status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
 }
 
-/* A removal, or a reset that left dead counts: whoever is behind must learn of it. */
+/* Removals, and resets that left dead counts: whoever is behind must learn of them. */
 static int add_history(sk_export *export, sk_bytes key, sk_bytes value)
 {
-    sk_dot dot;
-    sk_bytes raw;
-    unsigned flags;
-    int status = sk_history_read(key, value, &dot, &raw, &flags);
-    if (status || !flags || !sk_vv_covers(&export->vv, dot)) return status;
-    sk_pack_uint(&export->body, SK_CHUNK_HISTORY);
-    sk_pack_bytes(&export->body, raw);
-    sk_pack_uint(&export->body, dot.origin);
-    sk_pack_uint(&export->body, dot.seq);
-    sk_pack_uint(&export->body, flags);
-    export->end.history++;
-    return 0;
+    sk_history_record record;
+    sk_history_entry entry;
+    int status = sk_history_open(key, value, &export->floor, &record);
+    while (sk_history_next(&record, &entry)) {
+        if (!entry.flags || !sk_vv_covers(&export->vv, entry.dot)) continue;
+        sk_pack_uint(&export->body, SK_CHUNK_HISTORY);
+        sk_pack_bytes(&export->body, entry.raw);
+        sk_pack_uint(&export->body, entry.dot.origin);
+        sk_pack_uint(&export->body, entry.dot.seq);
+        sk_pack_uint(&export->body, entry.flags);
+        export->end.history++;
+    }
+    return status;
 }
 
 /* A frame's worth of one family from where the last one stopped. 1: more follows, 0: it is through. */

@@ -7,66 +7,95 @@
 
 #include <stdlib.h>
 
-/* -- history ------------------------------------------------------------------------------------------------------------------ */
+/* -- writing ------------------------------------------------------------------------------------------------------------------ */
 
-void sk_history_key(uint8_t key[SK_HISTORY_DOT_BYTES], uint32_t origin, uint64_t seq)
+void sk_db_history_single(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
 {
-    for (int i = 0; i < 4; i++) key[i] = (uint8_t)(origin >> (24 - 8 * i));
-    for (int i = 0; i < 8; i++) key[4 + i] = (uint8_t)(seq >> (56 - 8 * i));
-}
-
-bool sk_history_parse(sk_bytes key, sk_dot *dot, sk_bytes *raw)
-{
-    if (key.len <= SK_HISTORY_DOT_BYTES) return false;
-    *dot = (sk_dot){0};
-    for (int i = 0; i < 4; i++) dot->origin = dot->origin << 8 | key.data[i];
-    for (int i = 0; i < 8; i++) dot->seq = dot->seq << 8 | key.data[4 + i];
-    *raw = sk_bytes_of(key.data + SK_HISTORY_DOT_BYTES, key.len - SK_HISTORY_DOT_BYTES);
-    return dot->origin < SK_ORIGINS_MAX;
-}
-
-int sk_history_read(sk_bytes key, sk_bytes stored, sk_dot *dot, sk_bytes *raw, unsigned *flags)
-{
-    sk_bytes value;
-    int status = sk_record_open(SK_CF_HISTORY, key, stored, &value);
-    if (status || value.len != 1 || !sk_history_parse(key, dot, raw)) return SK_E_CORRUPT;
-    *flags = value.data[0];
-    return 0;
-}
-
-void sk_db_history_record(sk_db *db, sk_bytes key, unsigned flags)
-{
-    sk_record_put_byte(db->store, SK_CF_HISTORY, key, (uint8_t)flags);
+    sk_history_single_key(&db->pack, dot, raw);
+    sk_record_put_byte(db->store, SK_CF_HISTORY, sk_buf_view(&db->pack), (uint8_t)flags);
     db->dirty = true;
 }
 
-void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept)
+void sk_db_history_stage(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept)
 {
-    uint8_t dot_bytes[SK_HISTORY_DOT_BYTES];
-    sk_history_key(dot_bytes, dot.origin, dot.seq);
-    sk_buf_reset(&db->pack);
-    sk_buf_append(&db->pack, dot_bytes, sizeof dot_bytes);
-    sk_buf_bytes(&db->pack, raw);
-    sk_db_history_record(db, sk_buf_view(&db->pack), flags);
+    sk_db_history_single(db, dot, raw, flags);
     sk_vv_set(kept, dot.origin, sk_vv_get(kept, dot.origin) + db->pack.len + 1 + SK_RECORD_SUM_BYTES);
     if (flags & SK_HISTORY_DEAD) db->dead_flags++;
 }
 
-int sk_db_history_find(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags)
+void sk_db_history_flush(sk_db *db)
 {
-    uint8_t dot_bytes[SK_HISTORY_DOT_BYTES];
-    sk_buf key = {0};
-    sk_bytes value;
-    sk_history_key(dot_bytes, dot.origin, dot.seq);
-    sk_buf_append(&key, dot_bytes, sizeof dot_bytes);
-    sk_buf_bytes(&key, raw);
-    int found = sk_record_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
-    sk_buf_free(&key);
-    *flags = found > 0 && value.len == 1 ? value.data[0] : 0;
+    sk_history_page *page = &db->page;
+    if (page->value.len == 0) return;
+    uint8_t key[SK_HISTORY_DOT_BYTES];
+    sk_history_key(key, page->origin, page->last);
+    sk_record_put(db->store, SK_CF_HISTORY, sk_bytes_of(key, sizeof key), &page->value);
+    uint64_t bytes = sizeof key + page->value.len + SK_RECORD_SUM_BYTES;
+    sk_vv_set(&db->kept, page->origin, sk_vv_get(&db->kept, page->origin) + bytes);
+    page->written = (sk_dot){page->origin, page->last};
+    sk_buf_reset(&page->value);
+}
+
+/* Singles stand for what no page can take: the rest of a transaction whose page is written, under a key that there is once.
+ * And while a transfer is staged, whose singles may be of the same transactions. */
+void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
+{
+    sk_history_page *page = &db->page;
+    bool staging = db->fold && !sk_fold_active(db);
+    if (staging || !sk_history_page_takes(page, dot)) sk_db_history_flush(db);
+    if (staging || (dot.origin == page->written.origin && dot.seq == page->written.seq)) {
+        sk_db_history_stage(db, dot, raw, flags, &db->kept);
+        return;
+    }
+    sk_history_page_add(page, dot, raw, flags);
+    db->dirty = true;
+    if (flags & SK_HISTORY_DEAD) db->dead_flags++;
+}
+
+/* -- reading ------------------------------------------------------------------------------------------------------------------ */
+
+static int has_entry(sk_history_record *record, sk_dot dot, sk_bytes raw, unsigned *flags)
+{
+    sk_history_entry entry;
+    while (sk_history_next(record, &entry)) {
+        if (entry.dot.origin != dot.origin || entry.dot.seq != dot.seq || !sk_bytes_equal(entry.raw, raw)) continue;
+        *flags = entry.flags;
+        return 1;
+    }
+    return 0;
+}
+
+/* Of what this node has applied itself: the page, if there is one, is the first record that goes up to the dot. */
+static int find_in_page(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags)
+{
+    uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
+    sk_history_key(from, dot.origin, dot.seq);
+    sk_history_key(to, dot.origin, sk_vv_get(&db->vv, dot.origin) + 1);
+    sk_store_iter *iter =
+        sk_store_iterate(db->store, NULL, SK_CF_HISTORY, sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
+    sk_bytes key, stored;
+    sk_history_record record;
+    int status = sk_store_next(db->store, iter, &key, &stored);
+    if (status > 0) status = sk_history_open(key, stored, NULL, &record);
+    else if (status == 0) record = sk_history_page_read(&db->page);
+    int found = status ? status : has_entry(&record, dot, raw, flags);
+    sk_store_iter_free(db->store, iter);
     return found;
 }
 
-/* Of one origin above *seq, which rises to the last that was read: about `entries`, whole transactions. 1: there are more. */
+int sk_db_history_find(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags)
+{
+    sk_buf key = {0};
+    sk_bytes value;
+    sk_history_single_key(&key, dot, raw);
+    int found = sk_record_get(db->store, SK_CF_HISTORY, sk_buf_view(&key), &value, NULL);
+    sk_buf_free(&key);
+    *flags = found > 0 && value.len == 1 ? value.data[0] : 0;
+    if (found || sk_vv_covers(&db->floor, dot) || !sk_vv_covers(&db->vv, dot)) return found;
+    return find_in_page(db, dot, raw, flags);
+}
+
+/* Of one origin above *seq, which rises to the last that was read: about `entries`, whole records. 1: there are more. */
 static int add_rows(sk_db *db, uint32_t origin, uint64_t *seq, sk_row_keys *rows, sk_row_keys *removed, uint32_t *entries)
 {
     uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
@@ -74,17 +103,24 @@ static int add_rows(sk_db *db, uint32_t origin, uint64_t *seq, sk_row_keys *rows
     sk_history_key(to, origin, db->vv.seq[origin] + 1);
     sk_store_iter *iter =
         sk_store_iterate(db->store, NULL, SK_CF_HISTORY, sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
-    sk_bytes key, value, raw;
-    sk_dot dot;
+    sk_bytes key, value;
+    sk_history_record record;
+    sk_history_entry entry;
+    const uint64_t above = *seq;
     int status;
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
-        if (!sk_history_parse(key, &dot, &raw)) continue;
-        if (*entries == 0 && dot.seq != *seq) break;
-        if (*entries) --*entries;
-        *seq = dot.seq;
-        sk_row_keys_add(rows, raw);
-        unsigned flags;
-        if (removed && sk_history_read(key, value, &dot, &raw, &flags) == 0 && flags & SK_HISTORY_REMOVES) sk_row_keys_add(removed, raw);
+        if (sk_history_open(key, value, NULL, &record)) {
+            sk_audit_history_damaged(db);
+            continue;
+        }
+        if (*entries == 0 && record.last != *seq) break;
+        *seq = record.last;
+        while (sk_history_next(&record, &entry)) {
+            if (entry.dot.seq <= above) continue;
+            if (*entries) --*entries;
+            sk_row_keys_add(rows, entry.raw);
+            if (removed && entry.flags & SK_HISTORY_REMOVES) sk_row_keys_add(removed, entry.raw);
+        }
     }
     sk_store_iter_free(db->store, iter);
     if (status == 0) *seq = db->vv.seq[origin];
@@ -94,6 +130,7 @@ static int add_rows(sk_db *db, uint32_t origin, uint64_t *seq, sk_row_keys *rows
 int sk_db_history_rows(sk_db *db, sk_vv *above, sk_row_keys *rows, sk_row_keys *removed, uint32_t entries)
 {
     int status = 0;
+    sk_db_history_flush(db);
     for (uint32_t o = 0; o < db->vv.count && !status; o++) {
         uint64_t seq = sk_vv_get(above, o);
         if (db->vv.seq[o] <= seq) continue;
@@ -148,47 +185,56 @@ static int strip(sk_db *db, sk_dot dot, sk_bytes raw, const strip_rule *rule, bo
     return status;
 }
 
+/* Its entries up to seq *to, which falls to *last, the last that was gone through, when that were enough. 1: to be gone on with. */
+static int strip_record(sk_db *db, sk_history_record *record, uint64_t *to, const strip_rule *rule, uint32_t *entries,
+                        uint64_t *last, sk_buf *kept)
+{
+    sk_history_entry entry;
+    while (sk_history_next(record, &entry)) {
+        bool speaks;
+        if (*entries == 0 && *last && entry.dot.seq != *last) *to = *last;
+        if (entry.dot.seq > *to) return 0;
+        if (*entries) --*entries;
+        *last = entry.dot.seq;
+        if (!(entry.flags & SK_HISTORY_DEAD)) continue;
+        if (db->dead_flags && !sk_vv_covers(&db->scan_until, entry.dot)) db->dead_flags--; /* others were never counted */
+        int status = strip(db, entry.dot, entry.raw, rule, &speaks);
+        if (status) return status;
+        if (!speaks) continue;
+        sk_history_single_key(&db->pack, entry.dot, entry.raw);
+        sk_pack_bytes(kept, sk_buf_view(&db->pack));
+    }
+    return 1;
+}
+
 /* Goes through an origin's history from `from` up to seq *to, or less if that is more than *entries: whole transactions,
- * one at least. Strips the dead counts that it speaks of, and appends (behind lengths) the records that still speak of
- * one. */
+ * one at least. Strips the dead counts that it speaks of, and appends (behind lengths) the keys of singles for what still
+ * speaks of one. The last record may be a page that *to is within. */
 static int strip_range(sk_db *db, sk_bytes from, uint32_t origin, uint64_t *to, const strip_rule *rule, uint32_t *entries,
                        sk_buf *kept)
 {
     uint8_t end[SK_HISTORY_DOT_BYTES];
-    sk_history_key(end, origin, *to + 1);
+    sk_history_key(end, origin + 1, 0);
     sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, from, sk_bytes_of(end, sizeof end));
-    sk_bytes key, value, raw;
-    sk_dot dot;
+    sk_bytes key, value;
+    sk_history_record record = {0};
     uint64_t last = 0;
-    int status;
-    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
-        bool speaks;
-        unsigned flags;
-        if (sk_history_read(key, value, &dot, &raw, &flags)) {
+    int status = 1;
+    while (status > 0 && record.last <= *to && (status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        if (sk_history_open(key, value, &db->floor, &record))
             sk_audit_history_damaged(db); /* it goes with the range */
-            continue;
-        }
-        if (*entries == 0 && last && dot.seq != last) {
-            *to = last;
-            status = 0;
-            break;
-        }
-        if (*entries) --*entries;
-        last = dot.seq;
-        if (!(flags & SK_HISTORY_DEAD)) continue;
-        if (db->dead_flags && !sk_vv_covers(&db->scan_until, dot)) db->dead_flags--; /* others were never counted */
-        status = strip(db, dot, raw, rule, &speaks);
-        if (status) break;
-        if (speaks) sk_pack_bytes(kept, key);
+        else
+            status = strip_record(db, &record, to, rule, entries, &last, kept);
     }
     sk_store_iter_free(db->store, iter);
-    return status;
+    return status < 0 ? status : 0;
 }
 
 static void put_kept(sk_db *db, sk_bytes kept)
 {
     sk_reader reader = sk_reader_of(kept);
-    while (sk_reader_left(&reader)) sk_db_history_record(db, sk_read_bytes(&reader), SK_HISTORY_REMOVES | SK_HISTORY_DEAD);
+    while (sk_reader_left(&reader))
+        sk_record_put_byte(db->store, SK_CF_HISTORY, sk_read_bytes(&reader), SK_HISTORY_REMOVES | SK_HISTORY_DEAD);
 }
 
 /* About the bytes of an origin's history above seq `from`, which is at or above the floor: their even share. */
@@ -233,6 +279,7 @@ static int forget_up_to(sk_db *db, const sk_vv *stable, const sk_vv *everywhere,
     bool scan = db->dead_flags > 0 || !sk_vv_at_most(&db->scan_until, &db->floor), more = false;
     strip_rule rule = {0};
     if (scan) rule = make_rule(db, everywhere);
+    sk_db_history_flush(db);
     for (uint32_t o = 0; o < stable->count && !db->failed; o++) {
         uint64_t to = stable->seq[o];
         if (to > sk_vv_get(&db->vv, o)) to = sk_vv_get(&db->vv, o);
@@ -281,6 +328,7 @@ int sk_db_history_renew(sk_db *db)
 {
     if (sk_fold_active(db)) return SK_E_BUSY;
     sk_fold_drop_staged(db);
+    sk_db_history_flush(db);
     drop_beyond_vector(db);
     for (uint32_t o = 0; o < db->kept.count; o++) db->kept.seq[o] = 0; /* nothing is above the floor */
     sk_vv_copy(&db->floor, &db->vv);
@@ -294,37 +342,52 @@ void sk_db_history_clear(sk_db *db, sk_bytes key, sk_bytes value)
 {
     sk_dot dot;
     sk_bytes raw;
-    unsigned flags;
-    bool sound = sk_history_read(key, value, &dot, &raw, &flags) == 0;
-    if (sound && flags & SK_HISTORY_DEAD) return;
+    sk_history_record record;
+    sk_history_entry entry;
+    bool sound = sk_history_open(key, value, NULL, &record) == 0;
+    if (sound && !record.page && record.next.flags & SK_HISTORY_DEAD) return;
     if (sk_history_parse(key, &dot, &raw) && !sk_vv_covers(&db->floor, dot)) return; /* of what came since */
+    while (sound && record.page && sk_history_next(&record, &entry))
+        if (entry.flags & SK_HISTORY_DEAD) sk_db_history_single(db, entry.dot, entry.raw, entry.flags);
     sk_store_remove(db->store, SK_CF_HISTORY, key);
     db->dirty = true;
 }
 
-/* Looks at up to *entries of what stayed of one origin, from `revisit_from` on. 1: there is more of it. */
+/* A record that stayed: it goes if nothing of it speaks of a dead count any more. A page, left from a renewal that a crash has
+ * cut short, goes either way, singles of what does stay. */
+static int revisit_record(sk_db *db, sk_bytes key, sk_history_record *record, const strip_rule *rule)
+{
+    sk_history_entry entry;
+    bool speaks = false;
+    int status = 0;
+    while (!status && sk_history_next(record, &entry)) {
+        status = strip(db, entry.dot, entry.raw, rule, &speaks);
+        if (!status && speaks && record->page)
+            sk_db_history_single(db, entry.dot, entry.raw, SK_HISTORY_REMOVES | SK_HISTORY_DEAD);
+    }
+    if (status || (speaks && !record->page)) return status;
+    sk_store_remove(db->store, SK_CF_HISTORY, key);
+    db->dirty = true;
+    return 0;
+}
+
+/* Looks at up to *entries records of what stayed of one origin, from `revisit_from` on. 1: there is more of it. */
 static int revisit_origin(sk_db *db, sk_bytes from, sk_bytes end, const strip_rule *rule, uint32_t *entries)
 {
     sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, from, end);
-    sk_bytes key, value, raw;
-    sk_dot dot;
+    sk_bytes key, value;
+    sk_history_record record;
     int status = 0;
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
-        bool speaks = false;
-        unsigned flags;
         if (*entries == 0) {
             sk_buf_reset(&db->revisit_from);
             sk_buf_bytes(&db->revisit_from, key);
             break;
         }
         --*entries;
-        if (sk_history_read(key, value, &dot, &raw, &flags))
-            sk_audit_history_damaged(db);
-        else
-            status = strip(db, dot, raw, rule, &speaks);
+        if (sk_history_open(key, value, NULL, &record)) sk_audit_history_damaged(db);
+        status = revisit_record(db, key, &record, rule);
         if (status) break;
-        if (!speaks) sk_store_remove(db->store, SK_CF_HISTORY, key);
-        db->dirty |= !speaks;
     }
     sk_store_iter_free(db->store, iter);
     return status;

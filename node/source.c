@@ -198,15 +198,16 @@ static int collect_changed(sk_db *db, sk_source *source)
         sk_history_key(to, o, source->vv.seq[o] + 1);
         sk_store_iter *iter = sk_store_iterate(db->store, source->snapshot, SK_CF_HISTORY,
                                                sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
-        sk_bytes key, value, raw;
-        sk_dot dot;
-        unsigned flags;
+        sk_bytes key, value;
+        sk_history_record record;
+        sk_history_entry entry;
         int status;
         while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
-            status = sk_history_read(key, value, &dot, &raw, &flags);
+            status = sk_history_open(key, value, &source->floor, &record);
             if (status) sk_audit_history_damaged(db);
             if (status) break;
-            if (wanted(source, raw)) add_to_lot(source, raw);
+            while (sk_history_next(&record, &entry))
+                if (entry.dot.seq > sk_vv_get(since, o) && wanted(source, entry.raw)) add_to_lot(source, entry.raw);
         }
         sk_store_iter_free(db->store, iter);
         if (status < 0) return status;
@@ -363,13 +364,13 @@ static int walk(sk_db *db, sk_source *source, size_t max, sk_buf *out)
     return 1;
 }
 
-static void append_removal(sk_dot dot, sk_bytes raw, unsigned flags, sk_buf *out)
+static void append_removal(const sk_history_entry *entry, sk_buf *out)
 {
     sk_pack_uint(out, SK_CHUNK_HISTORY);
-    sk_pack_bytes(out, raw);
-    sk_pack_uint(out, dot.origin);
-    sk_pack_uint(out, dot.seq);
-    sk_pack_uint(out, flags);
+    sk_pack_bytes(out, entry->raw);
+    sk_pack_uint(out, entry->dot.origin);
+    sk_pack_uint(out, entry->dot.seq);
+    sk_pack_uint(out, entry->flags);
 }
 
 /* Removals above the peer's vector, from where the last chunk stopped. 1: more follows. */
@@ -377,9 +378,9 @@ static int append_history(sk_db *db, sk_source *source, size_t max, sk_buf *out)
 {
     sk_store_iter *iter = sk_store_iterate(db->store, source->snapshot, SK_CF_HISTORY,
                                            sk_buf_view(&source->history_from), SK_BYTES_NONE);
-    sk_bytes key, value, raw;
-    sk_dot dot;
-    unsigned flags;
+    sk_bytes key, value;
+    sk_history_record record;
+    sk_history_entry entry;
     int status;
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
         if (out->len >= max) {
@@ -387,11 +388,12 @@ static int append_history(sk_db *db, sk_source *source, size_t max, sk_buf *out)
             sk_buf_bytes(&source->history_from, key);
             break;
         }
-        status = sk_history_read(key, value, &dot, &raw, &flags);
+        status = sk_history_open(key, value, &source->floor, &record);
         if (status) sk_audit_history_damaged(db);
         if (status) break;
-        if (flags && sk_vv_covers(&source->vv, dot) && !sk_vv_covers(&source->known, dot))
-            append_removal(dot, raw, flags, out);
+        while (sk_history_next(&record, &entry))
+            if (entry.flags && sk_vv_covers(&source->vv, entry.dot) && !sk_vv_covers(&source->known, entry.dot))
+                append_removal(&entry, out);
         status = 1;
     }
     sk_store_iter_free(db->store, iter);

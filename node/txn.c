@@ -219,7 +219,7 @@ uint64_t sk_db_commit(sk_db *db)
         sk_op_pack(ops, &touched->op);
         unsigned flags = sk_op_only_removes(&touched->op) ? SK_HISTORY_REMOVES : 0;
         if (touched->left_dead) flags |= SK_HISTORY_DEAD;
-        sk_db_history_put(db, txn->dot, touched->name.raw, flags, &db->kept);
+        sk_db_history_put(db, txn->dot, touched->name.raw, flags);
         count++;
     }
     if (count) {
@@ -303,7 +303,7 @@ static int apply_op(sk_db *db, const sk_txn *txn, const sk_op *op, const sk_row_
     if (!status) status = sk_db_row_put(db, name, &row, &after);
     if (status) return status;
     unsigned flags = sk_op_only_removes(op) ? SK_HISTORY_REMOVES : 0;
-    sk_db_history_put(db, txn->dot, name->raw, left_dead ? flags | SK_HISTORY_DEAD : flags, &db->kept);
+    sk_db_history_put(db, txn->dot, name->raw, left_dead ? flags | SK_HISTORY_DEAD : flags);
     return 0;
 }
 

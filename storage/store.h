@@ -26,7 +26,7 @@
 
 typedef enum {
     SK_CF_ROW,     /* row key -> row: the replicated state */
-    SK_CF_HISTORY, /* origin, seq, row key -> flags: which rows changed since when */
+    SK_CF_HISTORY, /* which rows changed since when, in the order of origin and seq */
     SK_CF_META,    /* version vector, origins, floor, identity, sums */
     SK_CF_STAGED,  /* an incoming transfer that is not yet visible, or not yet folded into `row` */
     SK_CF_DERIVED, /* local indexes: conflicts, deadlines; never replicated */

@@ -250,15 +250,19 @@ bool sim_check_same(const sim_expected *a, const sim_expected *b)
 static void mark_changed(sim_region *region, const sk_vv *since, uint64_t mark)
 {
     sk_store *store = region->replica->store;
-    sk_bytes key, value, raw;
-    sk_dot dot;
+    sk_bytes key, value;
+    sk_history_record record = sk_history_page_read(&region->replica->db.page);
+    sk_history_entry entry;
     sk_store_iter *iter = sk_store_iterate(store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
-    while (sk_store_next(store, iter, &key, &value) > 0) {
-        sk_assert(sk_history_parse(key, &dot, &raw)); /* check_bookkeeping has looked at all of it */
-        dot.origin = region->map[dot.origin];
-        sim_row *row = sk_vv_covers(since, dot) ? NULL : sim_oracle_row(&region->world->oracle, raw);
-        if (row) row->mark = mark;
-    }
+    do {
+        while (sk_history_next(&record, &entry)) {
+            entry.dot.origin = region->map[entry.dot.origin];
+            sim_row *row = sk_vv_covers(since, entry.dot) ? NULL : sim_oracle_row(&region->world->oracle, entry.raw);
+            if (row) row->mark = mark;
+        }
+        if (sk_store_next(store, iter, &key, &value) <= 0) break;
+        (void)sk_history_open(key, value, &region->replica->db.floor, &record); /* check_bookkeeping has looked at all of it */
+    } while (true);
     sk_store_iter_free(store, iter);
 }
 
@@ -290,27 +294,38 @@ static void check_history_since(sim_region *region, const sk_vv *since)
 
 /* What is remembered of changes is remembered of changes that were, and not longer than until the floor is above them.
  */
-static void check_bookkeeping(sim_region *region)
+static void check_entry(sim_region *region, const sk_history_entry *entry)
 {
     sim_world *world = region->world;
-    const sk_db *db = &region->replica->db;
+    sk_dot dot = entry->dot;
+    if (sk_vv_covers(&region->replica->db.floor, dot) && !(entry->flags & SK_HISTORY_DEAD)) /* for who was forgotten */
+        sim_fail(world, "%s: history at %u:%llu is below the floor", region->name, dot.origin, (unsigned long long)dot.seq);
+    const sim_txn *txn = sim_oracle_txn(&world->oracle, (sk_dot){region->map[dot.origin], dot.seq});
+    const sim_row *row = sim_oracle_row(&world->oracle, entry->raw);
+    bool real = false;
+    for (uint32_t i = 0; txn && row && i < txn->op_count && !real; i++)
+        real = &world->oracle.rows[txn->ops[i].row] == row;
+    if (!real)
+        sim_fail(world, "%s: history at %u:%llu of what never was", region->name, dot.origin, (unsigned long long)dot.seq);
+}
+
+/* And records do not overlap: no single above the floor is within a page, but of its last transaction. */
+static void check_bookkeeping(sim_region *region)
+{
     sk_store *store = region->replica->store;
-    sk_bytes key, value, raw;
-    sk_dot dot;
+    const sk_vv *floor = &region->replica->db.floor;
+    sk_bytes key, value;
+    sk_history_record record, before = {0};
+    sk_history_entry entry;
     sk_store_iter *iter = sk_store_iterate(store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
     while (sk_store_next(store, iter, &key, &value) > 0) {
-        if (!sk_history_parse(key, &dot, &raw)) sim_fail(world, "%s: the history is damaged", region->name);
-        if (sk_vv_covers(&db->floor, dot) && !(value.data[0] & SK_HISTORY_DEAD)) /* for who was forgotten */
-            sim_fail(world, "%s: history at %u:%llu is below the floor", region->name, dot.origin,
-                     (unsigned long long)dot.seq);
-        const sim_txn *txn = sim_oracle_txn(&world->oracle, (sk_dot){region->map[dot.origin], dot.seq});
-        const sim_row *row = sim_oracle_row(&world->oracle, raw);
-        bool real = false;
-        for (uint32_t i = 0; txn && row && i < txn->op_count && !real; i++)
-            real = &world->oracle.rows[txn->ops[i].row] == row;
-        if (!real)
-            sim_fail(world, "%s: history at %u:%llu of what never was", region->name, dot.origin,
-                     (unsigned long long)dot.seq);
+        if (sk_history_open(key, value, floor, &record)) sim_fail(region->world, "%s: the history is damaged", region->name);
+        bool above = before.last > sk_vv_get(floor, record.origin) && before.origin == record.origin;
+        if (record.page && above && before.last >= record.first)
+            sim_fail(region->world, "%s: a page of history from %u:%llu on begins before another record ends", region->name,
+                     record.origin, (unsigned long long)record.first);
+        before = record;
+        while (sk_history_next(&record, &entry)) check_entry(region, &entry);
     }
     sk_store_iter_free(store, iter);
 }

@@ -31,12 +31,14 @@ static int find_dead(void *self, sk_bytes raw, const sk_row *row)
 static bool only_kept(sim_region *region)
 {
     const sk_db *db = &region->replica->db;
-    sk_bytes key, value, raw;
-    sk_dot dot;
+    sk_bytes key, value;
+    sk_history_record record;
+    sk_history_entry entry;
     bool good = true;
     sk_store_iter *iter = sk_store_iterate(region->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
     while (good && sk_store_next(region->store, iter, &key, &value) > 0)
-        good = sk_history_parse(key, &dot, &raw) && sk_vv_covers(&db->floor, dot) && value.data[0] & SK_HISTORY_DEAD;
+        good = sk_history_open(key, value, NULL, &record) == 0 && sk_history_next(&record, &entry) && !record.page &&
+               sk_vv_covers(&db->floor, entry.dot) && entry.flags & SK_HISTORY_DEAD;
     sk_store_iter_free(region->store, iter);
     return good;
 }
@@ -108,14 +110,16 @@ void sim_check_leftovers(sim_world *world)
 {
     for (uint32_t i = 0; i < world->config.regions; i++) {
         sk_replica *replica = world->regions[i].replica;
-        sk_bytes key, value, raw;
-        sk_dot dot;
+        sk_bytes key, value;
+        sk_history_record record;
+        sk_history_entry entry;
         if (!replica) continue;
         sk_store_iter *iter = sk_store_iterate(replica->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
         for (int n = 0; n < 5 && sk_store_next(replica->store, iter, &key, &value) > 0; n++)
-            if (sk_history_parse(key, &dot, &raw))
-                fprintf(stderr, "%s keeps history at %u:%llu, row %.*s, flags %u\n", world->regions[i].name, dot.origin,
-                        (unsigned long long)dot.seq, (int)raw.len, (const char *)raw.data, value.data[0]);
+            if (sk_history_open(key, value, NULL, &record) == 0 && sk_history_next(&record, &entry))
+                fprintf(stderr, "%s keeps history at %u:%llu, row %.*s, flags %u%s\n", world->regions[i].name,
+                        entry.dot.origin, (unsigned long long)entry.dot.seq, (int)entry.raw.len,
+                        (const char *)entry.raw.data, entry.flags, record.page ? ", first of a page" : "");
         sk_store_iter_free(replica->store, iter);
         (void)sk_db_each(&replica->db, SK_BYTES_NONE, SK_BYTES_NONE, print_dead, &world->regions[i]);
     }

@@ -400,7 +400,7 @@ static void dead_counts_come_with_it(bool spoken_of, bool increment_is_known)
     txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
     sk_db_forget(&a.db, &a.db.vv, spoken_of ? &nothing : &a.db.vv);
     settle_all(&a);
-    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), spoken_of);
+    assert_int_equal(history_in(&a), spoken_of);
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
     (void)reconcile();
     assert_int_equal(row_of(&b, SK_TABLE_KEY, "n", NULL).count, 1);

@@ -160,10 +160,10 @@ static void what_the_sender_had_forgotten_goes_in_steps(void **state)
     sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
     commit(&a);
     transfer_all(&a, &b);
-    int settling = 0, most = 0, before = (int)pairs_in(&b, SK_CF_HISTORY);
+    int settling = 0, most = 0, before = (int)history_in(&b);
     assert_true(before >= 60);
     for (int i = 0; sk_fold_step(&b.db, 1) > 0; i++) {
-        int now = (int)pairs_in(&b, SK_CF_HISTORY);
+        int now = (int)history_in(&b);
         if (before - now > most) most = before - now;
         before = now;
         commit(&b);
@@ -182,7 +182,7 @@ static void what_the_sender_had_forgotten_goes_in_steps(void **state)
     assert_false(sk_fold_active(&b.db));
     assert_int_equal(sk_vv_get(&b.db.floor, 1), 60);
     assert_int_equal(sk_vv_get(&b.db.floor, 0), 0);
-    assert_int_equal(pairs_in(&b, SK_CF_HISTORY), sk_vv_get(&b.db.vv, 0)); /* its own are kept */
+    assert_int_equal(history_in(&b), sk_vv_get(&b.db.vv, 0)); /* its own are kept */
     transfer_all(&b, &a);
     settle_staged(&a);
     assert_true(a.db.digest == b.db.digest);
@@ -439,7 +439,7 @@ static void refused(sk_buf *chunk, int status)
 {
     assert_int_equal(sk_fold_chunk(&b.db, sk_buf_view(chunk), NULL), status);
     assert_int_equal(pairs_in(&b, SK_CF_STAGED), 0);
-    assert_int_equal(pairs_in(&b, SK_CF_HISTORY), 0);
+    assert_int_equal(history_in(&b), 0);
     assert_int_equal(b.db.failed, 0);
     sk_buf_reset(chunk);
 }

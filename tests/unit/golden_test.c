@@ -214,6 +214,10 @@ static void a_database(void **state)
     commit(&with);
     sk_memory_dump(with.store, &made);
     golden("database", &made);
+    history_into_singles(&with); /* as with what has come with a transfer */
+    commit(&with);
+    sk_memory_dump(with.store, &made);
+    golden("database_history_in_singles", &made);
     database_end(&with);
 }
 

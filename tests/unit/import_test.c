@@ -124,7 +124,7 @@ static void nothing_of_a_cut_or_damaged_stream_counts(void **state)
         assert_true(b.db.digest == digest);
         assert_int_equal(pairs_in(&b, SK_CF_STAGED), 0);
         assert_int_equal(sk_vv_get(&b.db.vv, 1), 0);
-        assert_int_equal(pairs_in(&b, SK_CF_HISTORY), 1);
+        assert_int_equal(history_in(&b), 1);
     }
     assert_int_equal(import_all(&b, sk_buf_view(&stream), 50), 0); /* and then it does */
     settle_staged(&b);
@@ -211,7 +211,7 @@ static void what_a_crash_left_is_dropped(void **state)
     assert_int_equal(sk_import_drop_left(&b.db), 0);
     commit(&b);
     assert_int_equal(pairs_in(&b, SK_CF_STAGED), 0);
-    assert_int_equal(pairs_in(&b, SK_CF_HISTORY), 0);
+    assert_int_equal(history_in(&b), 0);
     sk_import_abort(import);
     commit(&b);
     assert_int_equal(sk_import_drop_left(&b.db), 0);

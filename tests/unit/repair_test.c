@@ -194,13 +194,13 @@ static void dead_counts_that_a_repair_brings_are_stripped_one_day(void **state)
     damage(&a, "n", NULL);
     sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
     commit_unchecked(&a);
-    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+    assert_int_equal(history_in(&a), 0);
     b_repairs_a();
     assert_true(a.db.digest == b.db.digest);
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 2);
     for (int i = 0; i < 5; i++) (void)sk_db_revisit(&a.db, &a.db.vv, 100);
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
-    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+    assert_int_equal(history_in(&a), 0);
 }
 
 /* What was kept of the history speaks of a row that is not there just now. */
@@ -211,16 +211,16 @@ static void old_history_stays_until_the_repair(void **state)
     reset_count_at_both();
     sk_db_forget(&a.db, &a.db.vv, &nowhere);
     commit(&a);
-    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1);
+    assert_int_equal(history_in(&a), 1);
     damage(&a, "n", NULL);
     assert_string_equal(audited(&a), "damaged");
     a.db.revisit = true;
     for (int i = 0; i < 5; i++) assert_int_equal(sk_db_revisit(&a.db, &a.db.vv, 100), 0);
-    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 1);
+    assert_int_equal(history_in(&a), 1);
     assert_true(a.db.revisit);
     b_repairs_a();
     for (int i = 0; i < 5; i++) (void)sk_db_revisit(&a.db, &a.db.vv, 100);
-    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+    assert_int_equal(history_in(&a), 0);
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
 }
 
@@ -328,9 +328,8 @@ static void of_a_corrected_row_a_record_speaks_again(void **state)
         commit(&b);
         sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
         assert_true(sk_db_history_speaks(&a.db, name.raw));
-        sk_vv kept = {0};
-        sk_db_history_put(&a.db, (sk_dot){a.db.own, sk_vv_get(&a.db.vv, a.db.own)}, name.raw, SK_HISTORY_REMOVES, &kept);
-        sk_vv_free(&kept);
+        history_into_singles(&a);
+        sk_db_history_single(&a.db, (sk_dot){a.db.own, sk_vv_get(&a.db.vv, a.db.own)}, name.raw, SK_HISTORY_REMOVES);
         flip(&a, SK_CF_ROW, name.raw, stored_row(&a, name.raw), name.raw.len - in_key, 4);
         b_repairs_a();
         assert_true(sk_db_history_speaks(&a.db, name.raw));

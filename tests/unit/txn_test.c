@@ -17,7 +17,7 @@ static void a_transaction_takes_one_dot(void **state)
     assert_int_equal(a.txn.dot.seq, 1);
     assert_int_equal(sk_vv_get(&a.txn.seen, 0), 0);
     assert_int_equal(sk_vv_get(&a.db.vv, 0), 1);
-    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 2);
+    assert_int_equal(history_in(&a), 2);
 }
 
 static void without_a_change_there_is_no_dot(void **state)
@@ -29,7 +29,7 @@ static void without_a_change_there_is_no_dot(void **state)
     assert_int_equal(a.local, 0);
     assert_int_equal(sk_vv_get(&a.db.vv, 0), 0);
     assert_int_equal(pairs_in(&a, SK_CF_ROW), 0);
-    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), 0);
+    assert_int_equal(history_in(&a), 0);
 }
 
 static void removing_what_was_there_is_a_change(void **state)
@@ -174,7 +174,7 @@ static void a_transaction_is_applied_whole(void **state)
     assert_true(a.db.digest == b.db.digest);
     assert_int_equal(b.db.keys, 2);
     assert_int_equal(b.local, 0); /* not one of its own */
-    assert_int_equal(pairs_in(&b, SK_CF_HISTORY), 2);
+    assert_int_equal(history_in(&b), 2);
     assert_true(sk_hlc_ms(b.db.clock) >= 1000);
 }
 
@@ -199,7 +199,7 @@ static void refused(database *at, sk_txn *txn)
     assert_int_equal(sk_vv_get(&at->db.vv, txn->dot.origin), 0);
     assert_true(at->db.digest == digest);
     assert_int_equal(pairs_in(at, SK_CF_ROW), 0);
-    assert_int_equal(pairs_in(at, SK_CF_HISTORY), 0);
+    assert_int_equal(history_in(at), 0);
 }
 
 static void a_damaged_transaction_changes_nothing(void **state)
@@ -271,7 +271,7 @@ static void one_too_large_is_undone(void **state)
     commit(&a);
     sk_digest digest = a.db.digest;
     uint64_t keys = a.db.keys;
-    size_t rows = pairs_in(&a, SK_CF_ROW), history = pairs_in(&a, SK_CF_HISTORY);
+    size_t rows = pairs_in(&a, SK_CF_ROW), history = history_in(&a);
     a.db.transaction_max = 300;
     sk_db_begin(&a.db);
     assert_int_equal(try_change(&a, SK_TABLE_KEY, "x", NULL, "2"), 0);
@@ -293,7 +293,7 @@ static void one_too_large_is_undone(void **state)
     assert_true(a.db.digest == digest);
     assert_int_equal(a.db.keys, keys);
     assert_int_equal(pairs_in(&a, SK_CF_ROW), rows);
-    assert_int_equal(pairs_in(&a, SK_CF_HISTORY), history);
+    assert_int_equal(history_in(&a), history);
     assert_int_equal(a.local, 2);
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "x", NULL), "0:1 v 1");
     assert_string_equal(text_of_row(&a, SK_TABLE_HASH, "h", "f"), "0:2 v 1");
