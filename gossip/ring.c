@@ -9,6 +9,8 @@ enum {
     SEGMENT_BYTES_MIN = 4 * 1024,
     SEGMENT_BYTES_MAX = 1024 * 1024,
     WIRE_FRAMING = 6, /* about what a transaction takes on the wire beside its raise and its operations */
+    STABLE_PART = 16, /* of the ring is kept though everybody has it: a few megabytes, which the processor's caches hold */
+    SPARE_MAX = 4,
 };
 
 #define DEAD UINT32_MAX /* a record's origin once no lane has it any more */
@@ -51,7 +53,11 @@ void sk_ring_free(sk_ring *ring)
         free(ring->oldest);
         ring->oldest = newer;
     }
-    free(ring->spare);
+    while (ring->spare) {
+        sk_ring_segment *next = ring->spare->newer;
+        free(ring->spare);
+        ring->spare = next;
+    }
     for (uint32_t o = 0; o < ring->lane_count; o++) {
         free(ring->lanes[o].entries);
         sk_vv_free(&ring->lanes[o].base);
@@ -146,10 +152,13 @@ static void trim_segments(sk_ring *ring)
         sk_ring_segment *empty = ring->oldest;
         ring->oldest = empty->newer;
         if (!ring->oldest) ring->newest = NULL;
-        if (!ring->spare && empty->cap == ring->segment_bytes)
-            ring->spare = empty;
-        else
+        if (ring->spare_count == SPARE_MAX || empty->cap != ring->segment_bytes) {
             free(empty);
+            continue;
+        }
+        empty->newer = ring->spare;
+        ring->spare = empty;
+        ring->spare_count++;
     }
 }
 
@@ -164,20 +173,32 @@ static void drop_first(sk_ring *ring, uint32_t origin)
     lane->first++;
 }
 
-static void evict_oldest(sk_ring *ring)
+/* Of the oldest record; there must be one. */
+static uint32_t oldest_origin(sk_ring *ring)
 {
     trim_segments(ring);
     sk_ring_segment *segment = ring->oldest;
     sk_assert(segment != NULL);
     for (;;) {
         const record_header *header = (const record_header *)(const void *)(segment->data + segment->head);
-        uint32_t origin = header->origin;
+        if (header->origin != DEAD) return header->origin;
         segment->head += sizeof *header + (header->len + 7) / 8 * 8;
-        if (origin == DEAD) continue;
-        drop_first(ring, origin);
-        break;
     }
+}
+
+static void evict_oldest(sk_ring *ring)
+{
+    drop_first(ring, oldest_origin(ring));
     trim_segments(ring);
+}
+
+void sk_ring_let_go(sk_ring *ring, const sk_vv *stable)
+{
+    while (ring->txns && ring->bytes > ring->bytes_max / STABLE_PART) {
+        uint32_t origin = oldest_origin(ring);
+        if (ring->lanes[origin].first > sk_vv_get(stable, origin)) break;
+        evict_oldest(ring);
+    }
 }
 
 void sk_ring_drop_above(sk_ring *ring, uint32_t origin, uint64_t seq)
@@ -225,9 +246,10 @@ static sk_ring_segment *segment_with(sk_ring *ring, size_t room)
     sk_ring_segment *segment = ring->newest;
     if (segment && segment->cap - segment->len >= room) return segment;
     size_t cap = room > ring->segment_bytes ? room : ring->segment_bytes;
-    if (ring->spare && cap == ring->spare->cap) {
+    if (ring->spare && cap == ring->segment_bytes) {
         segment = ring->spare;
-        ring->spare = NULL;
+        ring->spare = segment->newer;
+        ring->spare_count--;
     } else {
         segment = sk_realloc(NULL, sizeof *segment + cap);
     }
@@ -393,6 +415,9 @@ void sk_ring_check(const sk_ring *ring)
         sk_assert(segment->newer != NULL || segment == ring->newest);
         live += segment->live;
     }
+    uint32_t spare = 0;
+    for (const sk_ring_segment *segment = ring->spare; segment; segment = segment->newer) spare++;
+    sk_assert(spare == ring->spare_count && spare <= SPARE_MAX);
     sk_assert(bytes == ring->bytes);
     sk_assert(bytes <= ring->bytes_max);
     sk_assert(txns == ring->txns);

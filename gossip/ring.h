@@ -3,7 +3,8 @@
  * All origins share it and all links read it. A transaction is encoded once, when it enters: its operations as the
  * transaction has them, its `seen` as what it raises over the transaction before it (usually nothing). That is what
  * goes on the wire too, so sending is copying. Records lie in large segments in order of arrival; each origin has a
- * lane, an index over its records. The oldest record leaves first, whatever its origin.
+ * lane, an index over its records. The oldest record leaves first, whatever its origin: when the ring is full, and when every
+ * member has it. So with all of them linked the ring is small, and new records come into memory that was just used.
  *
  * The full `seen` of any transaction in the ring is found from the nearest full copy before it (one in CHECKPOINT_EVERY
  * has one, and the lane keeps what the first one's raise is over).
@@ -37,7 +38,8 @@ typedef struct {
     size_t bytes;
     uint32_t txns;
     sk_ring_segment *oldest, *newest; /* owned; a list */
-    sk_ring_segment *spare;           /* owned; an empty one of ordinary size, or NULL */
+    sk_ring_segment *spare;           /* owned; a list of empty ones of ordinary size */
+    uint32_t spare_count;
     sk_ring_lane *lanes;              /* owned; index = origin */
     uint32_t lane_count;
     sk_buf scratch;
@@ -57,6 +59,9 @@ void sk_ring_free(sk_ring *ring);
 
 /** Copies the transaction in; the oldest ones make room. One that is larger than the ring is not kept. */
 void sk_ring_append(sk_ring *ring, const sk_txn *txn);
+/** Forgets the oldest ones as long as they are at or below `stable`, which every member has, but for a small part of the
+ *  ring: a member that lost its last second may ask for them again, and is served by a transfer otherwise. */
+void sk_ring_let_go(sk_ring *ring, const sk_vv *stable);
 /** Forgets this origin's transactions above `seq`. */
 void sk_ring_drop_above(sk_ring *ring, uint32_t origin, uint64_t seq);
 

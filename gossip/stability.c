@@ -137,6 +137,13 @@ static bool agreed(sk_engine *engine)
 
 /* -- forgetting ---------------------------------------------------------------------------------------------------- */
 
+/* Up to `stable`, as far as it has come. */
+static void forget(sk_engine *engine)
+{
+    sk_ring_let_go(&engine->ring, &engine->stable);
+    engine->host.forget(engine->host.self, &engine->stable, &engine->everywhere);
+}
+
 /* What all members have, or all but the laggards. */
 static void meet_members(sk_engine *engine, bool with_laggards, sk_vv *meet)
 {
@@ -172,7 +179,7 @@ static void go_on_without_laggards(sk_engine *engine)
     meet_members(engine, false, &engine->free);
     if (!sk_vv_at_most(&engine->free, &engine->stable)) {
         sk_vv_join(&engine->stable, &engine->free);
-        engine->host.forget(engine->host.self, &engine->stable, &engine->everywhere);
+        forget(engine);
     }
     for (uint32_t m = 0; m < engine->peer_count; m++)
         if (engine->peers[m].laggard) engine->peers[m].laggard = is_below_floor(engine, &engine->peers[m]);
@@ -199,6 +206,6 @@ void sk_stability_tick(sk_engine *engine)
     engine->stable_waits = false;
     sk_vv_join(&engine->everywhere, &engine->everywhere_next);
     sk_vv_join(&engine->stable, &engine->everywhere_next);
-    engine->host.forget(engine->host.self, &engine->stable, &engine->everywhere);
+    forget(engine);
     sk_stability_touch(engine); /* it may have moved on while this one waited */
 }

@@ -91,7 +91,7 @@ const sk_config_field sk_config_fields[] = {
      .sample = "/etc/skerry/node.key",
      .about = "The file with this node's private key, made by skerryctl keygen. Nobody else may be able to read it."},
     {"replication.ring_max", SK_CONFIG_SIZE, AT(replication.ring_max), .initial = "64mb", .min = MB, .max = 64 * GB,
-     .about = "Memory for recent transactions. A peer that falls further behind catches up from disk instead."},
+     .about = "Memory for recent transactions that some peer lacks. One that falls further behind catches up from disk instead."},
     {"replication.flush_ms", SK_CONFIG_DURATION, AT(replication.flush_ms), .initial = "2", .max = 1000,
      .about = "How long a transaction may wait for others to share a message with; 0: not at all."},
     {"replication.heartbeat_ms", SK_CONFIG_DURATION, AT(replication.heartbeat_ms), .initial = "500", .min = 50,

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "engine_world.h"
+#include "gossip/engine_internal.h"
 
 /* -- life ---------------------------------------------------------------------------------------------------------- */
 
@@ -539,6 +540,30 @@ static void alone_everything_durable_is_stable(void **state)
     world_free(w);
 }
 
+static size_t ring_of(const world *w, uint32_t node)
+{
+    sk_ring_check(&w->nodes[node].engine->ring);
+    return w->nodes[node].engine->ring.bytes;
+}
+
+/* A region that is away holds it back; what is left for whoever lost its last second is a small part. */
+static void the_ring_lets_go_of_what_everybody_has(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    world *w = world_new(3, &limits);
+    world_must_converge(w, 1000);
+    for (uint32_t other = 0; other < 2; other++) set_cut(w, 2, other, true);
+    for (uint32_t i = 0; i < 200; i++) node_write_bytes(&w->nodes[0], 1000);
+    world_run(w, 3000);
+    assert_true(ring_of(w, 0) > 200 * 1000 && ring_of(w, 1) > 200 * 1000);
+    for (uint32_t other = 0; other < 2; other++) set_cut(w, 2, other, false);
+    world_must_converge(w, 5000);
+    world_run(w, 3000);
+    for (uint32_t n = 0; n < 3; n++) assert_true(ring_of(w, n) <= limits.ring_bytes_max / 16);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -562,6 +587,7 @@ int main(void)
         cmocka_unit_test(a_lost_tail_on_its_way_holds_stability_back),
         cmocka_unit_test(nothing_is_written_under_a_spent_origin),
         cmocka_unit_test(alone_everything_durable_is_stable),
+        cmocka_unit_test(the_ring_lets_go_of_what_everybody_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,6 +68,40 @@ static void counts_may_limit_it_too(void **state)
     sk_ring_free(&ring);
 }
 
+/* Of two origins that come in turn; what everybody has goes, but for the last few. */
+static void what_is_stable_goes(void **state)
+{
+    (void)state;
+    sk_ring ring;
+    uint64_t stable_seqs[] = {0, 0};
+    sk_vv stable = {.seq = stable_seqs, .count = 2};
+    sk_ring_init(&ring, 1 << 20, 0);
+    for (uint64_t seq = 1; seq <= 2000; seq++) put(&ring, seq % 2, (seq + 1) / 2, NULL, 100);
+    size_t all = ring.bytes;
+    sk_ring_let_go(&ring, &stable);
+    assert_int_equal(ring.bytes, all);
+    stable_seqs[0] = 500;
+    stable_seqs[1] = 200; /* the oldest that is held back holds back those after it */
+    sk_ring_let_go(&ring, &stable);
+    sk_ring_check(&ring);
+    assert_true(sk_ring_has(&ring, 1, 201) && !sk_ring_has(&ring, 1, 200));
+    assert_true(sk_ring_has(&ring, 0, 201) && !sk_ring_has(&ring, 0, 200));
+    stable_seqs[0] = stable_seqs[1] = 1000;
+    sk_ring_let_go(&ring, &stable);
+    sk_ring_check(&ring);
+    assert_in_range(ring.bytes, (1 << 20) / 16 - 400, (1 << 20) / 16);
+    assert_true(sk_ring_has(&ring, 0, 990) && sk_ring_has(&ring, 1, 1000));
+    for (uint64_t seq = 1001; seq <= 3000; seq++) { /* into memory that it has */
+        put(&ring, 0, seq, NULL, 100);
+        stable_seqs[0] = seq;
+        sk_ring_let_go(&ring, &stable);
+    }
+    sk_ring_check(&ring);
+    assert_true(ring.bytes <= (1 << 20) / 16);
+    assert_true(sk_ring_has(&ring, 0, 2900));
+    sk_ring_free(&ring);
+}
+
 static void a_gap_begins_anew(void **state)
 {
     (void)state;
@@ -170,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_what_fits_and_drops_the_oldest),
         cmocka_unit_test(counts_may_limit_it_too),
+        cmocka_unit_test(what_is_stable_goes),
         cmocka_unit_test(a_gap_begins_anew),
         cmocka_unit_test(too_large_is_not_kept),
         cmocka_unit_test(sizes_on_the_wire),
