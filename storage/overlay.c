@@ -22,6 +22,13 @@ static sk_bytes range_end(const sk_change *range)
     return range->open_end ? SK_BYTES_NONE : sk_change_value(range);
 }
 
+/* Nobody asks for history by its key but once in a while: it is found in the ordered list, into which it goes almost for
+ * nothing, as its keys ascend. */
+static bool is_hashed(int cf)
+{
+    return cf != SK_CF_HISTORY;
+}
+
 /* -- batches ------------------------------------------------------------------------------------------------------ */
 
 static sk_batch *batch_new(uint64_t number)
@@ -44,6 +51,13 @@ static void append(sk_batch *batch, sk_change *change)
     else
         batch->first = change;
     batch->last = change;
+    if (is_hashed(change->cf) || change->kind == SK_CHANGE_RANGE) return;
+    change->chain = NULL;
+    if (batch->unhashed)
+        batch->unhashed_last->chain = change;
+    else
+        batch->unhashed = change;
+    batch->unhashed_last = change;
 }
 
 sk_change *sk_batch_record(sk_batch *batch, sk_chunks *chunks, sk_change_kind kind, sk_cf cf, sk_bytes key, sk_bytes value)
@@ -94,13 +108,6 @@ void sk_overlay_trim(sk_overlay *overlay)
 }
 
 /* -- the newest change of each key ----------------------------------------------------------------------------------- */
-
-/* Nobody asks for history by its key but once in a while: it is found in the ordered list, into which it goes almost for
- * nothing, as its keys ascend. */
-static bool is_hashed(int cf)
-{
-    return cf != SK_CF_HISTORY;
-}
 
 typedef struct {
     sk_cf cf;
@@ -162,7 +169,7 @@ uint64_t sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, s
     if (slot && kind == SK_CHANGE_PUT && put_over(overlay, slot->item, value)) return hash;
     if (kind == SK_CHANGE_REMOVE) value = SK_BYTES_NONE;
     sk_change *change = sk_batch_record(overlay->open, &overlay->chunks, kind, cf, key, value);
-    change->hash = hash;
+    if (is_hashed(cf)) change->hash = hash;
     enter_point(overlay, change, slot);
     return hash;
 }
@@ -173,8 +180,10 @@ uint64_t sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, s
  * history goes that way. */
 static void order_batch(sk_overlay *overlay, sk_batch *batch, sk_cf cf, const sk_change *range)
 {
-    sk_change *change = batch->ordered[cf] ? batch->ordered[cf]->next : batch->first;
-    for (; change; change = change->next) {
+    bool all = is_hashed(cf); /* or those of this family alone */
+    sk_change *change = all ? batch->first : batch->unhashed;
+    if (batch->ordered[cf]) change = all ? batch->ordered[cf]->next : batch->ordered[cf]->chain;
+    for (; change; change = all ? change->next : change->chain) {
         batch->ordered[cf] = change;
         if (change->cf != cf || change->kind == SK_CHANGE_RANGE || !change->live) continue;
         if (range && in_range(sk_change_key(change), sk_change_key(range), range_end(range))) {
@@ -332,7 +341,7 @@ void sk_overlay_drop_all(sk_overlay *overlay)
 static void enter_batch(sk_overlay *overlay, sk_batch *batch)
 {
     sk_change *change = batch->first;
-    batch->first = batch->last = NULL;
+    batch->first = batch->last = batch->unhashed = batch->unhashed_last = NULL;
     memset(batch->ordered, 0, sizeof batch->ordered);
     queue(overlay, batch);
     while (change) {
@@ -344,7 +353,7 @@ static void enter_batch(sk_overlay *overlay, sk_batch *batch)
             enter_range(overlay, change);
         } else {
             enter_point(overlay, change,
-                        find_slot(overlay, change->hash, (sk_cf)change->cf, sk_change_key(change)));
+                        is_hashed(change->cf) ? find_slot(overlay, change->hash, (sk_cf)change->cf, sk_change_key(change)) : NULL);
         }
         change = next;
     }

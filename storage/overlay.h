@@ -33,7 +33,7 @@ typedef struct sk_change {
     uint64_t number;        /* its batch */
     union {
         uint64_t hash;           /* of a point in a family that is hashed */
-        struct sk_change *chain; /* of a range: the next live one */
+        struct sk_change *chain; /* of a range: the next live one; of a point in a family that is not: the next in its batch */
     };
     uint32_t key_len, value_len;
     uint8_t cf, kind, open_end;
@@ -45,6 +45,7 @@ typedef struct sk_batch {
     struct sk_batch *next; /* sealed after it */
     uint64_t number;
     sk_change *first, *last;
+    sk_change *unhashed, *unhashed_last; /* the points of the family that is not hashed: few, and looked for often */
     sk_change *ordered[SK_CF_COUNT]; /* up to here the family's ordered list knows it; NULL: nothing yet */
     size_t count;                    /* changes */
     size_t points[SK_CF_COUNT];      /* of them, not ranges */
