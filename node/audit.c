@@ -295,7 +295,7 @@ int sk_audit_record_dead(sk_db *db, sk_bytes raw, const sk_row *row)
         status = sk_db_history_find(db, entry->count.reset_by, raw, &flags);
         if (status == SK_E_CORRUPT) status = 0;
         if (status < 0 || flags & SK_HISTORY_DEAD) continue;
-        sk_db_history_single(db, entry->count.reset_by, raw, SK_HISTORY_REMOVES | SK_HISTORY_DEAD);
+        status = sk_db_history_record_dead(db, entry->count.reset_by, raw);
     }
     return status < 0 ? status : 0;
 }
@@ -469,8 +469,7 @@ static int step_renewing(sk_db *db, uint32_t entries)
     if (status) return status;
     db->audit.history_damaged = false;
     db->audit.history_renewed = true;
-    db->revisit = true;
-    sk_buf_reset(&db->revisit_from);
+    sk_db_revisit_anew(db);
     return rows_are_through(db);
 }
 

@@ -264,8 +264,8 @@ int sk_db_reload(sk_db *db)
     db->page.written = (sk_dot){0};
     db->failed = 0;
     db->dirty = false;
-    db->rules_stale = db->members_stale = db->revisit = true;
-    sk_buf_reset(&db->revisit_from);
+    db->rules_stale = db->members_stale = true;
+    sk_db_revisit_anew(db);
     sk_vv_copy(&db->scan_until, &db->vv);
     db->dead_flags = 0;
     status = sk_audit_begin(db);

@@ -201,15 +201,20 @@ int sk_db_forget_inherited(sk_db *db, const sk_vv *floor, uint32_t entries);
 /** About how many bytes of history there are above the floor that `has` (NULL: nothing) does not cover. */
 uint64_t sk_db_kept(const sk_db *db, const sk_vv *has);
 /** Looks again at about so many entries of what stayed. 1: at more later, 0: done for now; or an error (also in
- *  db->failed). Whoever knows of a change in what may return sets `revisit`. */
+ *  db->failed). */
 int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries);
+/** All that stayed is to be looked at again: what may return has changed, or there is more that stays. */
+void sk_db_revisit_anew(sk_db *db);
 /** Records that a row changed at a dot of a transaction that is being applied. Its bytes are added to db->kept when its page
  *  is full, or the batch. */
 void sk_db_history_put(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags);
 /** The same at a dot above our vector that a transfer has brought; its bytes are added to `kept`. */
 void sk_db_history_stage(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags, sk_vv *kept);
-/** Puts an entry as it is to stand there, in a record of its own, and counts nothing. */
+/** Puts an entry as it is to stand there, in a record of its own, and counts nothing. No page may have its dot. */
 void sk_db_history_single(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags);
+/** Records that a row has a dead count that was reset at a dot: what a repair brings, whose transaction had not met it here.
+ *  Errors of the store. */
+int sk_db_history_record_dead(sk_db *db, sk_dot dot, sk_bytes raw);
 /** Puts the page that is being made into the batch: before the history is read, and at the batch's end. */
 void sk_db_history_flush(sk_db *db);
 /** Does the history name this row at this dot? 1 and its flags, 0, or an error: SK_E_CORRUPT for one that is not what was put. */

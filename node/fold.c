@@ -646,7 +646,7 @@ static int settle(sk_db *db, uint32_t entries)
     if (db->failed) return db->failed;
     clear(db);
     if (repair) sk_audit_repaired(db, sure);
-    db->revisit = true;
+    sk_db_revisit_anew(db);
     return 0;
 }
 

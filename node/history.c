@@ -65,22 +65,62 @@ static int has_entry(sk_history_record *record, sk_dot dot, sk_bytes raw, unsign
     return 0;
 }
 
-/* Of what this node has applied itself: the page, if there is one, is the first record that goes up to the dot. */
-static int find_in_page(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags)
+/* The first record in the store that goes up to a dot of what this node has applied itself: that dot's page, if it has one and
+ * that is not still being made. 1, 0, or an error. The iterator is the caller's, and lends key and record. */
+static int seek_page(sk_db *db, sk_dot dot, sk_store_iter **iter, sk_bytes *key, sk_history_record *record)
 {
     uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
+    sk_bytes stored;
     sk_history_key(from, dot.origin, dot.seq);
     sk_history_key(to, dot.origin, sk_vv_get(&db->vv, dot.origin) + 1);
-    sk_store_iter *iter =
-        sk_store_iterate(db->store, NULL, SK_CF_HISTORY, sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
-    sk_bytes key, stored;
+    *iter = sk_store_iterate(db->store, NULL, SK_CF_HISTORY, sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
+    int found = sk_store_next(db->store, *iter, key, &stored);
+    int status = found > 0 ? sk_history_open(*key, stored, &db->floor, record) : 0;
+    return status ? status : found;
+}
+
+static int find_in_page(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags)
+{
+    sk_store_iter *iter;
+    sk_bytes key;
     sk_history_record record;
-    int status = sk_store_next(db->store, iter, &key, &stored);
-    if (status > 0) status = sk_history_open(key, stored, NULL, &record);
-    else if (status == 0) record = sk_history_page_read(&db->page);
-    int found = status ? status : has_entry(&record, dot, raw, flags);
+    int found = seek_page(db, dot, &iter, &key, &record);
+    if (found == 0) record = sk_history_page_read(&db->page);
+    if (found >= 0) found = has_entry(&record, dot, raw, flags);
     sk_store_iter_free(db->store, iter);
     return found;
+}
+
+/* The page that has this dot becomes singles, so that one of its entries can be another. */
+static int dissolve_page(sk_db *db, sk_dot dot)
+{
+    sk_store_iter *iter;
+    sk_bytes key;
+    sk_history_record record;
+    sk_history_entry entry;
+    sk_db_history_flush(db);
+    int found = seek_page(db, dot, &iter, &key, &record);
+    if (found > 0 && record.page && record.first <= dot.seq) {
+        while (sk_history_next(&record, &entry)) sk_db_history_single(db, entry.dot, entry.raw, entry.flags);
+        sk_store_remove(db->store, SK_CF_HISTORY, key);
+    }
+    sk_store_iter_free(db->store, iter);
+    return found < 0 ? found : 0;
+}
+
+int sk_db_history_record_dead(sk_db *db, sk_dot dot, sk_bytes raw)
+{
+    bool in_page = sk_vv_covers(&db->vv, dot) && !sk_vv_covers(&db->floor, dot); /* it may be */
+    int status = in_page ? dissolve_page(db, dot) : 0;
+    if (status == SK_E_CORRUPT) { /* it begins anew */
+        sk_audit_history_damaged(db);
+        status = 0;
+    }
+    if (status) return status;
+    sk_db_history_single(db, dot, raw, SK_HISTORY_REMOVES | SK_HISTORY_DEAD);
+    if (sk_vv_covers(&db->floor, dot)) sk_db_revisit_anew(db);
+    else if (!sk_vv_covers(&db->scan_until, dot)) db->dead_flags++;
+    return 0;
 }
 
 int sk_db_history_find(sk_db *db, sk_dot dot, sk_bytes raw, unsigned *flags)
@@ -391,6 +431,12 @@ static int revisit_origin(sk_db *db, sk_bytes from, sk_bytes end, const strip_ru
     }
     sk_store_iter_free(db->store, iter);
     return status;
+}
+
+void sk_db_revisit_anew(sk_db *db)
+{
+    db->revisit = true;
+    sk_buf_reset(&db->revisit_from);
 }
 
 int sk_db_revisit(sk_db *db, const sk_vv *everywhere, uint32_t entries)

@@ -435,7 +435,7 @@ static int take(sk_db *db, const difference *one)
     int status = sk_db_row_put(db, &one->name, &one->ours, &row);
     if (!status) status = sk_audit_record_dead(db, one->name.raw, &row);
     if (status) return status;
-    db->revisit = true;
+    sk_db_revisit_anew(db);
     db->quarantine.settled++;
     db->quarantine.comparison.taken += one->theirs_digest - one->ours_digest;
     sk_audit_name(db, one->name.raw, true);

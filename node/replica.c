@@ -165,7 +165,7 @@ static int follow_members(sk_replica *replica)
     if (!status) status = follow_own(replica);
     if (status) return status;
     replica->db.members_stale = false;
-    replica->db.revisit = true;
+    sk_db_revisit_anew(&replica->db);
     if (replica->host.members_changed) replica->host.members_changed(replica->host.self);
     return 0;
 }

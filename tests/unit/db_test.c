@@ -368,7 +368,7 @@ static void and_go_once_their_resets_are_everywhere(void **state)
     forget_up_to(&a, 3, 3);
     assert_int_equal(history_in(&a), 3);
     second_may_return = false;
-    a.db.revisit = true;
+    sk_db_revisit_anew(&a.db);
     assert_false(revisit(&a, 1, 3)); /* two of them it has not seen yet */
     assert_int_equal(history_in(&a), 2);
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n0", NULL), "");
@@ -376,6 +376,27 @@ static void and_go_once_their_resets_are_everywhere(void **state)
     forget_up_to(&a, 3, 3); /* more is everywhere: they are looked at again */
     assert_true(a.db.revisit);
     assert_false(revisit(&a, 3, 3));
+    assert_int_equal(history_in(&a), 0);
+    assert_int_equal(pairs_in(&a, SK_CF_ROW), 0);
+}
+
+/* Of two one was looked at, and had to stay, when what may return changes. */
+static void a_change_in_what_may_return_begins_it_anew(void **state)
+{
+    (void)state;
+    a.db.may_return = may_return;
+    second_may_return = true;
+    for (int i = 0; i < 2; i++) {
+        txn(&b, add(&b, SK_TABLE_KEY, i ? "m" : "n", NULL, 5));
+        apply_last(&b, &a);
+        txn(&a, take_away(&a, SK_TABLE_KEY, i ? "m" : "n", NULL));
+    }
+    forget_up_to(&a, 2, 2);
+    sk_db_revisit_anew(&a.db);
+    assert_int_equal(sk_db_revisit(&a.db, &a.db.vv, 1), 1);
+    second_may_return = false;
+    sk_db_revisit_anew(&a.db);
+    while (a.db.revisit) (void)revisit(&a, 2, 2);
     assert_int_equal(history_in(&a), 0);
     assert_int_equal(pairs_in(&a, SK_CF_ROW), 0);
 }
@@ -474,6 +495,7 @@ int main(void)
         TEST(a_dead_count_waits_for_its_own_reset),
         TEST(dead_counts_of_what_may_return_stay),
         TEST(and_go_once_their_resets_are_everywhere),
+        TEST(a_change_in_what_may_return_begins_it_anew),
         TEST(dead_counts_of_before_and_after_a_restart_go),
         TEST(history_keys_come_back),
         TEST(a_damaged_row_is_an_error),

@@ -170,7 +170,7 @@ static void a_floor_may_cut_a_page(void **state)
     forget(&a, 3, 1);
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "m", NULL), "");
     assert_string_equal(history_text(&a), "0:1 kn-+ "); /* it is looked at again when more is everywhere */
-    a.db.revisit = true;
+    sk_db_revisit_anew(&a.db);
     while (sk_db_revisit(&a.db, &a.db.vv, 1) > 0) continue;
     commit(&a);
     assert_string_equal(history_text(&a), "");
@@ -237,6 +237,38 @@ static void what_comes_behind_a_gap_begins_a_page(void **state)
     apply_last(&a, &b);
     transfer_stop(&whole);
     assert_string_equal(history_text(&b), "1:1 kx | 1:2 kx | 1:3 kx ");
+}
+
+/* A repair brings a dead count that its reset had not met here: a record must speak of it, hide nothing beside it, and see to
+ * it that the count goes in its time. */
+static void what_a_repair_records_hides_no_page(void **state)
+{
+    (void)state;
+    sk_row_keys rows = {0};
+    sk_vv above = {0};
+    txn(&b, put(&b, SK_TABLE_KEY, "z", NULL, "1"));
+    apply_last(&b, &a);
+    txn(&a, put(&a, SK_TABLE_KEY, "x", NULL, "1"));
+    txn(&a, put(&a, SK_TABLE_KEY, "n", NULL, "1"));
+    txn(&a, put(&a, SK_TABLE_KEY, "y", NULL, "1"));
+    commit(&a);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
+    sk_row old = row_of(&a, SK_TABLE_KEY, "n", NULL);
+    sk_entry dead = count_since(count_entry(1, 1, 1, 5), 1, 5);
+    dead.count.reset_by = (sk_dot){a.db.own, 2};
+    sk_row mended = ROW_OF(old.entries[0], dead);
+    assert_int_equal(sk_db_row_put(&a.db, &name, &old, &mended), 0);
+    assert_int_equal(sk_audit_record_dead(&a.db, name.raw, &mended), 0);
+    assert_true(sk_db_history_speaks(&a.db, name.raw));
+    assert_true(has(&a, 1, "x") && has(&a, 2, "n") && has(&a, 3, "y"));
+    while (sk_db_history_rows(&a.db, &above, &rows, NULL, 1) > 0) continue;
+    assert_int_equal(rows.count, 4);
+    assert_int_equal(history_in(&a), 4);
+    forget(&a, 3, 1);
+    assert_int_equal(history_in(&a), 0);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
+    sk_row_keys_free(&rows);
+    sk_vv_free(&above);
 }
 
 /* In steps of a few entries, whatever records they stand in, nothing is left out. */
@@ -361,6 +393,7 @@ int main(void)
         TEST(a_peers_vector_may_cut_a_page),
         TEST(beside_a_transfer_there_are_singles),
         TEST(what_comes_behind_a_gap_begins_a_page),
+        TEST(what_a_repair_records_hides_no_page),
         TEST(rows_are_named_in_steps),
         TEST(pages_that_a_renewal_left_are_gone_through),
         TEST(what_is_no_record_is_refused),

@@ -161,7 +161,7 @@ static void what_stays_is_looked_at_again_when_more_is_everywhere(void **state)
     assert_int_equal(dead_in("n") + dead_in("m"), 2);
     assert_int_equal(history_in(&a), 2); /* below the floor */
     assert_true(sk_vv_equal(&a.db.floor, &a.db.vv));
-    a.db.revisit = true;
+    sk_db_revisit_anew(&a.db);
     assert_false(revisit(&nothing));
     sk_db_forget(&a.db, &a.db.vv, &nothing);
     assert_false(a.db.revisit);
@@ -196,12 +196,12 @@ static void a_damaged_row_stops_no_forgetting(void **state)
     assert_int_equal(a.db.failed, 0);
     assert_true(sk_vv_equal(&a.db.floor, &a.db.vv));
     assert_int_equal(history_in(&a), 1);
-    a.db.revisit = true;
+    sk_db_revisit_anew(&a.db);
     while (sk_db_revisit(&a.db, &a.db.vv, 1) > 0) continue;
     assert_int_equal(a.db.failed, 0);
     assert_int_equal(history_in(&a), 1);
     store_row("n", value);
-    a.db.revisit = true;
+    sk_db_revisit_anew(&a.db);
     (void)revisit(&a.db.vv);
     assert_int_equal(dead_in("n"), 0);
     assert_int_equal(history_in(&a), 0);
