@@ -9,7 +9,7 @@ enum {
     SEGMENT_BYTES_MIN = 4 * 1024,
     SEGMENT_BYTES_MAX = 1024 * 1024,
     WIRE_FRAMING = 6, /* about what a transaction takes on the wire beside its raise and its operations */
-    STABLE_PART = 16, /* of the ring is kept though everybody has it: a few megabytes, which the processor's caches hold */
+    STABLE_PART = 16, /* of the ring is kept though everybody has it: by default 4 MiB, which the processor's caches hold */
     SPARE_MAX = 4,
 };
 

@@ -81,9 +81,7 @@ static int add_row(sk_export *export, sk_bytes raw, sk_bytes value, sk_buf *pack
     sk_buf_reset(packed);
     if (!status) sk_row_pack(packed, &row, false);
     if (!status && packed->len) { /* without entries there are only sizes, which are derived */
-        sk_pack_uint(&export->body, SK_CHUNK_ROW);
-        sk_pack_bytes(&export->body, raw);
-        sk_pack_bytes(&export->body, sk_buf_view(packed));
+        sk_chunk_add_row(&export->body, raw, sk_buf_view(packed));
         export->end.digest += sk_row_digest(&export->db->origins, raw, &row);
         export->end.rows++;
     }
@@ -99,11 +97,7 @@ static int add_history(sk_export *export, sk_bytes key, sk_bytes value)
     int status = sk_history_open(key, value, &export->floor, &record);
     while (sk_history_next(&record, &entry)) {
         if (!entry.flags || !sk_vv_covers(&export->vv, entry.dot)) continue;
-        sk_pack_uint(&export->body, SK_CHUNK_HISTORY);
-        sk_pack_bytes(&export->body, entry.raw);
-        sk_pack_uint(&export->body, entry.dot.origin);
-        sk_pack_uint(&export->body, entry.dot.seq);
-        sk_pack_uint(&export->body, entry.flags);
+        sk_chunk_add_history(&export->body, entry.dot, entry.raw, entry.flags);
         export->end.history++;
     }
     return status;

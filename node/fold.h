@@ -76,6 +76,22 @@ enum { SK_STAGED_ROW = 'r' }; /* what a staged row's key begins with */
  * history record: 1, raw key, origin, seq, flags   a removal (or a reset that left dead counts) that must be known on */
 enum { SK_CHUNK_ROW = 0, SK_CHUNK_HISTORY = 1 };
 
+static inline void sk_chunk_add_row(sk_buf *chunk, sk_bytes raw, sk_bytes packed)
+{
+    sk_pack_uint(chunk, SK_CHUNK_ROW);
+    sk_pack_bytes(chunk, raw);
+    sk_pack_bytes(chunk, packed);
+}
+
+static inline void sk_chunk_add_history(sk_buf *chunk, sk_dot dot, sk_bytes raw, unsigned flags)
+{
+    sk_pack_uint(chunk, SK_CHUNK_HISTORY);
+    sk_pack_bytes(chunk, raw);
+    sk_pack_uint(chunk, dot.origin);
+    sk_pack_uint(chunk, dot.seq);
+    sk_pack_uint(chunk, flags);
+}
+
 /* -- the sending side -------------------------------------------------------------------------------------------------------- */
 
 int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *progress, sk_source **source,

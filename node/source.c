@@ -251,9 +251,7 @@ static void append_record(sk_source *source, sk_bytes raw, const sk_row *row, sk
 {
     sk_buf packed = {0};
     sk_row_pack(&packed, row, false);
-    sk_pack_uint(out, SK_CHUNK_ROW);
-    sk_pack_bytes(out, raw);
-    sk_pack_bytes(out, sk_buf_view(&packed));
+    sk_chunk_add_row(out, raw, sk_buf_view(&packed));
     sk_buf_free(&packed);
     source->sent++;
 }
@@ -364,15 +362,6 @@ static int walk(sk_db *db, sk_source *source, size_t max, sk_buf *out)
     return 1;
 }
 
-static void append_removal(const sk_history_entry *entry, sk_buf *out)
-{
-    sk_pack_uint(out, SK_CHUNK_HISTORY);
-    sk_pack_bytes(out, entry->raw);
-    sk_pack_uint(out, entry->dot.origin);
-    sk_pack_uint(out, entry->dot.seq);
-    sk_pack_uint(out, entry->flags);
-}
-
 /* Removals above the peer's vector, from where the last chunk stopped. 1: more follows. */
 static int append_history(sk_db *db, sk_source *source, size_t max, sk_buf *out)
 {
@@ -393,7 +382,7 @@ static int append_history(sk_db *db, sk_source *source, size_t max, sk_buf *out)
         if (status) break;
         while (sk_history_next(&record, &entry))
             if (entry.flags && sk_vv_covers(&source->vv, entry.dot) && !sk_vv_covers(&source->known, entry.dot))
-                append_removal(&entry, out);
+                sk_chunk_add_history(out, entry.dot, entry.raw, entry.flags);
         status = 1;
     }
     sk_store_iter_free(db->store, iter);

@@ -121,8 +121,10 @@ static bool is_wanted(const void *item, const void *looked_for)
     return change->cf == want->cf && sk_bytes_equal(sk_change_key(change), want->key);
 }
 
+/* NULL for a family that is not hashed. */
 static sk_index_slot *find_slot(const sk_overlay *overlay, uint64_t hash, sk_cf cf, sk_bytes key)
 {
+    if (!is_hashed(cf)) return NULL;
     return sk_index_find(&overlay->index, hash, is_wanted, &(wanted){cf, key});
 }
 
@@ -165,7 +167,7 @@ uint64_t sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, s
 {
     sk_assert(kind != SK_CHANGE_RANGE);
     uint64_t hash = is_hashed(cf) ? sk_overlay_hash(cf, key) : 0;
-    sk_index_slot *slot = is_hashed(cf) ? find_slot(overlay, hash, cf, key) : NULL;
+    sk_index_slot *slot = find_slot(overlay, hash, cf, key);
     if (slot && kind == SK_CHANGE_PUT && put_over(overlay, slot->item, value)) return hash;
     if (kind == SK_CHANGE_REMOVE) value = SK_BYTES_NONE;
     sk_change *change = sk_batch_record(overlay->open, &overlay->chunks, kind, cf, key, value);
@@ -176,14 +178,18 @@ uint64_t sk_overlay_change(sk_overlay *overlay, sk_change_kind kind, sk_cf cf, s
 
 /* -- order -------------------------------------------------------------------------------------------------------- */
 
+/* The change of a batch that follows one (NULL: its first) and may be of this family. */
+static sk_change *next_of(const sk_batch *batch, const sk_change *change, sk_cf cf)
+{
+    if (is_hashed(cf)) return change ? change->next : batch->first;
+    return change ? change->chain : batch->unhashed;
+}
+
 /* What the range covers (NULL: no range), which is newer than all of it, is taken out and not put in order first: most of the
  * history goes that way. */
 static void order_batch(sk_overlay *overlay, sk_batch *batch, sk_cf cf, const sk_change *range)
 {
-    bool all = is_hashed(cf); /* or those of this family alone */
-    sk_change *change = all ? batch->first : batch->unhashed;
-    if (batch->ordered[cf]) change = all ? batch->ordered[cf]->next : batch->ordered[cf]->chain;
-    for (; change; change = all ? change->next : change->chain) {
+    for (sk_change *change = next_of(batch, batch->ordered[cf], cf); change; change = next_of(batch, change, cf)) {
         batch->ordered[cf] = change;
         if (change->cf != cf || change->kind == SK_CHANGE_RANGE || !change->live) continue;
         if (range && in_range(sk_change_key(change), sk_change_key(range), range_end(range))) {
@@ -352,8 +358,7 @@ static void enter_batch(sk_overlay *overlay, sk_batch *batch)
             overlay->caught_up[change->cf] = NULL; /* it is past the sealed ones, of which this is the newest */
             enter_range(overlay, change);
         } else {
-            enter_point(overlay, change,
-                        is_hashed(change->cf) ? find_slot(overlay, change->hash, (sk_cf)change->cf, sk_change_key(change)) : NULL);
+            enter_point(overlay, change, find_slot(overlay, change->hash, (sk_cf)change->cf, sk_change_key(change)));
         }
         change = next;
     }
@@ -396,9 +401,17 @@ void sk_overlay_check(const sk_overlay *overlay)
         sk_assert(ordered == (change->ordered ? change : NULL));
     }
     for (const sk_batch *batch = overlay->sealed ? overlay->sealed : overlay->open; batch;
-         batch = batch == overlay->open ? NULL : batch->next ? batch->next : overlay->open)
-        for (const sk_change *change = batch->first; change; change = change->next)
-            live += change->live && change->kind != SK_CHANGE_RANGE;
+         batch = batch == overlay->open ? NULL : batch->next ? batch->next : overlay->open) {
+        const sk_change *unhashed = batch->unhashed;
+        for (const sk_change *change = batch->first; change; change = change->next) {
+            if (change->kind == SK_CHANGE_RANGE) continue;
+            live += change->live;
+            if (is_hashed(change->cf)) continue;
+            sk_assert(change == unhashed);
+            unhashed = unhashed->chain;
+        }
+        sk_assert(!unhashed);
+    }
     sk_assert(live == overlay->live);
     for (int cf = 0; cf < SK_CF_COUNT; cf++) {
         sk_skiplist_check(&overlay->order[cf]);

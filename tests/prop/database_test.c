@@ -4,6 +4,7 @@
 #define SK_SOURCE_LOT_MAX 3 /* lots that fill up */
 #include "node/source.c"
 
+#include "tests/history_cursor.h"
 #include "tests/prop/db_world.h"
 
 typedef enum {
@@ -424,15 +425,9 @@ static bool nothing_is_left(db_world *world, sk_buf *why)
         dead_counts seen = {.origins = &node->db.origins};
         uint32_t history = 0;
         sk_assert(sk_db_each(&node->db, SK_BYTES_NONE, SK_BYTES_NONE, see_dead, &seen) == 0);
-        sk_store_iter *iter = sk_store_iterate(node->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
-        sk_bytes key, value;
-        sk_history_record record;
+        history_cursor cursor = history_cursor_begin(node->store, &node->db.floor);
         sk_history_entry entry;
-        while (sk_store_next(node->store, iter, &key, &value) > 0) {
-            (void)sk_history_open(key, value, &node->db.floor, &record);
-            while (sk_history_next(&record, &entry)) history += sk_vv_covers(&node->db.vv, entry.dot);
-        }
-        sk_store_iter_free(node->store, iter);
+        while (history_cursor_entry(&cursor, &entry)) history += sk_vv_covers(&node->db.vv, entry.dot);
         if (seen.dead == 0 && history == 0) continue;
         sk_buf_printf(why, "%c keeps %u dead counts and %u records of history", 'a' + (int)n, seen.dead, history);
         return false;

@@ -4,6 +4,7 @@
 
 #include "node/fold.h"
 #include "storage/memory.h"
+#include "tests/history_cursor.h"
 #include "tests/unit/crdt_harness.h"
 #include "tests/unit/dialogue.h"
 
@@ -302,34 +303,24 @@ static inline void transfer_all(database *from, database *to)
 static inline uint32_t history_in(database *with)
 {
     uint32_t count = 0;
-    sk_bytes key, value;
-    sk_history_record record;
     sk_history_entry entry;
     sk_db_history_flush(&with->db);
-    sk_store_iter *iter = sk_store_iterate(with->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
-    while (sk_store_next(with->store, iter, &key, &value) > 0) {
-        assert_int_equal(sk_history_open(key, value, &with->db.floor, &record), 0);
-        while (sk_history_next(&record, &entry)) count++;
-    }
-    sk_store_iter_free(with->store, iter);
+    history_cursor cursor = history_cursor_begin(with->store, &with->db.floor);
+    while (history_cursor_entry(&cursor, &entry)) count++;
     return count;
 }
 
 /* Each entry in a record of its own, as they come with a transfer. */
 static inline void history_into_singles(database *with)
 {
-    sk_bytes key, value;
-    sk_history_record record;
     sk_history_entry entry;
     sk_db_history_flush(&with->db);
-    sk_store_iter *iter = sk_store_iterate(with->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
-    while (sk_store_next(with->store, iter, &key, &value) > 0) {
-        assert_int_equal(sk_history_open(key, value, &with->db.floor, &record), 0);
-        if (!record.page) continue;
-        while (sk_history_next(&record, &entry)) sk_db_history_single(&with->db, entry.dot, entry.raw, entry.flags);
-        sk_store_remove(with->store, SK_CF_HISTORY, key);
+    history_cursor cursor = history_cursor_begin(with->store, &with->db.floor);
+    while (history_cursor_record(&cursor)) {
+        if (!cursor.record.page) continue;
+        while (sk_history_next(&cursor.record, &entry)) sk_db_history_single(&with->db, entry.dot, entry.raw, entry.flags);
+        sk_store_remove(with->store, SK_CF_HISTORY, cursor.key);
     }
-    sk_store_iter_free(with->store, iter);
 }
 
 static inline uint32_t pairs_in(database *with, sk_cf cf)

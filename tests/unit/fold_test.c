@@ -411,19 +411,13 @@ static void row_record(sk_buf *buf, const char *raw, const sk_row *row)
 {
     sk_buf packed = {0};
     sk_row_pack(&packed, row, true);
-    sk_pack_uint(buf, SK_CHUNK_ROW);
-    sk_pack_bytes(buf, sk_bytes_str(raw));
-    sk_pack_bytes(buf, sk_buf_view(&packed));
+    sk_chunk_add_row(buf, sk_bytes_str(raw), sk_buf_view(&packed));
     sk_buf_free(&packed);
 }
 
 static void history_record(sk_buf *buf, const char *raw, uint32_t origin, uint64_t seq, unsigned flags)
 {
-    sk_pack_uint(buf, SK_CHUNK_HISTORY);
-    sk_pack_bytes(buf, sk_bytes_str(raw));
-    sk_pack_uint(buf, origin);
-    sk_pack_uint(buf, seq);
-    sk_pack_uint(buf, flags);
+    sk_chunk_add_history(buf, (sk_dot){origin, seq}, sk_bytes_str(raw), flags);
 }
 
 static void begin_up_to(uint64_t seq)

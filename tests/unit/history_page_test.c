@@ -12,20 +12,16 @@ static uint32_t records(database *with)
 static const char *history_text(database *with)
 {
     sk_buf text = {0};
-    sk_bytes key, value;
-    sk_history_record record;
     sk_history_entry entry;
     sk_db_history_flush(&with->db);
-    sk_store_iter *iter = sk_store_iterate(with->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
-    while (sk_store_next(with->store, iter, &key, &value) > 0) {
-        assert_int_equal(sk_history_open(key, value, &with->db.floor, &record), 0);
+    history_cursor cursor = history_cursor_begin(with->store, &with->db.floor);
+    while (history_cursor_record(&cursor)) {
         sk_buf_printf(&text, "%s", text.len ? "| " : "");
-        while (sk_history_next(&record, &entry))
+        while (sk_history_next(&cursor.record, &entry))
             sk_buf_printf(&text, "%u:%llu %.*s%s%s ", entry.dot.origin, (unsigned long long)entry.dot.seq,
                           (int)entry.raw.len, (const char *)entry.raw.data, entry.flags & SK_HISTORY_REMOVES ? "-" : "",
                           entry.flags & SK_HISTORY_DEAD ? "+" : "");
     }
-    sk_store_iter_free(with->store, iter);
     sk_buf_byte(&text, 0);
     const char *copy = (const char *)sk_arena_copy(&with->arena, sk_buf_view(&text)).data;
     sk_buf_free(&text);
@@ -369,17 +365,7 @@ static void what_is_no_record_is_refused(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, close_both)
-
-static int start(void **state)
-{
-    uint32_t origin;
-    open_both(state);
-    assert_int_equal(sk_db_intern(&a.db, sk_bytes_str("b"), 2, &origin), 0);
-    commit(&a);
-    commit(&b);
-    return 0;
-}
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_both_interned, close_both)
 
 int main(void)
 {

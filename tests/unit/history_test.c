@@ -1,16 +1,6 @@
 /* What the history takes, and how it is forgotten: in steps, and again what waited for a reset to be everywhere. */
 #include "tests/unit/two_databases.h"
 
-static int start(void **state)
-{
-    uint32_t origin;
-    open_both(state);
-    assert_int_equal(sk_db_intern(&a.db, sk_bytes_str("b"), 2, &origin), 0);
-    commit(&a);
-    commit(&b);
-    return 0;
-}
-
 static const sk_vv nothing;
 
 /* Bytes of keys and values in the family. */
@@ -207,7 +197,7 @@ static void a_damaged_row_stops_no_forgetting(void **state)
     assert_int_equal(history_in(&a), 0);
 }
 
-#define test(name) cmocka_unit_test_setup_teardown(name, start, close_both)
+#define test(name) cmocka_unit_test_setup_teardown(name, open_both_interned, close_both)
 
 int main(void)
 {

@@ -1,4 +1,5 @@
 /* How much history is kept, and for whom; who becomes a laggard when, and what becomes of it. */
+#include "tests/history_cursor.h"
 #include "tests/unit/replica_harness.h"
 
 #define HOUR_MS (3600ull * 1000)
@@ -38,15 +39,9 @@ static void settled(region *self) { passes(self, 4 * sk_engine_limits_default().
 static uint32_t in_history(region *self)
 {
     uint32_t count = 0;
-    sk_bytes key, value;
-    sk_history_record record;
     sk_history_entry entry;
-    sk_store_iter *iter = sk_store_iterate(self->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
-    while (sk_store_next(self->store, iter, &key, &value) > 0) {
-        assert_int_equal(sk_history_open(key, value, &self->replica->db.floor, &record), 0);
-        while (sk_history_next(&record, &entry)) count++;
-    }
-    sk_store_iter_free(self->store, iter);
+    history_cursor cursor = history_cursor_begin(self->store, &self->replica->db.floor);
+    while (history_cursor_entry(&cursor, &entry)) count++;
     return count;
 }
 

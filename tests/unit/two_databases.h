@@ -30,6 +30,17 @@ static inline int open_and_commit_both(void **state)
     return 0;
 }
 
+/* a knows of b's origin: vectors may name it. */
+static inline int open_both_interned(void **state)
+{
+    uint32_t origin;
+    open_both(state);
+    assert_int_equal(sk_db_intern(&a.db, sk_bytes_str("b"), 2, &origin), 0);
+    commit(&a);
+    commit(&b);
+    return 0;
+}
+
 static inline int check_and_close_both(void **state)
 {
     sk_db_check(&a.db);
