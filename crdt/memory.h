@@ -37,7 +37,7 @@ uint8_t *sk_buf_reserve(sk_buf *buf, size_t len);
 static inline void sk_buf_append(sk_buf *buf, const void *data, size_t len)
 {
     if (len == 0) return;
-    bool fits = !buf->full && !buf->max && len <= buf->cap - buf->len; /* nearly always */
+    bool fits = !buf->full && len <= buf->cap - buf->len && (!buf->max || buf->len + len <= buf->max); /* nearly always */
     uint8_t *room = fits ? buf->data + buf->len : sk_buf_reserve(buf, len);
     if (!room) return;
     memcpy(room, data, len);

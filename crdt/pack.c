@@ -16,7 +16,7 @@ static msgpack_packer packer_of(sk_buf *buf)
     return packer;
 }
 
-void sk_pack_uint(sk_buf *buf, uint64_t value)
+void sk_pack_uint_long(sk_buf *buf, uint64_t value)
 {
     msgpack_packer packer = packer_of(buf);
     msgpack_pack_uint64(&packer, value);
@@ -65,7 +65,12 @@ void sk_pack_array(sk_buf *buf, uint32_t count)
 void sk_pack_big_endian(sk_buf *buf, uint64_t value, size_t len)
 {
     uint64_t bytes = htobe64(value << 8 * (8 - len));
-    sk_buf_append(buf, &bytes, len);
+    if (!buf->max && buf->cap - buf->len >= sizeof bytes) { /* nearly always: a copy of a length that is known is one store */
+        memcpy(buf->data + buf->len, &bytes, sizeof bytes);
+        buf->len += len;
+    } else {
+        sk_buf_append(buf, &bytes, len);
+    }
 }
 
 enum { VARINT_LONGEST = 9 };
@@ -79,6 +84,10 @@ static size_t varint_len(uint64_t value)
 
 void sk_pack_varint(sk_buf *buf, uint64_t value)
 {
+    if (value < 128) { /* most are */
+        sk_buf_byte(buf, (uint8_t)value);
+        return;
+    }
     size_t len = varint_len(value);
     if (len == VARINT_LONGEST) {
         sk_buf_byte(buf, 0xff);

@@ -9,7 +9,14 @@
 
 #include "crdt/memory.h"
 
-void sk_pack_uint(sk_buf *buf, uint64_t value);
+void sk_pack_uint_long(sk_buf *buf, uint64_t value);
+static inline void sk_pack_uint(sk_buf *buf, uint64_t value)
+{
+    if (value < 128)
+        sk_buf_byte(buf, (uint8_t)value); /* most are: they are what they say */
+    else
+        sk_pack_uint_long(buf, value);
+}
 void sk_pack_int(sk_buf *buf, int64_t value);
 void sk_pack_double(sk_buf *buf, double value);
 void sk_pack_nil(sk_buf *buf);

@@ -51,6 +51,17 @@ static sk_sum sum_of(const sk_row *row, bool *any)
     return sum;
 }
 
+bool sk_register_whole(const sk_row *row, int64_t *number)
+{
+    bool counted;
+    for (uint32_t i = 0; i < row->count; i++)
+        if (row->entries[i].kind == SK_ENTRY_VALUE) return false;
+    sk_sum sum = sum_of(row, &counted);
+    if (!counted || sum.is_real || sum.whole < INT64_MIN || sum.whole > INT64_MAX) return false;
+    *number = (int64_t)sum.whole;
+    return true;
+}
+
 /* What `value` is as a number, if it is one. */
 static bool as_number(sk_bytes value, sk_number *number)
 {

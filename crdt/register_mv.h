@@ -30,6 +30,8 @@ typedef struct {
 
 /** True if the row alone shows a conflict: a cheap answer for indexes. */
 bool sk_register_conflicted(const sk_row *row);
+/** The number that is shown, if it is a whole one that counts alone make up: that of nearly every counter, without its text. */
+bool sk_register_whole(const sk_row *row, int64_t *number);
 /** SK_E_MEMORY. */
 int sk_register_read(const sk_row *row, const sk_origins *origins, sk_arena *arena, sk_register *out);
 

@@ -458,11 +458,20 @@ static void payload_words(const sk_entry *entry, uint64_t words[4])
     }
 }
 
+uint64_t sk_row_key_hash(sk_bytes row_key)
+{
+    return hash_bytes(row_key);
+}
+
 sk_digest sk_row_digest(const sk_origins *origins, sk_bytes row_key, const sk_row *row)
 {
+    return row->count ? sk_row_digest_hashed(origins, hash_bytes(row_key), row) : 0;
+}
+
+sk_digest sk_row_digest_hashed(const sk_origins *origins, uint64_t key_hash, const sk_row *row)
+{
     sk_digest sum = 0;
-    if (row->count == 0) return sum;
-    uint64_t words[WORDS] = {[KEY] = hash_bytes(row_key)};
+    uint64_t words[WORDS] = {[KEY] = key_hash};
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
         if (!sk_entry_live(entry)) continue;

@@ -109,6 +109,9 @@ typedef unsigned __int128 sk_digest;
 
 /** What the live entries of one row add to the digest of a database. Sizes and dead counts do not enter. */
 sk_digest sk_row_digest(const sk_origins *origins, sk_bytes row_key, const sk_row *row);
+/** The same from a hash of the row's key, for who needs several of one row. */
+uint64_t sk_row_key_hash(sk_bytes row_key);
+sk_digest sk_row_digest_hashed(const sk_origins *origins, uint64_t key_hash, const sk_row *row);
 /** What a row has that digests leave out, likewise to be added up: sizes and dead counts. They differ from node to node, and
  *  go by this one's numbers of the origins. 0 for nearly every row. */
 uint64_t sk_row_rest(sk_bytes row_key, const sk_row *row);
@@ -116,9 +119,7 @@ uint64_t sk_row_rest(sk_bytes row_key, const sk_row *row);
 static inline bool sk_row_has_rest(const sk_row *row)
 {
     if (row->fields || row->members) return true;
-    for (uint32_t i = 0; i < row->count; i++)
-        if (row->entries[i].kind == SK_ENTRY_COUNT) return true;
-    return false;
+    return sk_row_has_dead(row);
 }
 
 #endif

@@ -150,31 +150,27 @@ static void hdel(sk_ctx *ctx)
     sk_reply_int(ctx->reply, removed);
 }
 
-/* Adds to a field; the new value's text. */
-static bool add_to_field(sk_ctx *ctx, sk_number by, sk_bytes *shown)
+static bool add_to_field(sk_ctx *ctx, sk_number by, sk_number *sum)
 {
     sk_key key;
     sk_row_name name;
     sk_row row;
     return sk_key_write(ctx, ctx->argv[1], SK_TYPE_HASH, &key) && field_row(ctx, &key, ctx->argv[2], &name, &row) &&
-           sk_value_add(ctx, key.key, ctx->argv[2], &name, &row, by, shown);
+           sk_value_add(ctx, key.key, ctx->argv[2], &name, &row, by, sum);
 }
 
 static void hincrby(sk_ctx *ctx)
 {
-    int64_t by, sum;
-    sk_bytes shown;
-    if (!sk_arg_int(ctx, ctx->argv[3], &by) || !add_to_field(ctx, sk_number_whole(by), &shown)) return;
-    if (sk_parse_int64(shown, &sum))
-        sk_reply_int(ctx->reply, sum);
-    else /* what a HINCRBYFLOAT elsewhere made a fraction of */
-        sk_reply_bulk(ctx->reply, shown);
+    int64_t by;
+    sk_number sum;
+    if (!sk_arg_int(ctx, ctx->argv[3], &by)) return;
+    if (add_to_field(ctx, sk_number_whole(by), &sum)) sk_reply_int(ctx->reply, sum.whole);
 }
 
 static void hincrbyfloat(sk_ctx *ctx)
 {
     long double by;
-    sk_bytes shown;
+    sk_number sum;
     if (!sk_parse_long_double(ctx->argv[3], &by)) {
         sk_reply_error(ctx->reply, "ERR value is not a valid float");
         return;
@@ -183,7 +179,7 @@ static void hincrbyfloat(sk_ctx *ctx)
         sk_reply_error(ctx->reply, "ERR value is NaN or Infinity");
         return;
     }
-    if (add_to_field(ctx, sk_number_real(by), &shown)) sk_reply_bulk(ctx->reply, shown);
+    if (add_to_field(ctx, sk_number_real(by), &sum)) sk_reply_number(ctx, sum);
 }
 
 /* -- many fields --------------------------------------------------------------------------------------------------- */

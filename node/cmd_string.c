@@ -343,11 +343,10 @@ static void setrange(sk_ctx *ctx)
 static void add_whole(sk_ctx *ctx, int64_t by)
 {
     sk_key key;
-    sk_bytes shown;
-    int64_t value;
+    sk_number sum;
     if (!sk_key_write(ctx, ctx->argv[1], SK_TYPE_STRING, &key)) return;
-    if (!sk_value_add(ctx, key.key, SK_BYTES_NONE, &key.name, &key.row, sk_number_whole(by), &shown)) return;
-    if (sk_parse_int64(shown, &value)) sk_reply_int(ctx->reply, value);
+    if (sk_value_add(ctx, key.key, SK_BYTES_NONE, &key.name, &key.row, sk_number_whole(by), &sum))
+        sk_reply_int(ctx->reply, sum.whole);
 }
 
 static void incr(sk_ctx *ctx)
@@ -379,15 +378,15 @@ static void decrby(sk_ctx *ctx)
 static void incrbyfloat(sk_ctx *ctx)
 {
     sk_key key;
-    sk_bytes shown;
+    sk_number sum;
     long double by;
     if (!sk_key_write(ctx, ctx->argv[1], SK_TYPE_STRING, &key)) return;
     if (!sk_parse_long_double(ctx->argv[2], &by)) {
         sk_reply_error(ctx->reply, "ERR value is not a valid float");
         return;
     }
-    if (sk_value_add(ctx, key.key, SK_BYTES_NONE, &key.name, &key.row, sk_number_real(by), &shown))
-        sk_reply_bulk(ctx->reply, shown);
+    if (sk_value_add(ctx, key.key, SK_BYTES_NONE, &key.name, &key.row, sk_number_real(by), &sum))
+        sk_reply_number(ctx, sum);
 }
 
 /* -- the table ------------------------------------------------------------------------------------------------------------------ */

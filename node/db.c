@@ -443,8 +443,9 @@ static int resize_key(sk_db *db, const sk_row_name *member, int by)
 int sk_db_row_put(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *new)
 {
     db->dirty = true;
-    sk_digest before_put = sk_row_digest(&db->origins, name->raw, old);
-    sk_digest after_put = sk_row_digest(&db->origins, name->raw, new);
+    uint64_t key_hash = sk_row_key_hash(name->raw);
+    sk_digest before_put = sk_row_digest_hashed(&db->origins, key_hash, old);
+    sk_digest after_put = sk_row_digest_hashed(&db->origins, key_hash, new);
     sk_row_counts change = {.conflicts = (uint64_t)sk_derived_conflicted(name->key.table, new) -
                                          sk_derived_conflicted(name->key.table, old)};
     if (name->key.table == SK_TABLE_KEY) change.keys = (uint64_t)sk_key_row_exists(new) - sk_key_row_exists(old);

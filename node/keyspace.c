@@ -311,39 +311,54 @@ bool sk_value_write(sk_ctx *ctx, const sk_row_name *name, const sk_row *row, sk_
     return change(ctx, name, row, &op);
 }
 
-/* The sum of what is shown and `by`, as Redis computes and refuses it; replies on error. */
-static bool add_shown(sk_ctx *ctx, bool hash, bool found, sk_bytes shown, sk_number by, sk_number *sum)
+/* What is shown as a number, 0 if there is nothing; replies on error, as Redis does. */
+static bool shown_whole(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row *row, int64_t *whole)
 {
-    *sum = by;
+    bool found;
+    sk_bytes shown;
+    *whole = 0;
+    if (sk_register_whole(row, whole)) return true;
+    if (!sk_value_read(ctx, key, field, row, &shown, &found)) return false;
+    if (!found || sk_parse_int64(shown, whole)) return true;
+    sk_reply_error(ctx->reply,
+                   field.data ? "ERR hash value is not an integer" : "ERR value is not an integer or out of range");
+    return false;
+}
+
+static bool shown_real(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row *row, long double *real)
+{
+    bool found;
+    sk_bytes shown;
+    *real = 0;
+    if (!sk_value_read(ctx, key, field, row, &shown, &found)) return false;
+    if (!found || sk_parse_long_double(shown, real)) return true;
+    sk_reply_error(ctx->reply, field.data ? "ERR hash value is not a float" : "ERR value is not a valid float");
+    return false;
+}
+
+/* The sum of what is shown and `by`, as Redis computes and refuses it; replies on error. */
+static bool add_shown(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row *row, sk_number by, sk_number *sum)
+{
+    int64_t whole;
+    long double real;
     if (!by.is_real) {
-        int64_t whole = 0;
-        if (found && !sk_parse_int64(shown, &whole)) {
-            sk_reply_error(ctx->reply,
-                           hash ? "ERR hash value is not an integer" : "ERR value is not an integer or out of range");
-            return false;
-        }
+        if (!shown_whole(ctx, key, field, row, &whole)) return false;
         if (sk_number_add(sk_number_whole(whole), by, sum)) return true;
         sk_reply_error(ctx->reply, "ERR increment or decrement would overflow");
         return false;
     }
-    long double real = 0;
-    if (found && !sk_parse_long_double(shown, &real)) {
-        sk_reply_error(ctx->reply, hash ? "ERR hash value is not a float" : "ERR value is not a valid float");
-        return false;
-    }
-    real += by.real;
-    if (isnan(real) || isinf(real)) {
-        sk_reply_error(ctx->reply, "ERR increment would produce NaN or Infinity");
-        return false;
-    }
-    *sum = sk_number_real(real);
-    return true;
+    if (!shown_real(ctx, key, field, row, &real)) return false;
+    *sum = sk_number_real(real + by.real);
+    if (isfinite(sum->real)) return true;
+    sk_reply_error(ctx->reply, "ERR increment would produce NaN or Infinity");
+    return false;
 }
 
 /* In conflict (policy newest) an addition is to the newest: the values that lost are removed with it. */
 static bool list_losers(sk_ctx *ctx, const sk_row *row, sk_op *op)
 {
     sk_register read;
+    if (row->count < 2) return true; /* nearly always */
     if (sk_register_read(row, &ctx->db->origins, ctx->arena, &read)) return false;
     if (read.count < 2) return true;
     op->removed = sk_arena_take(ctx->arena, row->count * sizeof *op->removed);
@@ -365,26 +380,35 @@ static bool must_rewrite(sk_ctx *ctx, const sk_row *row)
     return false;
 }
 
-bool sk_value_add(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row_name *name, const sk_row *row, sk_number by,
-                  sk_bytes *shown)
+static sk_bytes text_of(sk_number number, char text[SK_SUM_TEXT_MAX])
 {
-    bool found;
-    sk_number sum;
-    sk_bytes old = SK_BYTES_NONE;
-    if (!sk_value_read(ctx, key, field, row, &old, &found)) return false;
-    if (!add_shown(ctx, field.data != NULL, found, old, by, &sum)) return false;
-    sk_sum shown_sum = {0};
-    sk_sum_add(&shown_sum, sum);
+    sk_sum sum = {0};
+    sk_sum_add(&sum, number);
+    return sk_bytes_of(text, sk_sum_text(&sum, text));
+}
+
+void sk_reply_number(sk_ctx *ctx, sk_number number)
+{
     char text[SK_SUM_TEXT_MAX];
-    *shown = sk_arena_copy(ctx->arena, sk_bytes_of(text, sk_sum_text(&shown_sum, text)));
+    sk_reply_bulk(ctx->reply, text_of(number, text));
+}
+
+/* The operation that makes of a row's shown value the sum; false if there is no memory for it. */
+static bool add_or_rewrite(sk_ctx *ctx, const sk_row *row, sk_number by, sk_number sum, sk_op *op)
+{
+    if (!must_rewrite(ctx, row) && sk_register_add(op, row, sk_db_next_dot(ctx->db), by) == 0) return list_losers(ctx, row, op);
+    char text[SK_SUM_TEXT_MAX];
+    sk_bytes value = sk_arena_copy(ctx->arena, text_of(sum, text));
+    return value.data && sk_register_write(op, row, ctx->db->own, value, ctx->arena) == 0;
+}
+
+bool sk_value_add(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row_name *name, const sk_row *row, sk_number by,
+                  sk_number *sum)
+{
     sk_op op = {0};
-    int status = shown->data ? 0 : SK_E_MEMORY;
-    bool rewrite = must_rewrite(ctx, row);
-    if (!status && !rewrite && sk_register_add(&op, row, sk_db_next_dot(ctx->db), by)) rewrite = true;
-    if (!status && rewrite) status = sk_register_write(&op, row, ctx->db->own, *shown, ctx->arena);
-    if (!status && !rewrite && !list_losers(ctx, row, &op)) status = SK_E_MEMORY;
-    if (status) {
-        sk_reply_failure(ctx, status);
+    if (!add_shown(ctx, key, field, row, by, sum)) return false;
+    if (!add_or_rewrite(ctx, row, by, *sum, &op)) {
+        sk_reply_failure(ctx, SK_E_MEMORY);
         return false;
     }
     return change(ctx, name, row, &op);

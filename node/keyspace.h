@@ -62,9 +62,11 @@ bool sk_value_read(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row *row,
  *  as it stands. */
 bool sk_value_write(sk_ctx *ctx, const sk_row_name *name, const sk_row *row, sk_bytes value);
 /** Adds to a register whose shown value is a number (or absent): INCRBY and HINCRBY. `by` whole or real. Does the
- *  checks and errors of Redis (`hash` chooses their words), replies on error, and gives the new value's text. */
+ *  checks and errors of Redis (a field has its own words), replies on error, and gives the new value: whole, if `by` is. */
 bool sk_value_add(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row_name *name, const sk_row *row, sk_number by,
-                  sk_bytes *shown);
+                  sk_number *sum);
+/** A number as GET would show it. */
+void sk_reply_number(sk_ctx *ctx, sk_number number);
 
 /* -- members of hashes and sets --------------------------------------------------------------------------------------- */
 

@@ -69,6 +69,31 @@ static void dead_counts_do_not_show(void **state)
     assert_string_equal(seen((sk_row)ROW_OF(value_of(0, 1, "10"), dead, half)), "14*");
 }
 
+static bool is_whole(sk_row row, int64_t expected)
+{
+    int64_t number = expected + 1;
+    bool whole = sk_register_whole(&row, &number);
+    if (whole) assert_int_equal(number, expected);
+    return whole;
+}
+
+static void a_whole_number_is_known_without_its_text(void **state)
+{
+    (void)state;
+    sk_entry dead = count_since(count_entry(1, 2, 2, 5), 2, 5), half = count_since(count_entry(2, 4, 2, 9), 3, 5);
+    sk_entry real = count_entry(1, 2, 2, 0);
+    real.count.total = sk_number_real(0.5L);
+    assert_true(is_whole(ROW_OF(count_entry(0, 1, 1, -7)), -7));
+    assert_true(is_whole(ROW_OF(count_entry(0, 1, 1, -7), dead, half, deadline_of(0, 1, 9)), -3));
+    assert_true(is_whole(ROW_OF(count_entry(0, 1, 1, INT64_MAX), count_entry(1, 1, 1, INT64_MIN)), -1));
+    assert_false(is_whole(ROW_OF(count_entry(0, 1, 1, INT64_MAX), count_entry(1, 1, 1, 1)), 0));
+    assert_false(is_whole(ROW_OF(count_entry(0, 1, 1, 7), real), 0));
+    assert_false(is_whole(ROW_OF(value_of(0, 1, "7")), 0)); /* its text may be more than the number */
+    assert_false(is_whole(ROW_OF(count_entry(0, 1, 1, 7), value_of(1, 1, "7")), 0));
+    assert_false(is_whole(ROW_OF(dead), 0));
+    assert_false(is_whole((sk_row){0}, 0));
+}
+
 static void the_newest_is_by_time_then_origin_then_seq(void **state)
 {
     (void)state;
@@ -177,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_table_of_the_header),
         cmocka_unit_test(dead_counts_do_not_show),
+        cmocka_unit_test(a_whole_number_is_known_without_its_text),
         cmocka_unit_test(the_newest_is_by_time_then_origin_then_seq),
         cmocka_unit_test(a_sum_of_reals_is_the_same_in_every_order),
         cmocka_unit_test(equal_shares_count_each),
