@@ -39,15 +39,30 @@ static void fill_slots(void)
     slots_ready = true;
 }
 
-const sk_command *sk_command_find(sk_bytes name)
+static const sk_command *look_up(sk_bytes name)
 {
     char lower[NAME_MAX_LEN];
-    if (name.len == 0 || name.len > sizeof lower) return NULL;
     if (!slots_ready) fill_slots();
     for (size_t i = 0; i < name.len; i++) lower[i] = (char)tolower(name.data[i]);
     for (uint32_t slot = hash_name(lower, name.len); slots[slot]; slot = (slot + 1) % SLOTS)
         if (strlen(slots[slot]->name) == name.len && memcmp(slots[slot]->name, lower, name.len) == 0) return slots[slot];
     return NULL;
+}
+
+const sk_command *sk_command_find(sk_bytes name)
+{
+    static struct {
+        char name[NAME_MAX_LEN]; /* as it was asked for */
+        size_t len;
+        const sk_command *command;
+    } last; /* most requests are of the same command as the one before */
+    if (name.len == 0 || name.len > sizeof last.name) return NULL;
+    if (name.len != last.len || memcmp(name.data, last.name, name.len) != 0) {
+        memcpy(last.name, name.data, name.len);
+        last.len = name.len;
+        last.command = look_up(name);
+    }
+    return last.command;
 }
 
 void sk_command_each(void (*visit)(void *self, const sk_command *command), void *self)

@@ -1,6 +1,8 @@
 #include "storage/overlay.h"
 
 #include <stdlib.h>
+
+#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 enum {

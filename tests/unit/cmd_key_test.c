@@ -22,6 +22,22 @@ static void del_and_exists(void **state)
     expect(eu, "DEL", "-ERR wrong number of arguments for 'del' command");
 }
 
+/* A command is looked for first in the place of the one before. */
+static void one_name_may_begin_another(void **state)
+{
+    region *eu = *state;
+    expect(eu, "SET a 1", "+OK");
+    expect(eu, "GETDEL none", "$-1");
+    expect(eu, "GET a", "$1 1");
+    expect(eu, "Get a", "$1 1");
+    expect(eu, "get a", "$1 1");
+    expect(eu, "GETX a", "-ERR unknown command 'GETX', with args beginning with: 'a' ");
+    expect(eu, "GET a", "$1 1");
+    expect(eu, "GETDEL a", "$1 1");
+    expect(eu, "GETX a", "-ERR unknown command 'GETX', with args beginning with: 'a' ");
+    expect(eu, "GETX a", "-ERR unknown command 'GETX', with args beginning with: 'a' ");
+}
+
 static void deadlines_are_set(void **state)
 {
     region *eu = *state;
@@ -327,8 +343,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
-        ONE(del_and_exists), ONE(deadlines_are_set), ONE(deadlines_have_conditions), ONE(deadlines_have_errors),
-        ONE(rename_moves_everything), ONE(rename_onto_the_same_members), ONE(copy_copies),
+        ONE(del_and_exists), ONE(one_name_may_begin_another), ONE(deadlines_are_set), ONE(deadlines_have_conditions),
+        ONE(deadlines_have_errors), ONE(rename_moves_everything), ONE(rename_onto_the_same_members), ONE(copy_copies),
         cmocka_unit_test(a_conflict_is_not_copied), ONE(too_large_is_refused_whole), ONE(scan_finds_each_once),
         ONE(scan_goes_on_while_keys_change), ONE(scan_has_errors), ONE(keys_match), ONE(randomkey_draws_all),
     };
