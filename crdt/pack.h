@@ -9,6 +9,7 @@
 
 #include "crdt/memory.h"
 
+/** For sk_pack_uint: whatever is not below 128. */
 void sk_pack_uint_long(sk_buf *buf, uint64_t value);
 static inline void sk_pack_uint(sk_buf *buf, uint64_t value)
 {

@@ -186,6 +186,44 @@ static void reset_count_at_both(void)
     commit(&b);
 }
 
+/* A row is lost twice: the first time a reset meets no count here, in a transaction among others. A repair brings its dead count: what names
+ * the others goes on doing so. */
+static void a_repair_hides_nothing_that_changed_beside_it(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"x", "n", "y"};
+    database c;
+    sk_row_keys rows = {0};
+    sk_vv above = {0};
+    database_start(&c, "c", 3);
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    apply_last(&b, &c);
+    commit(&a);
+    damage(&a, "n", NULL);
+    for (int i = 0; i < 3; i++) {
+        txn(&c, put(&c, SK_TABLE_KEY, keys[i], NULL, "0"));
+        apply_last(&c, &a);
+        apply_last(&c, &b);
+    }
+    commit_unchecked(&a);
+    commit(&b);
+    commit(&c);
+    damage(&a, "n", NULL); /* and once more: now it differs */
+    b_repairs_a();
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "1:1 c 5-5@1 from 1+, 2:2 v 0");
+    sk_vv_copy(&above, &a.db.floor);
+    while (sk_db_history_rows(&a.db, &above, &rows, NULL, 1) > 0) continue;
+    assert_int_equal(rows.count, 4); /* n by its increment and by its reset */
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+    commit(&a);
+    assert_int_equal(history_in(&a), 0);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
+    sk_row_keys_free(&rows);
+    sk_vv_free(&above);
+    database_end(&c);
+}
+
 /* A row was lost, and so its dead count's record went as that of a row that has none. A repair brings both again. */
 static void dead_counts_that_a_repair_brings_are_stripped_one_day(void **state)
 {
@@ -408,6 +446,7 @@ int main(void)
         TEST(a_row_in_doubt_waits_for_the_next_repair),
         TEST(what_our_history_does_not_know_of_goes),
         TEST(damaged_dead_counts_that_make_no_sense_are_repaired),
+        TEST(a_repair_hides_nothing_that_changed_beside_it),
         TEST(dead_counts_that_a_repair_brings_are_stripped_one_day),
         TEST(old_history_stays_until_the_repair),
         TEST(a_repair_is_asked_of_a_sound_database_that_has_enough),
