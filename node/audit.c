@@ -84,6 +84,7 @@ void sk_audit_free(sk_audit *audit)
 {
     sk_buf_free(&audit->cursor);
     sk_buf_free(&audit->names);
+    sk_vv_free(&audit->doubted);
     *audit = (sk_audit){0};
 }
 
@@ -178,19 +179,32 @@ static void was_in_vain(sk_db *db)
     note_that(db, KEY_DAMAGED, false);
 }
 
-void sk_audit_repaired(sk_db *db, bool sure)
+void sk_audit_repaired(sk_db *db, sk_audit_verdict verdict, const sk_vv *seen)
 {
     sk_audit *audit = &db->audit;
+    bool counts = verdict == SK_AUDIT_DOUBTFUL && sk_vv_at_most(&audit->doubted, seen);
+    bool enough = counts && ++audit->doubts == SK_AUDIT_DOUBTS, sure = verdict == SK_AUDIT_SURE || enough;
+    if (counts) sk_vv_copy(&audit->doubted, &db->vv);
     if (sure) note(db, KEY_ADOPT);
+    if (sure) strike(db, KEY_DAMAGED);
     note_that(db, KEY_LOST, audit->lost_rows); /* until it is through */
     restart(db);
     audit->lost = true;
     audit->adopt = sure;
     audit->repairs++;
-    if (sure)
-        audit->in_vain = 0;
-    else
+    if (sure) {
+        audit->in_vain = audit->doubts = 0;
+        sk_vv_free(&audit->doubted);
+    } else if (!counts) {
         was_in_vain(db);
+    }
+}
+
+void sk_audit_started(sk_db *db)
+{
+    if (db->audit.adopt) strike(db, KEY_ADOPT);
+    db->audit.adopt = false;
+    sk_fold_doubt(db);
 }
 
 void sk_audit_not_repaired(sk_db *db)
@@ -305,7 +319,7 @@ int sk_audit_row(sk_db *db, sk_bytes raw, const sk_row *row, sk_row_counts *coun
     sk_table table = (sk_table)raw.data[0];
     int mended = sk_derived_mend_row(db, raw, row);
     int status = mended < 0 ? mended : 0;
-    if (!status && db->audit.history_damaged) status = sk_audit_record_dead(db, raw, row);
+    if (!status && (db->audit.history_damaged || db->audit.adopt)) status = sk_audit_record_dead(db, raw, row);
     if (status) return status;
     db->audit.mended_derived += (uint64_t)mended;
     counts->rest += sk_row_rest(raw, row);

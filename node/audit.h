@@ -14,7 +14,7 @@
  * What is found, and what becomes of it:
  *  - history that is damaged: nobody can tell what changed, nor what was removed. The history begins anew: the floor is
  *    raised to the whole vector (sk_db_open's invariant 2 holds of nothing below it), so that peers that lack something
- *    are reconciled. Records of dead counts are written anew from the rows. Until then, and until all else at or below the
+ *    are reconciled. Records of dead counts are written anew from the rows, as after a repair. Until then, and until all else at or below the
  *    floor has gone, no transfer is sent, nor before the history has been gone through: a transfer from damaged history would leave rows out.
  *  - staged rows that are damaged: a transfer that still comes in is dropped, and asked for again. Of one that is being
  *    folded in they are lost: `lost`, which is noted on the disk; the database is damaged.
@@ -52,6 +52,8 @@ typedef struct {
     bool lost;               /* no sum is to be trusted before a repair is through, because… */
     bool lost_rows;          /* … staged rows are lost, or else because one is under way */
     bool beyond, unreadable, unproven;
+    uint32_t doubts;         /* repairs that left no row but doubtful ones (node/repair.h), and… */
+    sk_vv doubted;           /* … our vector after the last: the next must be from a region that has seen as much */
     uint32_t in_vain;        /* repairs, one after the other, that left a row in doubt or could not be asked for */
     bool adopt;              /* rows were brought from elsewhere: what they come to is what is committed from here on */
     uint64_t adopted_by;     /* number of the batch that says so; 0: none */
@@ -95,10 +97,16 @@ enum { SK_AUDIT_NAMES_MAX = 100 };
 void sk_audit_name(struct sk_db *db, sk_bytes raw, bool repaired);
 /** The next of audit->names, which the reader began over. False at the end. */
 bool sk_audit_next_name(sk_reader *names, sk_bytes *raw, bool *repaired);
+typedef enum { SK_AUDIT_SURE, SK_AUDIT_DOUBTFUL, SK_AUDIT_UNSURE } sk_audit_verdict;
 /** A peer's rows have taken the place of damaged ones; if that is sure of all of them, what they come to is what is committed
- *  from here on. The audit begins anew. */
-void sk_audit_repaired(struct sk_db *db, bool sure);
-enum { SK_AUDIT_PATIENCE = 20 };
+ *  from here on. `seen` is the peer's vector. The audit begins anew. */
+void sk_audit_repaired(struct sk_db *db, sk_audit_verdict verdict, const sk_vv *seen);
+enum {
+    SK_AUDIT_PATIENCE = 20, /* repairs in vain */
+    SK_AUDIT_DOUBTS = 5,    /* that left nothing but doubtful rows: under a load that has no pause some always are */
+};
+/** The database was opened: nobody has watched its disk meanwhile. A repair that had not come to its end does not settle anything. */
+void sk_audit_started(struct sk_db *db);
 /** No region that there is a link to has what a repair needs. */
 void sk_audit_not_repaired(struct sk_db *db);
 /** Rows are damaged, and a peer may have them as they were. */

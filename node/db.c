@@ -309,6 +309,7 @@ int sk_db_open(sk_db *db, sk_store *store, const sk_db_identity *identity, sk_bu
     }
     if (found > 0) status = check_identity(db, stored, identity, error, &same_life, &is_break);
     if (found > 0 && !status) status = sk_db_reload(db);
+    if (found > 0 && !status) sk_audit_started(db);
     if (found > 0 && !status) status = look_again(db, error);
     if (!status && !same_life) {
         /* A copy, a restored image, or another boot of the machine: some of our dots may be elsewhere already. */

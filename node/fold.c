@@ -76,6 +76,11 @@ void sk_fold_free(sk_db *db)
     db->fold = NULL;
 }
 
+void sk_fold_doubt(sk_db *db)
+{
+    if (db->fold && db->fold->purpose == SK_FOR_REPAIR) db->fold->repair.unsure = true;
+}
+
 int sk_fold_load(sk_db *db)
 {
     sk_fold_free(db);
@@ -435,7 +440,9 @@ static int place_row(sk_db *db, sk_bytes raw, const sk_row *theirs, sk_arena *ar
         sk_store_remove(db->store, SK_CF_ROW, raw); /* damage made it */
         return 0;
     }
-    status = sk_row_merge(theirs, &fold->vv, &row.ours, &fold->known, arena, &merged);
+    sk_row ours = row.ours;
+    if (fold->purpose == SK_FOR_REPAIR) status = sk_repair_with_dead(db, &row, arena, &ours);
+    if (!status) status = sk_row_merge(theirs, &fold->vv, &ours, &fold->known, arena, &merged);
     return status ? status : sk_db_row_put(db, &row.name, &row.ours, &merged);
 }
 
@@ -641,11 +648,12 @@ static int settle(sk_db *db, uint32_t entries)
         }
         if (more) return more;
     }
-    bool repair = fold->purpose == SK_FOR_REPAIR, sure = !fold->repair.unsure;
+    bool repair = fold->purpose == SK_FOR_REPAIR;
     if (repair) db->failed = sk_repair_finish(db, &fold->repair, &(sk_repair_vectors){&fold->vv, &fold->floor, &fold->known});
     if (db->failed) return db->failed;
+    sk_audit_verdict verdict = fold->repair.unsure ? SK_AUDIT_UNSURE : fold->repair.doubtful ? SK_AUDIT_DOUBTFUL : SK_AUDIT_SURE;
+    if (repair) sk_audit_repaired(db, verdict, &fold->vv);
     clear(db);
-    if (repair) sk_audit_repaired(db, sure);
     sk_db_revisit_anew(db);
     return 0;
 }

@@ -39,6 +39,8 @@
 void sk_fold_free(sk_db *db);
 /** Reads what a crash or a stop left: an interrupted transfer, or a fold under way. */
 int sk_fold_load(sk_db *db);
+/** A repair that is being folded in is not sure any more. */
+void sk_fold_doubt(sk_db *db);
 /** A completed transfer is not yet folded in wholly. */
 bool sk_fold_active(const sk_db *db);
 /** The same of a snapshot, which may be behind: 1, 0, or an error. */

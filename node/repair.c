@@ -105,21 +105,57 @@ static int correct(sk_db *db, sk_repair *repair, const sk_row_name *name, sk_are
     return status ? status : 1;
 }
 
-int sk_repair_finish(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors)
+static int correct_recent(sk_db *db, sk_repair *repair, sk_bytes raw)
 {
-    int status = begin(db, repair, vectors);
-    for (uint32_t i = 0; i < repair->recent.count && status >= 0 && !adds_up(db); i++) {
-        sk_arena arena = {0};
-        sk_row_name name = {.raw = repair->recent.keys[i]};
-        sk_row right;
-        bool again = i && sk_bytes_equal(name.raw, repair->recent.keys[i - 1]);
-        if (!again && sk_rowkey_parse(name.raw, &arena, &name.key) == 0) status = correct(db, repair, &name, &arena, &right);
-        sk_arena_free(&arena);
-    }
+    sk_arena arena = {0};
+    sk_row_name name = {.raw = raw};
+    sk_row right;
+    int status = sk_rowkey_parse(raw, &arena, &name.key) ? 0 : correct(db, repair, &name, &arena, &right);
+    sk_arena_free(&arena);
     return status < 0 ? status : 0;
 }
 
-/* What stands under this key may have stood under another, that history names and that is not there. */
+/* Is there nothing of what only we know to have been put, though nothing that only removes was? Of the operations above the
+ * sender's vector one at least follows no other's heels: what it put is there, or damage took it. */
+static bool is_gone(const sk_repair *repair, const sk_repair_vectors *vectors, sk_bytes raw, const sk_row *ours)
+{
+    for (uint32_t i = 0; i < ours->count; i++) {
+        const sk_entry *entry = &ours->entries[i];
+        if (sk_entry_live(entry) && !sk_vv_covers(vectors->vv, entry->dot)) return false;
+    }
+    return !sk_row_keys_has(&repair->removed, raw);
+}
+
+static int look_for_gone(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, sk_bytes raw)
+{
+    sk_arena arena = {0};
+    sk_row ours;
+    int status = sk_db_row(db, raw, &arena, &ours);
+    repair->unsure |= status == SK_E_CORRUPT || (!status && is_gone(repair, vectors, raw, &ours));
+    sk_arena_free(&arena);
+    return status == SK_E_CORRUPT ? 0 : status;
+}
+
+static bool first_of_its_key(const sk_row_keys *keys, uint32_t i)
+{
+    return i == 0 || !sk_bytes_equal(keys->keys[i], keys->keys[i - 1]);
+}
+
+int sk_repair_finish(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors)
+{
+    int status = begin(db, repair, vectors);
+    const sk_row_keys *recent = &repair->recent;
+    for (uint32_t i = 0; i < recent->count && !status && !adds_up(db); i++)
+        if (first_of_its_key(recent, i)) status = correct_recent(db, repair, recent->keys[i]);
+    if (adds_up(db)) return status;
+    repair->doubtful = recent->count > 0;
+    for (uint32_t i = 0; i < recent->count && !status; i++)
+        if (first_of_its_key(recent, i)) status = look_for_gone(db, repair, vectors, recent->keys[i]);
+    return status;
+}
+
+/* What stands under this key may have stood under another, that history names and that is not there. 1: but then it may have been
+ * removed there since, of which nothing is seen here. */
 static int put_under_its_key(sk_db *db, sk_repair *repair, const sk_repair_row *row, sk_arena *arena)
 {
     sk_bytes stored, other;
@@ -135,7 +171,8 @@ static int put_under_its_key(sk_db *db, sk_repair *repair, const sk_repair_row *
         .raw = sk_correct_key(db, &repair->recent, row->name.raw, &moved, digest + more.digest, &repair->effort)};
     if (!name.raw.data || sk_rowkey_parse(name.raw, arena, &name.key)) return 0;
     status = stored_of(db, name.raw, arena, &other);
-    return status || other.data ? status : put_committed(db, &name, &(sk_row){0}, &moved);
+    if (status || other.data) return status;
+    return sk_row_keys_has(&repair->removed, name.raw) ? 1 : put_committed(db, &name, &(sk_row){0}, &moved);
 }
 
 /* -- what others bear out ------------------------------------------------------------------------------------------ */
@@ -147,21 +184,12 @@ static bool same_entry(const sk_db *db, sk_bytes raw, const sk_entry *ours, cons
     return ours->kind == theirs->kind && ours->dot.origin == theirs->dot.origin && ours->dot.seq == theirs->dot.seq;
 }
 
-/* Is there nothing, though the sender has something that we knew of, and nothing that only removes was done since? */
-static bool is_gone(const sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row)
-{
-    bool had = false;
-    for (uint32_t i = 0; i < row->theirs->count; i++)
-        had |= sk_entry_live(&row->theirs->entries[i]) && sk_vv_covers(vectors->known, row->theirs->entries[i].dot);
-    return had && row->ours.count == 0 && !sk_row_keys_has(&repair->removed, row->name.raw);
-}
-
 /* Is every entry of ours one that the sender has too, or one that our history above its vector names? (Of entries with the
  * same dot the merge takes the sender's; but of a count it may take our base.) */
 static int borne_out(sk_db *db, const sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row, bool *sound)
 {
     int status = 0;
-    *sound = !is_gone(repair, vectors, row);
+    *sound = !is_gone(repair, vectors, row->name.raw, &row->ours);
     for (uint32_t i = 0; i < row->ours.count && *sound && status >= 0; i++) {
         const sk_entry *entry = &row->ours.entries[i];
         bool found = false;
@@ -185,6 +213,54 @@ static bool is_held(const sk_db *db, const sk_repair *repair, const sk_repair_ro
     return row->sense && sk_quarantine_holds(db, row->name.raw, &row->ours) && !sk_row_keys_has(&repair->news, row->name.raw);
 }
 
+int sk_repair_with_dead(const sk_db *db, const sk_repair_row *row, sk_arena *arena, sk_row *with)
+{
+    const sk_row *ours = &row->ours, *theirs = row->theirs;
+    *with = *ours;
+    if (!sk_row_has_dead(theirs)) return 0;
+    with->entries = sk_arena_take(arena, ((size_t)ours->count + theirs->count) * sizeof *with->entries);
+    if (!with->entries) return SK_E_MEMORY;
+    if (ours->count) memcpy(with->entries, ours->entries, ours->count * sizeof *ours->entries);
+    for (uint32_t i = 0; i < theirs->count; i++) {
+        const sk_entry *entry = &theirs->entries[i];
+        bool taken = !sk_entry_live(entry) && !sk_vv_covers(&db->floor, entry->count.reset_by);
+        for (uint32_t k = 0; k < ours->count && taken; k++)
+            taken = ours->entries[k].kind != SK_ENTRY_COUNT || ours->entries[k].dot.origin != entry->dot.origin;
+        if (taken) with->entries[with->count++] = *entry;
+    }
+    sk_row_sort(with);
+    return 0;
+}
+
+static sk_digest live_digest(const sk_db *db, const sk_repair_row *of, const sk_row *row)
+{
+    return sk_row_digest(&db->origins, of->name.raw, row);
+}
+
+/* Of a row that is the same otherwise, dead counts that damage took come back. */
+static int give_back_dead(sk_db *db, const sk_repair_row *row, sk_arena *arena)
+{
+    sk_row with;
+    sk_row_sums more;
+    int status = sk_repair_with_dead(db, row, arena, &with);
+    if (status || with.count == row->ours.count) return status;
+    uint64_t rest = sk_row_rest(row->name.raw, &with) - sk_row_rest(row->name.raw, &row->ours);
+    bool committed = lacks(db, &more) && more.rest == rest; /* it was lost after it was reset */
+    status = (committed ? sk_db_row_mend : sk_db_row_put)(db, &row->name, &row->ours, &with);
+    return status ? status : sk_audit_record_dead(db, row->name.raw, &with);
+}
+
+/* A row of which the sender has seen all that we know. */
+static int judge_seen(sk_db *db, sk_repair *repair, const sk_repair_row *row, sk_arena *arena, sk_repair_outcome *outcome)
+{
+    if (row->sense && row->is_key && row->theirs->count && live_digest(db, row, &row->ours) == live_digest(db, row, row->theirs))
+        return give_back_dead(db, row, arena);
+    int status = put_under_its_key(db, repair, row, arena);
+    repair->unsure |= status > 0;
+    if (status == 0) *outcome = SK_REPAIR_REPLACES;
+    return status < 0 ? status : 0;
+}
+
 int sk_repair_judge(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, sk_repair_row *row, sk_arena *arena,
                     sk_repair_outcome *outcome)
 {
@@ -195,10 +271,7 @@ int sk_repair_judge(sk_db *db, sk_repair *repair, const sk_repair_vectors *vecto
         row->ours = (sk_row){0};
     }
     if (status || is_held(db, repair, row)) return status;
-    if (!sk_row_keys_has(&repair->recent, row->name.raw)) {
-        *outcome = SK_REPAIR_REPLACES;
-        return put_under_its_key(db, repair, row, arena);
-    }
+    if (!sk_row_keys_has(&repair->recent, row->name.raw)) return judge_seen(db, repair, row, arena, outcome);
     bool sound = row->sense && !db->audit.lost_rows && adds_up(db);
     if (!sound) {
         sk_row right;

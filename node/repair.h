@@ -8,8 +8,16 @@
  *      - once it was corrected (node/correct.h): nobody else can know what only we have written; or
  *      - if the sender or that history bears out each of its entries, and that there is none, if there is none. (That is
  *        all that can be told where more than one row is damaged, or one in more than one byte.)
+ *     Where only operations that put something are named, something of theirs must be there.
+ *     Nobody's sums tell of dead counts, so the sender sends all rows that have some; those that ours lacks come back.
  *  3. Else it stays as it is, and it is not sure that all is well again: another repair is asked for, of the next region.
- * A row that stands under a damaged key, and that such a record names under the right one, is put there.
+ * A row that stands under a damaged key, and that such a record names under the right one, is put there, unless it may have been
+ * removed meanwhile: then it stays, and nothing is sure.
+ *
+ * If in the end all that we have does not add up, though every row was found sound, one that such records name may lack what a
+ * write that came to the damaged row could not know of, or the sums may be off for what that write removed: the repair is
+ * *doubtful*. Others follow, of regions that have seen as much as we had then, until none is named; under a load without a pause
+ * some always are, and SK_AUDIT_DOUBTS are enough.
  *
  * What is in quarantine (node/quarantine.h) stays as it is, unless the sender has seen a change of it that we have not. */
 #ifndef SK_NODE_REPAIR_H
@@ -22,7 +30,8 @@ typedef enum { SK_REPAIR_MERGES, SK_REPAIR_REPLACES, SK_REPAIR_LEAVES } sk_repai
 
 /* The state of one. */
 typedef struct {
-    bool unsure; /* some row may be damaged still */
+    bool unsure;   /* some row may be damaged still */
+    bool doubtful; /* … though there is nothing against any */
     bool begun;
     sk_row_keys recent;  /* rows that changed above the sender's vector… */
     sk_row_keys removed; /* … some time by an operation that only removes */
@@ -49,6 +58,9 @@ void sk_repair_free(sk_repair *repair);
 /** What is to become of it. */
 int sk_repair_judge(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, sk_repair_row *row, sk_arena *arena,
                     sk_repair_outcome *outcome);
+/** Ours, and theirs of the dead counts that only damage can have taken from it: their resets are not stable. For the merge, which
+ *  takes what is not there for stripped. In the arena. SK_E_MEMORY. */
+int sk_repair_with_dead(const sk_db *db, const sk_repair_row *row, sk_arena *arena, sk_row *with);
 /** Puts the other's row in the place of ours. */
 int sk_repair_replace(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row,
                       const sk_row *merged);

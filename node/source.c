@@ -45,6 +45,7 @@ typedef struct {
 struct sk_source {
     stage stage;
     bool reconcile;
+    bool dead; /* rows go out, too, whose history speaks of dead counts: no sum of digests tells that the peer lost one */
     sk_store_snapshot *snapshot;
     sk_vv vv, floor, known, low;
     sk_buf limit;  /* BRINGING: the peer's cursor: the last row key of this stage */
@@ -116,6 +117,7 @@ int sk_source_open(sk_db *db, const sk_vv *known, const sk_transfer_progress *pr
         return SK_E_BUSY;
     }
     source->reconcile = head->purpose || !sk_vv_at_most(&source->floor, known);
+    source->dead = head->purpose == SK_FOR_REPAIR;
     if (source->reconcile) take_stretches(db, source, durable);
     bool resumable = progress && progress->reconcile == source->reconcile &&
                      sk_vv_at_most(&progress->vv, &source->vv) && sk_vv_at_most(&source->floor, &progress->vv);
@@ -193,8 +195,9 @@ static int collect_changed(sk_db *db, sk_source *source)
     const sk_vv *since = source->stage == BRINGING ? &source->low : &source->known;
     for (uint32_t o = 0; o < source->vv.count; o++) {
         uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
-        if (source->vv.seq[o] <= sk_vv_get(since, o)) continue;
-        sk_history_key(from, o, sk_vv_get(since, o) + 1);
+        uint64_t above = sk_vv_get(since, o);
+        if (source->vv.seq[o] <= above && !source->dead) continue;
+        sk_history_key(from, o, source->dead ? 0 : above + 1);
         sk_history_key(to, o, source->vv.seq[o] + 1);
         sk_store_iter *iter = sk_store_iterate(db->store, source->snapshot, SK_CF_HISTORY,
                                                sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
@@ -206,8 +209,10 @@ static int collect_changed(sk_db *db, sk_source *source)
             status = sk_history_open(key, value, &source->floor, &record);
             if (status) sk_audit_history_damaged(db);
             if (status) break;
-            while (sk_history_next(&record, &entry))
-                if (entry.dot.seq > sk_vv_get(since, o) && wanted(source, entry.raw)) add_to_lot(source, entry.raw);
+            while (sk_history_next(&record, &entry)) {
+                bool due = entry.dot.seq > above || (source->dead && entry.flags & SK_HISTORY_DEAD);
+                if (due && wanted(source, entry.raw)) add_to_lot(source, entry.raw);
+            }
         }
         sk_store_iter_free(db->store, iter);
         if (status < 0) return status;
