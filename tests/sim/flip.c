@@ -32,26 +32,32 @@ static bool any_pair(const sim_region *region, sk_cf cf, sim_random *random, sk_
     return count > 0;
 }
 
-static void flip(sim_region *region, sim_random *random, sk_bytes first, sk_bytes end)
+void sim_flip_damage(sim_region *region, sim_random *random, sk_cf cf, bool whole, sk_bytes first, sk_bytes end)
 {
     static const char *const names[] = {[SK_CF_ROW] = "row", [SK_CF_HISTORY] = "history", [SK_CF_META] = "meta record",
                                         [SK_CF_DERIVED] = "derived entry"};
     sim_flip *done = &region->world->flip;
     sk_buf key = {0}, value = {0};
-    if (any_pair(region, done->cf, random, first, end, &key, &value)) {
-        done->sound = sk_memory_copy(region->store);
-        sk_vv_copy(&done->held, &region->at_least);
+    if (any_pair(region, cf, random, first, end, &key, &value)) {
+        if (!done->sound) {
+            done->sound = sk_memory_copy(region->store);
+            sk_vv_copy(&done->held, &region->at_least);
+        }
         size_t at = (size_t)sim_random_below(random, key.len + value.len);
         uint8_t by = (uint8_t)sim_random_between(random, 1, 255);
-        sk_store_remove(region->store, done->cf, sk_buf_view(&key));
+        sk_store_remove(region->store, cf, sk_buf_view(&key));
         *(at < key.len ? key.data + at : value.data + (at - key.len)) ^= by;
-        sk_store_put(region->store, done->cf, sk_buf_view(&key), sk_buf_view(&value));
+        if (!whole) sk_store_put(region->store, cf, sk_buf_view(&key), sk_buf_view(&value));
         (void)sk_store_seal(region->store);
         if (sk_memory_sync(region->store, UINT64_MAX)) sim_fail(region->world, "a byte cannot be flipped");
         sk_memory_crash(region->store, UINT64_MAX);
         region->world->counts.flips++;
-        sim_tell(region->world, "%s: byte %zu of a %s, of %zu and %zu bytes, is changed by %02x", region->name, at,
-                 names[done->cf], key.len, value.len, by);
+        done->was |= (uint64_t)1 << region->index;
+        if (whole)
+            sim_tell(region->world, "%s: a %s of %zu and %zu bytes is lost", region->name, names[cf], key.len, value.len);
+        else
+            sim_tell(region->world, "%s: byte %zu of a %s, of %zu and %zu bytes, is changed by %02x", region->name, at,
+                     names[cf], key.len, value.len, by);
     }
     sk_buf_free(&key);
     sk_buf_free(&value);
@@ -117,7 +123,7 @@ bool sim_flip_strike(sim_world *world)
         if (done->cf != SK_CF_ROW || sim_random_chance(&random, 300)) sk_buf_reset(&first); /* any */
         sk_buf_bytes(&end, sk_buf_view(&first));
         sk_rowkey_successor(&end);
-        flip(region, &random, sk_buf_view(&first), end.len ? sk_buf_view(&end) : SK_BYTES_NONE);
+        sim_flip_damage(region, &random, done->cf, false, sk_buf_view(&first), end.len ? sk_buf_view(&end) : SK_BYTES_NONE);
     }
     sk_buf_free(&first);
     sk_buf_free(&end);
@@ -159,6 +165,15 @@ bool sim_flip_unsound(const sim_region *region)
     return done->sound && done->region == region->index && (sk_audit_pending(db) || sk_audit_damaged(db));
 }
 
+void sim_flip_begin(sim_world *world, uint32_t region)
+{
+    sim_flip *done = &world->flip;
+    sim_flip_check_end(world);
+    if (done->sound) sk_store_close(done->sound);
+    sk_vv_free(&done->held);
+    *done = (sim_flip){.struck = true, .region = region, .cf = SK_CF_ROW, .goes_on = true, .was = done->was};
+}
+
 void sim_flip_look(sim_world *world)
 {
     sim_flip *done = &world->flip;
@@ -175,20 +190,24 @@ void sim_flip_look(sim_world *world)
     sim_event_push(world, world->now_us, SIM_EVENT_START, region->index, 0, 0);
 }
 
+bool sim_flip_was(const sim_region *region)
+{
+    return region->world->flip.was >> region->index & 1;
+}
+
 bool sim_flip_found(const sim_region *region)
 {
-    const sim_flip *done = &region->world->flip;
     const sk_audit *audit = &region->replica->db.audit;
-    if (!done->sound || done->region != region->index) return false;
+    if (!sim_flip_was(region)) return false;
     return audit->damaged_history + audit->mended_derived + audit->mended_sizes + audit->repairs > 0;
 }
 
 void sim_flip_check_end(sim_world *world)
 {
     const sim_flip *done = &world->flip;
-    if (done->sound && !sim_flip_found(&world->regions[done->region]))
+    if (done->sound && !done->goes_on && !sim_flip_found(&world->regions[done->region]))
         sim_fail(world, "%s: a flipped byte was not found", world->regions[done->region].name);
-    world->counts.flips_found += done->sound != NULL;
+    world->counts.flips_found += done->sound && !done->goes_on;
 }
 
 void sim_flip_free(sim_world *world)

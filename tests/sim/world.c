@@ -85,7 +85,6 @@ static void check_end(sim_world *world)
         region->dirty = true;
         sim_check_region(region, true);
         sim_rewind_check(region);
-        sim_member_check_end(region);
         const sk_db *db = &region->replica->db;
         if (region->less_own && region->less_own == db->origins.list[db->own].incarnation &&
             region->less_losses == sim_check_losses(world))
@@ -115,12 +114,13 @@ static void enter(sim_world *world, sim_phase phase)
 
 static void must_not_wait(sim_world *world, const char *missing)
 {
-    if (world->now_us - world->phase_us <= world->config.heal_ms * 1000) return;
+    uint64_t patience = world->flip.goes_on ? 3 : 1; /* twenty repairs in vain, before an operator is called, take a while */
+    if (world->now_us - world->phase_us <= patience * world->config.heal_ms * 1000) return;
     sk_buf differs = {0};
     sim_rest_describe(world, &differs);
     sk_buf_byte(&differs, 0);
     sim_check_leftovers(world);
-    sim_fail(world, "%u s after everything was healed: %s%s", (unsigned)(world->config.heal_ms / 1000), missing,
+    sim_fail(world, "%u s after everything was healed: %s%s", (unsigned)(patience * world->config.heal_ms / 1000), missing,
              (const char *)differs.data);
 }
 
@@ -145,11 +145,12 @@ static void look(sim_world *world)
         if (begins && !sim_network_whole(world)) missing = "links are down";
         astray = sim_stray_look(world);
         if (astray) missing = astray;
+        if (sim_wear_goes_on(world)) missing = "a disk is wearing";
         if (missing) {
             must_not_wait(world, missing);
         } else if (begins && sim_crossing_round(world)) {
             enter(world, SIM_CALM);
-        } else if (sim_flip_strike(world) || sim_stray_strike(world)) {
+        } else if (sim_flip_strike(world) || sim_wear_strike(world) || sim_stray_strike(world)) {
             enter(world, SIM_HEALING);
         } else {
             enter(world, SIM_DONE);
@@ -186,6 +187,7 @@ static void handle(sim_world *world, const sim_event *event)
     case SIM_EVENT_REPAIR: sim_fault_repair(world, event); break;
     case SIM_EVENT_LOOK: look(world); break;
     case SIM_EVENT_CALM: sim_crossing_write(world, event->a); break;
+    case SIM_EVENT_WEAR: sim_wear_event(world, event); break;
     case SIM_EVENT_JOIN: sim_member_join(world, &world->regions[event->a]); break;
     }
 }
@@ -215,6 +217,7 @@ void sim_world_free(sim_world *world)
     for (uint32_t i = 0; i < world->config.regions; i++) sim_region_free(&world->regions[i]);
     sim_port_free(world);
     sim_flip_free(world);
+    sim_wear_free(world);
     sim_stray_free(world);
     sim_network_free(world);
     sim_workload_free(world);

@@ -12,6 +12,7 @@
  *   rewind.c    backups, and all regions going back to them
  *   port.c      exports and imports
  *   flip.c      a byte on a disk that is another
+ *   wear.c      a disk that goes on losing things while others write
  *   stray.c     a row that differs, and nothing on a disk says so
  *   client.c    clients: requests, replies and when they may leave
  *   workload.c  what clients ask for
@@ -38,6 +39,7 @@
 #include "node/command.h"
 #include "node/replica.h"
 #include "storage/memory.h"
+#include "tests/sim/damage.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/random.h"
 
@@ -57,9 +59,6 @@ enum {
 
 #define SIM_WALL_MS 1700000000000u /* the true time at the beginning of every run */
 
-typedef struct sim_world sim_world;
-typedef struct sim_region sim_region;
-
 /* -- events -------------------------------------------------------------------------------------------------------- */
 
 typedef enum {
@@ -78,14 +77,15 @@ typedef enum {
     SIM_EVENT_LOOK,      /* healing: is everything as it must be? */
     SIM_EVENT_CALM,      /* a: region. Its write of a calm round */
     SIM_EVENT_JOIN,      /* a: region. Operators add it, and it starts */
+    SIM_EVENT_WEAR,      /* a, b: what, of what (wear.c) */
 } sim_event_kind;
 
-typedef struct {
+struct sim_event {
     uint64_t at_us, order;
     sim_event_kind kind;
     uint32_t a, b;
     uint64_t n;
-} sim_event;
+};
 
 typedef struct {
     sim_event *heap; /* owned */
@@ -600,38 +600,10 @@ void sim_member_linked(sim_world *world, const sim_link *link);
 void sim_member_check(sim_region *region);
 /** From now on the others do without the one that is retired. */
 void sim_member_retire(sim_world *world);
-/* -- flip.c -------------------------------------------------------------------------------------------------------- */
-
-/** All is at rest: a region is stopped and damaged, in some runs, once. True if it was. */
-bool sim_flip_strike(sim_world *world);
-/** It does not start: is that right? Then its disk is as it was. */
-bool sim_flip_refused(sim_region *region);
-/** What its rows are, or what follows from them, may be wrong. */
-bool sim_flip_unsound(const sim_region *region);
-/** It has found what was damaged. */
-bool sim_flip_found(const sim_region *region);
-/** What it says that it cannot mend an operator mends. */
-void sim_flip_look(sim_world *world);
-void sim_flip_check_end(sim_world *world);
-void sim_flip_free(sim_world *world);
-
-/* -- stray.c ------------------------------------------------------------------------------------------------------- */
-
-/** All is at rest: a row of a region is made another, in some runs, once. True if it was. */
-bool sim_stray_strike(sim_world *world);
-/** What is still to come of it, and what an operator does; NULL: nothing. */
-const char *sim_stray_look(sim_world *world);
-/** This region's rows are not what the history says. */
-bool sim_stray_unsound(const sim_region *region);
-/** Regions may tell each other that they differ. */
-bool sim_stray_differs(const sim_region *region);
-/** This one may have taken a row from another. */
-bool sim_stray_settled(const sim_region *region);
-void sim_stray_free(sim_world *world);
-
 /** While it heals, operators bring the members in order. False: they had nothing to do. */
 bool sim_member_heal(sim_world *world);
-void sim_member_check_end(sim_region *region);
+/** Operators are told that nothing is lacking of what forgotten regions wrote. NULL: they are. */
+const char *sim_member_missing(sim_region *region);
 /** Appends who takes whom for what it is not: "; …" each. */
 void sim_member_describe(const sim_world *world, sk_buf *text);
 
@@ -752,7 +724,7 @@ typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
     uint64_t messages, bytes, batches, batch_bytes, cuts, partitions, kills, power_losses, stops, restores, amnesias;
     uint64_t disk_failures, clock_jumps, rewinds, imports;
-    uint64_t flips, flips_refused, flips_found, flips_unproven, strays;
+    uint64_t flips, flips_refused, flips_found, flips_unproven, worn, strays;
     uint64_t clones, midways, agains, lost;
     uint64_t rollbacks, new_incarnations, dots_reused;
     uint64_t forgets, adds, rekeys, clashes, retirements, joins;
@@ -806,24 +778,6 @@ typedef struct {
 
 typedef enum { SIM_CHAOS, SIM_HEALING, SIM_CALM, SIM_DONE } sim_phase;
 
-/* A byte that was made another: flip.c. */
-typedef struct {
-    bool struck; /* the time for it has come and gone */
-    uint32_t region;
-    sk_cf cf;
-    sk_store *sound; /* owned; the disk as it was before; NULL: nothing was flipped, or it was put back */
-    sk_vv held;      /* canonical: what was durable on that one */
-    bool refused;
-} sim_flip;
-
-/* A row that differs: stray.c. */
-typedef struct {
-    enum { SIM_STRAY_TO_COME, SIM_STRAY_PLANTED, SIM_STRAY_RESOLVED, SIM_STRAY_OVER } phase;
-    uint32_t region;
-    sk_buf raw;           /* owned; its key */
-    sk_digest difference; /* how much more its digest is than that of the others */
-} sim_stray;
-
 struct sim_world {
     uint64_t seed;
     const sim_options *options;
@@ -843,6 +797,7 @@ struct sim_world {
     uint64_t rewound_losses;
     sim_stream streams[SIM_STREAMS_MAX];
     sim_flip flip;
+    sim_wear wear;
     sim_stray stray;
     uint64_t had;         /* bit per sim_had */
     uint32_t round;       /* of the calm ones */
