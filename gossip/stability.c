@@ -152,7 +152,9 @@ static void meet_members(sk_engine *engine, bool with_laggards, sk_vv *meet)
         sk_peer *member = &engine->peers[m];
         if (!sk_is_member(member)) continue;
         if (with_laggards || !member->laggard) sk_vv_meet(meet, &member->acked);
-        if (member->has_staged) member->has_staged = !sk_vv_at_most(&member->staged, &member->acked);
+        /* It may have staged, from another, what went with that one's disk: nobody can go on with it, nor ever acknowledge it. */
+        if (member->has_staged)
+            member->has_staged = !sk_vv_at_most(&member->staged, &member->acked) && sk_vv_at_most(&member->staged, engine->applied);
         if (member->has_staged) sk_vv_meet(meet, &member->staged);
     }
 }

@@ -238,6 +238,18 @@ static void record_op(const numbering *to, sim_txn *txn, uint32_t at, const sk_o
     row->ops[row->count++] = made;
 }
 
+/* What a later incarnation of the region wrote, that had seen the dot, went with the same loss, if it was not acknowledged either. */
+static bool goes_with_it(sim_oracle *oracle, uint32_t other, sk_dot dot)
+{
+    const sim_origin *later = &oracle->origins[other];
+    if (strcmp(later->region, oracle->origins[dot.origin].region) != 0) return false;
+    uint64_t first = later->count;
+    while (first > 1 && sk_vv_covers(&later->txns[first - 2]->seen, dot)) first--;
+    if (first <= later->acked && !later->excused) return false;
+    truncate_origin(oracle, other, first);
+    return true;
+}
+
 /* Is there room for this dot at the end of its origin's history, or a voided tail that it replaces? */
 static bool place(sim_oracle *oracle, sk_dot dot)
 {
@@ -257,6 +269,7 @@ static bool place(sim_oracle *oracle, sk_dot dot)
     for (uint32_t o = 0; o < oracle->origin_count; o++) {
         const sim_origin *other = &oracle->origins[o];
         if (o == dot.origin || other->count == 0 || !sk_vv_covers(&other->txns[other->count - 1]->seen, dot)) continue;
+        if (goes_with_it(oracle, o, dot)) continue;
         snprintf(oracle->error, sizeof oracle->error, "dot %s:%llx:%llu was seen by %s and is used again",
                  origin->region, (unsigned long long)origin->incarnation, (unsigned long long)dot.seq, other->region);
         return false;

@@ -564,6 +564,26 @@ static void the_ring_lets_go_of_what_everybody_has(void **state)
     world_free(w);
 }
 
+/* b has staged what c sent it, and c has lost that with its disk. b asks a to go on, and then has all that there is: a waits for no more. */
+static void what_is_staged_of_what_is_lost_holds_nothing_back(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    world *w = world_new(2, &limits);
+    world_run(w, 10);
+    write_many(w, 0, 5);
+    world_must_converge(w, 1000);
+    sk_peer *b = &w->nodes[0].engine->peers[peer_of(w, 0, 1)];
+    sk_vv_set(&b->staged, w->nodes[0].now.own, 5);
+    sk_vv_set(&b->staged, w->nodes[0].now.own + 1, 1000);
+    b->has_staged = true;
+    write_many(w, 0, 5);
+    world_must_converge(w, 1000);
+    world_run(w, 2000);
+    assert_true(sk_vv_equal(sk_engine_stable(w->nodes[0].engine), &w->nodes[0].now.vv));
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -588,6 +608,7 @@ int main(void)
         cmocka_unit_test(nothing_is_written_under_a_spent_origin),
         cmocka_unit_test(alone_everything_durable_is_stable),
         cmocka_unit_test(the_ring_lets_go_of_what_everybody_has),
+        cmocka_unit_test(what_is_staged_of_what_is_lost_holds_nothing_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
