@@ -251,6 +251,7 @@ void sim_member_linked(sim_world *world, const sim_link *link)
 {
     for (uint32_t end = 0; end < 2; end++) {
         sim_region *region = &world->regions[link->region[end]];
+        if (!region->replica || sk_fold_active(&region->replica->db)) continue; /* all has come, and is put into place */
         if (is_late(world, region->index) && link->region[!end] == through(world))
             sim_check_durable(&world->regions[link->region[!end]], &region->join_goal);
     }

@@ -114,7 +114,7 @@ static void enter(sim_world *world, sim_phase phase)
 
 static void must_not_wait(sim_world *world, const char *missing)
 {
-    uint64_t patience = world->flip.goes_on ? 3 : 1; /* twenty repairs in vain, before an operator is called, take a while */
+    uint64_t patience = world->flip.was ? 3 : 1; /* twenty repairs in vain, before an operator is called, take a while */
     if (world->now_us - world->phase_us <= patience * world->config.heal_ms * 1000) return;
     sk_buf differs = {0};
     sim_rest_describe(world, &differs);
