@@ -22,6 +22,13 @@ bool sk_row_covered(const sk_row *row, const sk_vv *vv)
     return true;
 }
 
+bool sk_row_possible(const sk_row *row, const sk_vv *vv)
+{
+    for (uint32_t i = 0; i < row->count; i++)
+        if (!sk_entry_live(&row->entries[i]) && !sk_vv_covers(vv, row->entries[i].count.reset_by)) return false;
+    return sk_row_covered(row, vv);
+}
+
 bool sk_row_has_dead(const sk_row *row)
 {
     for (uint32_t i = 0; i < row->count; i++)

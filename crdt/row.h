@@ -71,6 +71,8 @@ static inline bool sk_row_empty(const sk_row *row)
 }
 /** Does the vector cover the dot of every entry, dead ones too? */
 bool sk_row_covered(const sk_row *row, const sk_vv *vv);
+/** And the resets of dead counts? A database whose vector that is has no other rows. */
+bool sk_row_possible(const sk_row *row, const sk_vv *vv);
 /** Is there a count that a reset has seen wholly? */
 bool sk_row_has_dead(const sk_row *row);
 /** The effective deadline: the latest of all; SK_DEADLINE_NEVER if there is none or one is PERSIST. */

@@ -258,10 +258,7 @@ static int stage_row(sk_db *db, sk_bytes raw, sk_bytes packed, const sk_origin_m
     if (status) return status;
     if (row.fields || row.members) return SK_E_MALFORMED;
     bool audit = db->fold->purpose == SK_FOR_AUDIT; /* it wants the row as it is, right or wrong */
-    for (uint32_t i = 0; i < row.count && !audit; i++)
-        if (!sk_vv_covers(&db->fold->vv, row.entries[i].dot) ||
-            (!sk_entry_live(&row.entries[i]) && !sk_vv_covers(&db->fold->vv, row.entries[i].count.reset_by)))
-            return SK_E_PROTOCOL;
+    if (!audit && !sk_row_possible(&row, &db->fold->vv)) return SK_E_PROTOCOL;
     if (dry) return 0;
     sk_buf staged = {0};
     staged_key(&staged, STAGED_ROW, raw);

@@ -266,7 +266,7 @@ int sk_repair_judge(sk_db *db, sk_repair *repair, const sk_repair_vectors *vecto
 {
     int status = begin(db, repair, vectors);
     *outcome = SK_REPAIR_LEAVES;
-    if (row->sense && !sk_row_covered(&row->ours, &db->vv)) { /* then it makes none (node/sums.h) */
+    if (row->sense && !sk_row_possible(&row->ours, &db->vv)) { /* then it makes none (node/sums.h) */
         row->sense = false;
         row->ours = (sk_row){0};
     }

@@ -193,7 +193,7 @@ int sk_sums_digest(sk_db *db, sk_bytes raw, sk_bytes value, sk_arena *arena, sk_
     int status = sk_rowkey_parse(raw, arena, &key);
     if (!status) status = sk_db_row_read(db, value, arena, row);
     bool readable = !status && !sk_row_empty(row); /* an empty one is not stored */
-    *sense = readable && sk_row_covered(row, &db->vv); /* is every transaction there, as far as we know? */
+    *sense = readable && sk_row_possible(row, &db->vv); /* is every transaction there, as far as we know? */
     if (readable) *digest = sk_row_digest(&db->origins, raw, row);
     if (readable || status == SK_E_MEMORY) return status;
     XXH128_hash_t hash = XXH3_128bits_withSeed(value.data, value.len, XXH3_64bits(raw.data, raw.len));

@@ -299,7 +299,7 @@ static int apply_op(sk_db *db, const sk_txn *txn, const sk_op *op, const sk_row_
         row = (sk_row){0};
         status = 0;
     }
-    if (!status && !sk_row_covered(&row, &db->vv)) row = (sk_row){0}; /* nor does that make sense (node/sums.h) */
+    if (!status && !sk_row_possible(&row, &db->vv)) row = (sk_row){0}; /* nor does that make sense (node/sums.h) */
     if (!status) status = sk_op_apply(op, txn->dot, txn->hlc, &txn->seen, &row, &db->scratch, &after, &left_dead);
     if (!status) status = sk_db_row_put(db, name, &row, &after);
     if (status) return status;

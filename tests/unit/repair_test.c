@@ -186,6 +186,27 @@ static void reset_count_at_both(void)
     commit(&b);
 }
 
+/* A dead count, left by a transaction that nobody has made: peers would refuse the row, and it would stay for ever. */
+static void a_reset_that_never_was_is_damage(void **state)
+{
+    (void)state;
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
+    commit(&a);
+    apply_last(&a, &b);
+    commit(&b);
+    sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
+    row.entries[0].count.reset_by.seq += 1000;
+    store_row(&a, &name, &row);
+    assert_string_equal(audited(&a), "damaged");
+    assert_false(a.db.audit.beyond);
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "1:1 c 5-5@1 from 1+");
+}
+
 /* A row is lost twice: the first time a reset meets no count here, in a transaction among others. A repair brings its dead count: what names
  * the others goes on doing so. */
 static void a_repair_hides_nothing_that_changed_beside_it(void **state)
@@ -631,6 +652,7 @@ int main(void)
         TEST(a_missing_row_is_not_taken_for_a_removed_one),
         TEST(repairs_in_vain_are_noted),
         TEST(what_only_we_had_put_is_missed),
+        TEST(a_reset_that_never_was_is_damage),
         TEST(a_doubtful_row_waits_for_who_has_seen_all),
         TEST(doubts_come_to_an_end),
         TEST(what_was_removed_meanwhile_is_not_put_back),

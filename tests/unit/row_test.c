@@ -271,6 +271,9 @@ static void a_vector_covers_a_row_that_it_covers_every_dot_of(void **state)
     assert_true(sk_row_covered(&empty, &none));
     assert_false(sk_row_covered(&row, &none));
     assert_true(sk_row_covered(&row, &all)); /* though not 9:1, which has reset the count */
+    assert_false(sk_row_possible(&row, &all));
+    sk_vv_set(&all, 9, 1);
+    assert_true(sk_row_possible(&row, &all));
     for (uint32_t i = 0; i < row.count; i++) {
         sk_vv less = vv_of(5 - (i == 0), 7 - (i == 1), 3 - (i == 2));
         assert_false(sk_row_covered(&row, &less));
