@@ -92,6 +92,9 @@ class Maker:
             name = args[0].upper()
             if not is_asked(args) or (name == b"SMOVE" and self.watched & set(args[2:3])):
                 continue
+            # Where nothing is, a value whose time has passed is no change in skerry, and breaks no watch.
+            if name == b"SET" and self.watched & set(args[1:2]) and {b"EXAT", b"PXAT"} & {word.upper() for word in args}:
+                continue
             apart = is_alone(args) or witness(args) or name in (b"HELLO", b"RESET", b"DBSIZE")
             if self.in_multi[connection] and apart:
                 continue
