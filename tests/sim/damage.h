@@ -3,6 +3,7 @@
 #define SK_TESTS_SIM_DAMAGE_H
 
 #include "crdt/row.h"
+#include "crdt/rowkey.h"
 #include "storage/store.h"
 #include "tests/sim/random.h"
 
@@ -58,6 +59,12 @@ void sim_flip_begin(sim_world *world, uint32_t region);
 /** One byte of any pair from `first` up to `end`, in the store of a region that is down, becomes another; or the `whole` pair is
  *  lost. */
 void sim_flip_damage(sim_region *region, sim_random *random, sk_cf cf, bool whole, sk_bytes first, sk_bytes end);
+typedef struct {
+    const char *argv[4]; /* the second is the key, and left out here */
+    sk_table table;      /* where what it writes stands */
+} sim_write;
+/** Does one command, beside all clients. False: it is refused. `raw` becomes where what was written stands. */
+bool sim_flip_write(sim_region *region, const sim_write *what, uint32_t key, sk_buf *raw);
 void sim_flip_free(sim_world *world);
 
 /* -- wear.c -------------------------------------------------------------------------------------------------------- */

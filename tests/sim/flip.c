@@ -63,13 +63,7 @@ void sim_flip_damage(sim_region *region, sim_random *random, sk_cf cf, bool whol
     sk_buf_free(&value);
 }
 
-typedef struct {
-    const char *argv[4]; /* the second is the key */
-    sk_table table;      /* where what was written stands */
-} command;
-
-/* Does one kind of command. False: it is refused. `raw` is where what was written stands. */
-static bool write_to(sim_region *region, const command *what, uint32_t number, sk_buf *raw)
+bool sim_flip_write(sim_region *region, const sim_write *what, uint32_t number, sk_buf *raw)
 {
     char key[16];
     snprintf(key, sizeof key, "k%u", (unsigned)number);
@@ -78,9 +72,11 @@ static bool write_to(sim_region *region, const command *what, uint32_t number, s
     for (; argc < 4 && (argc == 1 || what->argv[argc]); argc++) argv[argc] = sk_bytes_str(argc == 1 ? key : what->argv[argc]);
     sk_buf out = {0};
     sim_region_command(region, argv, argc, &out);
+    sim_tell(region->world, "%s: %s %s => %.*s", region->name, what->argv[0], key, (int)out.len, (const char *)out.data);
     bool done = out.len && out.data[0] != '-';
     sk_buf_free(&out);
     if (!done) return false;
+    sk_buf_reset(raw);
     if (what->table == SK_TABLE_KEY)
         sk_rowkey_pack(raw, SK_TABLE_KEY, argv[1], SK_BYTES_NONE);
     else
@@ -92,14 +88,14 @@ static bool write_to(sim_region *region, const command *what, uint32_t number, s
 static void write_something(sim_region *region, sim_random *random, sk_buf *raw)
 {
     enum { SET, INCRBY, HSET, SADD, KINDS };
-    static const command commands[] = {[SET] = {{"SET", NULL, "written"}, SK_TABLE_KEY},
+    static const sim_write commands[] = {[SET] = {{"SET", NULL, "written"}, SK_TABLE_KEY},
                                        [INCRBY] = {{"INCRBY", NULL, "7"}, SK_TABLE_KEY},
                                        [HSET] = {{"HSET", NULL, "f0", "written"}, SK_TABLE_HASH},
                                        [SADD] = {{"SADD", NULL, "written"}, SK_TABLE_SET}};
     uint32_t keys = region->world->config.keys;
     size_t which = (size_t)sim_random_below(random, KINDS);
     uint32_t key = (uint32_t)sim_random_below(random, keys);
-    if (!write_to(region, &commands[which], key, raw)) write_to(region, &commands[SET], (key + 1) % keys, raw);
+    if (!sim_flip_write(region, &commands[which], key, raw)) sim_flip_write(region, &commands[SET], (key + 1) % keys, raw);
 }
 
 bool sim_flip_strike(sim_world *world)

@@ -6,22 +6,15 @@
  * after one byte that was flipped (flip.c): in the end all regions hold the same, or an operator has put back its disk. */
 #include "tests/sim/world.h"
 
-#include <stdio.h>
-
 #ifndef SIM_WEAR_PERMILLE
 #define SIM_WEAR_PERMILLE 400 /* of the seeds */
 #endif
 
 enum { WRITE, DAMAGE, LINK_BACK };
 
-typedef struct {
-    const char *argv[4]; /* the second is the key */
-    sk_table table;
-} command;
-
 static void write_something(sim_world *world)
 {
-    static const command commands[] = {
+    static const sim_write commands[] = {
         {{"INCRBY", NULL, "7"}, SK_TABLE_KEY},       {{"DECR", NULL}, SK_TABLE_KEY},
         {{"SET", NULL, "3"}, SK_TABLE_KEY},          {{"SET", NULL, "worn"}, SK_TABLE_KEY},
         {{"DEL", NULL}, SK_TABLE_KEY},               {{"HSET", NULL, "f0", "worn"}, SK_TABLE_HASH},
@@ -31,26 +24,11 @@ static void write_something(sim_world *world)
     static const uint32_t often[] = {6, 2, 2, 1, 2, 1, 3, 1, 1, 1};
     sim_wear *wear = &world->wear;
     sim_region *region = &world->regions[sim_random_below(&wear->random, world->config.regions)];
-    const command *what = &commands[sim_random_weighted(&wear->random, often, sizeof often / sizeof *often)];
+    const sim_write *what = &commands[sim_random_weighted(&wear->random, often, sizeof often / sizeof *often)];
     uint32_t number = sim_random_chance(&wear->random, 600) ? 0 : (uint32_t)sim_random_below(&wear->random, world->config.keys);
     if (region->index == world->flip.region || !sim_member_stays(world, region->index)) return;
     if (!region->replica || sim_client_is_mute(region)) return;
-    char key[16];
-    snprintf(key, sizeof key, "k%u", (unsigned)number);
-    sk_bytes argv[4] = {{0}};
-    uint32_t argc = 0;
-    for (; argc < 4 && (argc == 1 || what->argv[argc]); argc++) argv[argc] = sk_bytes_str(argc == 1 ? key : what->argv[argc]);
-    sk_buf out = {0};
-    sim_region_command(region, argv, argc, &out);
-    sim_tell(world, "%s: %s %s => %.*s", region->name, what->argv[0], key, (int)out.len, (const char *)out.data);
-    if (out.len && out.data[0] != '-') {
-        sk_buf_reset(&wear->last);
-        if (what->table == SK_TABLE_KEY)
-            sk_rowkey_pack(&wear->last, SK_TABLE_KEY, argv[1], SK_BYTES_NONE);
-        else
-            sk_rowkey_pack_prefix(&wear->last, what->table, argv[1]);
-    }
-    sk_buf_free(&out);
+    (void)sim_flip_write(region, what, number, &wear->last);
 }
 
 static void damage(sim_world *world)
