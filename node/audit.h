@@ -14,8 +14,9 @@
  * What is found, and what becomes of it:
  *  - history that is damaged: nobody can tell what changed, nor what was removed. The history begins anew: the floor is
  *    raised to the whole vector (sk_db_open's invariant 2 holds of nothing below it), so that peers that lack something
- *    are reconciled. Records of dead counts are written anew from the rows, as after a repair. Until then, and until all else at or below the
- *    floor has gone, no transfer is sent, nor before the history has been gone through: a transfer from damaged history would leave rows out.
+ *    are reconciled. Records of dead counts are written anew from the rows, as after a repair. Until then, and until all
+ *    else at or below the floor has gone, no transfer is sent, nor before the history has been gone through: a transfer
+ *    from damaged history would leave rows out.
  *  - staged rows that are damaged: a transfer that still comes in is dropped, and asked for again. Of one that is being
  *    folded in they are lost: `lost`, which is noted on the disk; the database is damaged.
  *  - rows that are not what was committed: the database is damaged. So it is where staged ones are lost. Both are repaired from

@@ -116,7 +116,7 @@ static int correct_recent(sk_db *db, sk_repair *repair, sk_bytes raw)
 }
 
 /* Is there nothing of what only we know to have been put, though nothing that only removes was? Of the operations above the
- * sender's vector one at least follows no other's heels: what it put is there, or damage took it. */
+ * sender's vector one at least was seen by no other: what it put is there, or damage took it. */
 static bool is_gone(const sk_repair *repair, const sk_repair_vectors *vectors, sk_bytes raw, const sk_row *ours)
 {
     for (uint32_t i = 0; i < ours->count; i++) {

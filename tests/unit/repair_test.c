@@ -207,6 +207,17 @@ static void a_reset_that_never_was_is_damage(void **state)
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "1:1 c 5-5@1 from 1+");
 }
 
+/* All three have a count, and then a has lost it. */
+static void lose_a_count(database *c)
+{
+    database_start(c, "c", 3);
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    apply_last(&b, c);
+    commit(&a);
+    damage(&a, "n", NULL);
+}
+
 /* A row is lost twice: the first time a reset meets no count here, in a transaction among others. A repair brings its dead count: what names
  * the others goes on doing so. */
 static void a_repair_hides_nothing_that_changed_beside_it(void **state)
@@ -216,12 +227,7 @@ static void a_repair_hides_nothing_that_changed_beside_it(void **state)
     database c;
     sk_row_keys rows = {0};
     sk_vv above = {0};
-    database_start(&c, "c", 3);
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    apply_last(&b, &c);
-    commit(&a);
-    damage(&a, "n", NULL);
+    lose_a_count(&c);
     for (int i = 0; i < 3; i++) {
         txn(&c, put(&c, SK_TABLE_KEY, keys[i], NULL, "0"));
         apply_last(&c, &a);
@@ -577,12 +583,7 @@ static void dead_counts_that_no_sum_tells_of_come_back(void **state)
     (void)state;
     database c;
     fill_both();
-    database_start(&c, "c", 3);
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    apply_last(&b, &c);
-    commit(&a);
-    damage(&a, "n", NULL);
+    lose_a_count(&c);
     txn(&c, take_away(&c, SK_TABLE_KEY, "n", NULL));
     apply_last(&c, &a);
     apply_last(&c, &b);
@@ -595,6 +596,26 @@ static void dead_counts_that_no_sum_tells_of_come_back(void **state)
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
     assert_true(sk_db_history_speaks(&a.db, name.raw));
     database_end(&c);
+}
+
+/* A row of nothing but a dead count, put under another key by damage: no digest tells of it, but it goes one day. */
+static void dead_counts_that_damage_moved_are_stripped_one_day(void **state)
+{
+    (void)state;
+    fill_both();
+    reset_count_at_both();
+    sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
+    for (uint32_t i = 0; i < row.count; i++)
+        if (!sk_entry_live(&row.entries[i])) row.entries[0] = row.entries[i];
+    row.count = 1;
+    sk_row_name ghost = row_name(&a, SK_TABLE_KEY, "ghost", NULL);
+    store_row(&a, &ghost, &row);
+    damage(&a, "string", NULL);
+    b_repairs_a();
+    assert_true(sk_db_history_speaks(&a.db, ghost.raw));
+    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
+    commit_unchecked(&a);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "ghost", NULL).count, 0);
 }
 
 /* Nobody has watched the disk since: what a repair brought before the stop is not taken for what was committed. */
@@ -657,6 +678,7 @@ int main(void)
         TEST(doubts_come_to_an_end),
         TEST(what_was_removed_meanwhile_is_not_put_back),
         TEST(dead_counts_that_no_sum_tells_of_come_back),
+        TEST(dead_counts_that_damage_moved_are_stripped_one_day),
         TEST(a_repair_settles_nothing_beyond_a_stop),
         TEST(a_write_over_nonsense_stands_alone),
     };
