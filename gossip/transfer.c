@@ -18,7 +18,7 @@
  *
  * An interrupted transfer can go on only while the sender has the history since then: what is staged is brought forward
  * by it. So the sender forgets nothing above the vector of what the peer has staged (stability.c), until the peer
- * acknowledges that vector. This costs history only of origins that others bring the peer meanwhile, or it writes under
+ * acknowledges that vector, or has staged what we have not ourselves. This costs history only of origins that others bring the peer meanwhile, or it writes under
  * itself: of all others stability waits for the peer anyway.
  *
  * Invariants (sk_engine_check):

@@ -89,9 +89,9 @@ static void write_something(sim_region *region, sim_random *random, sk_buf *raw)
 {
     enum { SET, INCRBY, HSET, SADD, KINDS };
     static const sim_write commands[] = {[SET] = {{"SET", NULL, "written"}, SK_TABLE_KEY},
-                                       [INCRBY] = {{"INCRBY", NULL, "7"}, SK_TABLE_KEY},
-                                       [HSET] = {{"HSET", NULL, "f0", "written"}, SK_TABLE_HASH},
-                                       [SADD] = {{"SADD", NULL, "written"}, SK_TABLE_SET}};
+                                         [INCRBY] = {{"INCRBY", NULL, "7"}, SK_TABLE_KEY},
+                                         [HSET] = {{"HSET", NULL, "f0", "written"}, SK_TABLE_HASH},
+                                         [SADD] = {{"SADD", NULL, "written"}, SK_TABLE_SET}};
     uint32_t keys = region->world->config.keys;
     size_t which = (size_t)sim_random_below(random, KINDS);
     uint32_t key = (uint32_t)sim_random_below(random, keys);

@@ -38,7 +38,7 @@ static bool only_kept(sim_region *region)
     sk_store_iter *iter = sk_store_iterate(region->store, NULL, SK_CF_HISTORY, SK_BYTES_NONE, SK_BYTES_NONE);
     while (good && sk_store_next(region->store, iter, &key, &value) > 0)
         good = sk_history_open(key, value, NULL, &record) == 0 && sk_history_next(&record, &entry) && !record.page &&
-               (sk_vv_covers(&db->floor, entry.dot) || sim_flip_was(region)) && entry.flags & SK_HISTORY_DEAD;
+               sk_vv_covers(&db->floor, entry.dot) && entry.flags & SK_HISTORY_DEAD;
     sk_store_iter_free(region->store, iter);
     return good;
 }
@@ -81,7 +81,7 @@ static const char *region_at_rest(sim_region *region)
     uint64_t read_batch = db->read_batch;
     int dead = sk_db_each(db, SK_BYTES_NONE, SK_BYTES_NONE, find_dead, db);
     db->read_batch = read_batch;
-    bool may_keep = replica->members.forgotten != 0 || sim_flip_was(region); /* damage may have named a reset that never was */
+    bool may_keep = replica->members.forgotten != 0;
     if (dead && !may_keep) return "dead counts are left";
     if (may_keep && !only_kept(region)) return "history is left, beside what must be kept";
     if (!may_keep && !family_empty(replica->store, SK_CF_HISTORY)) return "history is left";
