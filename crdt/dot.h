@@ -55,8 +55,8 @@ static inline uint32_t sk_incarnation_seconds(uint64_t incarnation)
     return (uint32_t)(incarnation >> 32);
 }
 /** May there be transactions of this origin that no member knows of, nor will hear of from it? So when another life of the
- *  region began with a break, then or later. By the clock: where it was set back between two lives, this is not seen (the
- *  simulator's seed 116046). */
+ *  region began with a break, then or later. By the clock: where it was set back between two lives, this is seen from when
+ *  the later life has heard of the former and taken another incarnation (gossip/status.c). */
 bool sk_origins_open_ended(const sk_origins *origins, uint32_t origin);
 /** An order that is the same on every node: by name, then incarnation. */
 int sk_origins_compare(const sk_origins *origins, uint32_t a, uint32_t b);

@@ -27,7 +27,12 @@
  * Amnesia. Whoever knows more of our own origin than we do shows that we have come back with less. That origin is spent
  * from then on: nothing is written under it, whether the new incarnation can be taken at once, later, or gets lost again
  * with the batch that it was in. An incarnation that began in this process cannot be known better elsewhere: who says so
- * breaks the protocol. */
+ * breaks the protocol.
+ *
+ * Clocks. A database that begins with nothing, or as an old copy, after its clock was set back takes an incarnation that is
+ * earlier than the life before it, and what that life has left open is told by the order of incarnations (crdt/dot.h). Who
+ * hears of a later one of its own region takes another, which is later than all that it knows. Once in a process: two nodes
+ * that run as one region by mistake would otherwise use up all incarnations. */
 #include "gossip/engine_internal.h"
 
 /* -- sending ------------------------------------------------------------------------------------------------------- */
@@ -268,11 +273,25 @@ static int intern(sk_engine *engine, sk_peer *peer, const sk_announced *origin)
     return sk_origin_map_set(&peer->map, origin->number, ours);
 }
 
+/* Is the incarnation that we write under earlier than another one of our region? */
+static bool is_outdated(const sk_engine *engine)
+{
+    const sk_origin *own = &engine->origins->list[*engine->own];
+    for (uint32_t o = 0; o < engine->origins->count; o++) {
+        const sk_origin *other = &engine->origins->list[o];
+        if (sk_incarnation_seconds(other->incarnation) > sk_incarnation_seconds(own->incarnation) &&
+            strcmp(other->region, own->region) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int intern_all(sk_engine *engine, sk_peer *peer, sk_elements list)
 {
     sk_announced origin;
     int status = 0;
     while (!status && sk_announced_next(&list, &origin)) status = intern(engine, peer, &origin);
+    if (!status && engine->fresh_origin != *engine->own && is_outdated(engine)) status = sk_status_reincarnate(engine);
     return status;
 }
 

@@ -289,6 +289,37 @@ static void amnesia_is_believed_once(void **state)
     world_free(w);
 }
 
+static void announce_life_of_a(world *w, uint32_t number, uint64_t wall_ms)
+{
+    sk_buf buf = {0};
+    sk_message_begin(&buf, SK_MESSAGE_ORIGINS);
+    sk_pack_array(&buf, 3);
+    sk_pack_uint(&buf, number);
+    sk_pack_bytes(&buf, sk_bytes_str("a"));
+    sk_pack_uint(&buf, sk_incarnation_make(number, wall_ms, true));
+    say(w, sk_buf_view(&buf));
+    sk_buf_free(&buf);
+    assert_true(status_of(w, 0, 1).up);
+}
+
+/* Who hears of a later life of its own region has begun under a clock that was set back, and takes an incarnation that is
+ * later: once, or two nodes of one name would use up all that there are. */
+static void a_life_that_is_earlier_begins_again(void **state)
+{
+    (void)state;
+    world *w = fresh_world(true);
+    const world_node *a = &w->nodes[0];
+    uint32_t own = a->now.own;
+    announce_life_of_a(w, 60, 0);
+    assert_int_equal(a->incarnations, 0); /* no later than its own */
+    announce_life_of_a(w, 61, 5000);
+    assert_int_equal(a->incarnations, 1);
+    assert_int_not_equal(a->now.own, own);
+    announce_life_of_a(w, 62, 9000);
+    assert_int_equal(a->incarnations, 1);
+    world_free(w);
+}
+
 /* Appends a transaction that sets `key`. */
 static void add_txn(sk_buf *buf, uint32_t op_count, sk_bytes raise, const char *key)
 {
@@ -483,6 +514,7 @@ int main(void)
         cmocka_unit_test(an_origin_keeps_its_meaning),
         cmocka_unit_test(a_vector_does_not_run_backwards),
         cmocka_unit_test(amnesia_is_believed_once),
+        cmocka_unit_test(a_life_that_is_earlier_begins_again),
         cmocka_unit_test(amnesia_is_seen_in_what_was_seen),
         cmocka_unit_test(batches_are_looked_through_first),
         cmocka_unit_test(a_gap_is_not_a_crime),
