@@ -356,6 +356,7 @@ static int believe_rows(sk_db *db, sk_belief *belief, const sk_vv *vv, sk_bytes 
 
 int sk_belief_step(sk_db *db, sk_belief *belief, const sk_vv *vv, uint64_t rows)
 {
+    sk_sums_settle(&db->sums);
     const sk_sums *sums = &db->sums;
     sk_arena arena = {0};
     sk_buf staged = {0};

@@ -109,6 +109,7 @@ void sk_db_check(sk_db *db)
     sk_assert(!db->txn.active);
     sk_assert(sk_vv_at_most(&db->floor, &db->vv));
     if (db->failed || sk_fold_active(db)) return;
+    sk_sums_settle(&db->sums);
     uint64_t read_batch = db->read_batch;
     tally sum = {.db = db};
     sk_assert(sk_db_each(db, SK_BYTES_NONE, SK_BYTES_NONE, tally_row, &sum) == 0);

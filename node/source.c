@@ -71,6 +71,7 @@ struct sk_source {
 /* The sums as they stand, for what they are worth in this snapshot. */
 static void take_stretches(sk_db *db, sk_source *source, uint64_t durable)
 {
+    sk_sums_settle(&db->sums);
     const sk_sums *sums = &db->sums;
     source->stretch_count = sums->count ? sums->count : 1;
     source->stretches = sk_alloc(source->stretch_count * sizeof *source->stretches);

@@ -14,6 +14,7 @@ enum {
     HEAD_WORDS = sizeof(sk_leaf_head) / sizeof(uint64_t),
     CUT_ABOVE = 2,  /* times leaf_rows */
     JOIN_BELOW = 4, /* leaf_rows over this */
+    CHANGE_BYTES = 1 << 16, /* keys and dots of what waits, about, at most */
     CUT_READS = 4,  /* times leaf_rows: rows read for a cut at most; those without live entries do not count as a leaf's */
 };
 
@@ -31,11 +32,21 @@ static void free_leaf(sk_leaf *leaf)
     free(leaf);
 }
 
+static uint64_t word_at(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return be64toh(word);
+}
+
+/* Word by word: bytes that were just stored one by one would have to be waited for. */
 static sk_leaf_head head_of(sk_bytes key)
 {
     sk_leaf_head head = {{0}};
-    if (key.len) memcpy(head.words, key.data, key.len < sizeof head ? key.len : sizeof head);
-    for (uint32_t i = 0; i < HEAD_WORDS; i++) head.words[i] = be64toh(head.words[i]);
+    size_t len = key.len < sizeof head ? key.len : sizeof head, words = len / 8, rest = len % 8;
+    for (size_t i = 0; i < words; i++) head.words[i] = word_at(key.data + 8 * i);
+    if (rest && words) head.words[words] = word_at(key.data + len - 8) << 8 * (8 - rest);
+    for (size_t i = 0; i < rest && !words; i++) head.words[0] |= (uint64_t)key.data[i] << 8 * (7 - i);
     return head;
 }
 
@@ -58,12 +69,18 @@ static sk_leaf *insert_leaf(sk_sums *sums, uint32_t at, sk_bytes low)
     return leaf;
 }
 
+/* What a leaf's vector covers of an entry. */
+static sk_dot to_cover(const sk_entry *entry)
+{
+    return sk_entry_live(entry) ? entry->dot : entry->count.reset_by;
+}
+
 /* Of a row that makes no sense nobody's vector covers all: whoever compares looks at the rows. */
 static void raise(sk_leaf *leaf, const sk_row *row, bool sense)
 {
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
-        sk_dot dot = sk_entry_live(entry) ? entry->dot : entry->count.reset_by;
+        sk_dot dot = to_cover(entry);
         sk_vv_raise(&leaf->vv, dot.origin, dot.seq);
         if (!sense) sk_vv_raise(&leaf->vv, entry->dot.origin, entry->dot.seq);
     }
@@ -107,6 +124,7 @@ void sk_sums_free(sk_sums *sums)
     for (uint32_t i = 0; i < sums->count; i++) free_leaf(sums->leaves[i]);
     free(sums->leaves);
     free(sums->heads);
+    sk_arena_free(&sums->change_arena);
     sk_buf_free(&sums->cursor);
     sk_arena_free(&sums->arena);
 }
@@ -120,47 +138,75 @@ void sk_sums_reset(sk_sums *sums)
 
 /* -- changes ----------------------------------------------------------------------------------------------------------- */
 
-/* Compares from word `at` on, up to which both are known to be equal; tells how far they are. 0: all of both. */
-static int compare_heads(const sk_leaf_head *a, const sk_leaf_head *b, uint32_t *at)
+static sk_leaf_search search_of(sk_bytes key)
 {
-    while (*at < HEAD_WORDS && a->words[*at] == b->words[*at]) ++*at;
-    if (*at == HEAD_WORDS) return 0;
-    return a->words[*at] < b->words[*at] ? -1 : 1;
+    return (sk_leaf_search){.head = head_of(key), .key = key};
 }
 
-/* All keys between the two leaves that the search has come to have the words in common that both share with the one looked
- * for, and are compared from there. */
+/* Half of the leaves that are left in the range fall away. All keys between the two leaves that it lies between have the words in
+ * common that both share with the one looked for, and are compared from there. */
+static inline void search_step(const sk_sums *sums, sk_leaf_search *search, uint32_t half)
+{
+    uint32_t middle = search->at + half, same = search->same_at < search->same_end ? search->same_at : search->same_end;
+    const uint64_t *low = sums->heads[middle].words, *key = search->head.words;
+    while (same < HEAD_WORDS && low[same] == key[same]) same++;
+    bool above = same < HEAD_WORDS ? low[same] > key[same] : sk_bytes_compare(sums->leaves[middle]->low, search->key) > 0;
+    uint32_t moves = above - 1U; /* all bits or none: nobody could foretell a branch */
+    search->at += half & moves;
+    search->same_at ^= (search->same_at ^ same) & moves;
+    search->same_end ^= (search->same_end ^ same) & ~moves;
+}
+
 uint32_t sk_sums_find(const sk_sums *sums, sk_bytes raw)
 {
-    sk_leaf_head head = head_of(raw);
-    uint32_t at = 0, end = sums->count, same_at = 0, same_end = 0;
-    while (end - at > 1) {
-        uint32_t middle = at + (end - at) / 2, same = same_at < same_end ? same_at : same_end;
-        int order = compare_heads(&sums->heads[middle], &head, &same);
-        if (order == 0) order = sk_bytes_compare(sums->leaves[middle]->low, raw);
-        if (order <= 0) {
-            at = middle;
-            same_at = same;
-        } else {
-            end = middle;
-            same_end = same;
-        }
-    }
-    return at;
+    sk_leaf_search search = search_of(raw);
+    for (uint32_t left = sums->count; left > 1; left -= left / 2) search_step(sums, &search, left / 2);
+    return search.at;
 }
 
-/* What a put, or the scan, adds to a leaf and takes from it. */
-static void adjust(sk_sums *sums, sk_leaf *leaf, sk_digest before, sk_digest after, const sk_row *row, bool sense, uint64_t batch)
+/* Their leaves are looked for side by side: the range that is left is as long for one as for the other. */
+static void find_leaves(sk_sums *sums)
 {
-    uint64_t rows = (after != 0) - (uint64_t)(before != 0);
+    for (uint32_t left = sums->count, half; left > 1; left -= half) {
+        half = left / 2;
+        uint32_t next = (left - half) / 2;
+        for (uint32_t i = 0; i < sums->change_count; i++) {
+            search_step(sums, &sums->changes[i].leaf, half);
+            __builtin_prefetch(&sums->heads[sums->changes[i].leaf.at + next]);
+        }
+    }
+    for (uint32_t i = 0; i < sums->change_count; i++) __builtin_prefetch(&sums->leaves[sums->changes[i].leaf.at]);
+    for (uint32_t i = 0; i < sums->change_count; i++) {
+        const sk_leaf *leaf = sums->leaves[sums->changes[i].leaf.at];
+        __builtin_prefetch(&leaf->low, 1);
+        __builtin_prefetch(&leaf->changed, 1);
+    }
+    for (uint32_t i = 0; i < sums->change_count; i++)
+        __builtin_prefetch(sums->leaves[sums->changes[i].leaf.at]->vv.seq, 1);
+}
+
+static void settle_one(sk_sums *sums, const sk_leaf_change *change)
+{
+    sk_leaf *leaf = sums->leaves[change->leaf.at];
     uint32_t origins = leaf->vv.count;
-    leaf->rows += rows;
-    sums->rows += rows;
-    leaf->sum += after - before;
-    sums->sum += after - before;
-    leaf->changed = batch;
-    raise(leaf, row, sense);
+    leaf->rows += change->rows;
+    leaf->sum += change->sum;
+    leaf->changed = change->batch;
+    for (uint32_t i = 0; i < change->dot_count; i++) sk_vv_raise(&leaf->vv, change->dots[i].origin, change->dots[i].seq);
     sums->bytes += (leaf->vv.count - origins) * sizeof *leaf->vv.seq;
+    if (leaf->rows > (uint64_t)CUT_ABOVE * sums->leaf_rows) sums->outgrown = true;
+}
+
+void sk_sums_settle(sk_sums *sums)
+{
+    if (!sums->change_count) return;
+    if (sums->count == 0) insert_leaf(sums, 0, SK_BYTES_NONE); /* the scan found none */
+    find_leaves(sums);
+    for (uint32_t i = 0; i < sums->change_count; i++) settle_one(sums, &sums->changes[i]);
+    for (uint32_t i = 0; i < sums->change_count; i++) /* which moves leaves */
+        if (sums->changes[i].empties) join_shrunk(sums, sk_sums_find(sums, sums->changes[i].leaf.key));
+    sums->change_count = 0;
+    sk_arena_reset(&sums->change_arena);
 }
 
 static void add_counts(sk_row_counts *to, const sk_row_counts *counts)
@@ -177,12 +223,19 @@ void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest aft
     if (sums->state == SK_SUMS_SCANNING && sk_bytes_compare(raw, sk_buf_view(&sums->cursor)) > 0) return;
     add_counts(&sums->counts, counts);
     if (before == after && !sk_row_has_dead(row)) return;
-    if (sums->count == 0) insert_leaf(sums, 0, SK_BYTES_NONE); /* the scan found none */
-    uint32_t at = sk_sums_find(sums, raw);
-    sk_leaf *leaf = sums->leaves[at];
-    adjust(sums, leaf, before, after, row, true, batch);
-    if (leaf->rows > (uint64_t)CUT_ABOVE * sums->leaf_rows) sums->outgrown = true;
-    if (after == 0) join_shrunk(sums, at);
+    sk_arena *arena = &sums->change_arena;
+    sk_leaf_change *change = &sums->changes[sums->change_count++];
+    *change = (sk_leaf_change){.leaf = search_of(sk_arena_copy(arena, raw)),
+                               .sum = after - before,
+                               .rows = (after != 0) - (uint64_t)(before != 0),
+                               .batch = batch,
+                               .dots = sk_arena_take(arena, row->count * sizeof *change->dots),
+                               .dot_count = row->count,
+                               .empties = after == 0};
+    for (uint32_t i = 0; i < row->count; i++) change->dots[i] = to_cover(&row->entries[i]);
+    sums->sum += change->sum;
+    sums->rows += change->rows;
+    if (sums->change_count == SK_LEAF_CHANGES || arena->used > CHANGE_BYTES) sk_sums_settle(sums);
 }
 
 /* -- steps ------------------------------------------------------------------------------------------------------------- */
@@ -224,7 +277,14 @@ static int take_in(sk_db *db, sk_bytes raw, sk_bytes value)
     sk_leaf *leaf = sums->leaves[sums->count - 1];
     if (leaf->rows >= sums->leaf_rows)
         leaf = insert_leaf(sums, sums->count, sk_key_between(sk_buf_view(&sums->cursor), raw));
-    adjust(sums, leaf, 0, digest, &row, sense, db->sealed + db->dirty); /* it may stand in the open batch */
+    uint32_t origins = leaf->vv.count;
+    leaf->rows += digest != 0;
+    leaf->sum += digest;
+    leaf->changed = db->sealed + db->dirty; /* it may stand in the open batch */
+    raise(leaf, &row, sense);
+    sums->bytes += (leaf->vv.count - origins) * sizeof *leaf->vv.seq;
+    sums->rows += digest != 0;
+    sums->sum += digest;
     sk_buf_reset(&sums->cursor);
     sk_buf_bytes(&sums->cursor, raw);
     return 0;
@@ -324,6 +384,7 @@ static int cut_one(sk_db *db)
 int sk_sums_step(sk_db *db, uint32_t rows)
 {
     sk_sums *sums = &db->sums;
+    sk_sums_settle(sums);
     int status = sums->outgrown ? cut_one(db) : 0;
     if (status == 0 && sums->state == SK_SUMS_SCANNING) status = scan(db, rows);
     if (status == SK_E_CORRUPT) {

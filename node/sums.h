@@ -20,10 +20,14 @@
  * have shrunk are joined with a neighbour, which reads nothing. Bounds are as short as separates two keys. However late a leaf
  * is cut it is right, only coarse: under a load of puts the owner waits (node/replica.c, add_up).
  *
+ * Every put changes a leaf, some in a hundred thousand, and what it costs is waiting for memory: so changes are gathered, and some
+ * dozens look for their leaves side by side, each step of one while those of the others are fetched. Who reads leaves has to see to it
+ * that they are settled (sk_sums_settle); totals always are.
+ *
  * Invariants (sk_db_check):
  *  1. leaves[0] begins with the empty key; the others' least keys ascend.
  *  2. Of each leaf `rows` and `sum` are exact for the rows in its range (of those at or below the cursor while scanning),
- *     uncommitted puts included; `vv` covers their live entries, and of dead counts the resets.
+ *     uncommitted puts included, and changes that wait; `vv` covers their live entries, and of dead counts the resets.
  *  3. A leaf's rows last changed (as digests see it) in the batch of number `changed`, or before. */
 #ifndef SK_NODE_SUMS_H
 #define SK_NODE_SUMS_H
@@ -32,15 +36,18 @@
 
 struct sk_db;
 
-enum { SK_LEAF_ROWS = 512 };
+enum {
+    SK_LEAF_ROWS = 512,
+    SK_LEAF_CHANGES = 64, /* that wait at most */
+};
 
 typedef struct {
-    sk_bytes low;     /* owned; its least key */
-    uint64_t rows;    /* that have a live entry */
+    sk_bytes low;  /* owned; its least key */
+    sk_vv vv;      /* owned */
     sk_digest sum;
-    sk_vv vv;         /* owned */
+    uint64_t rows; /* that have a live entry */
     uint64_t changed;
-} sk_leaf;
+} sk_leaf; /* a line of the processor's cache, or two */
 
 /* What digests leave out, added up over rows modulo 2^64. */
 typedef struct {
@@ -54,6 +61,26 @@ typedef enum { SK_SUMS_SCANNING, SK_SUMS_VERIFIED, SK_SUMS_DIFFERENT, SK_SUMS_UN
 typedef struct {
     uint64_t words[4];
 } sk_leaf_head;
+
+/* The search for a key's leaf: it is `at`, or one of those after it. Of the key's words so many are shared with `at`, and with the
+ * leaf behind the range that is left. */
+typedef struct {
+    sk_leaf_head head; /* of the key */
+    sk_bytes key;
+    uint32_t at;
+    uint32_t same_at, same_end;
+} sk_leaf_search;
+
+/* What a put does to its leaf. */
+typedef struct {
+    sk_leaf_search leaf;
+    sk_digest sum; /* to be added, modulo 2^128; likewise rows */
+    uint64_t rows;
+    uint64_t batch;
+    sk_dot *dots; /* to be covered */
+    uint32_t dot_count;
+    bool empties; /* the row is gone */
+} sk_leaf_change;
 
 typedef struct {
     sk_leaf **leaves;    /* owned, and what they point to */
@@ -70,6 +97,9 @@ typedef struct {
     bool outgrown;     /* some leaf may have to be cut */
     uint32_t look;     /* where the search for it goes on */
     sk_arena arena;    /* a step's */
+    sk_leaf_change changes[SK_LEAF_CHANGES]; /* that wait; their keys and dots are in the arena after them */
+    uint32_t change_count;
+    sk_arena change_arena;
 } sk_sums;
 
 void sk_sums_init(sk_sums *sums, uint32_t leaf_rows);
@@ -77,8 +107,9 @@ void sk_sums_init(sk_sums *sums, uint32_t leaf_rows);
 void sk_sums_reset(sk_sums *sums);
 void sk_sums_free(sk_sums *sums);
 
-/** The leaf that a key belongs to; there must be one. Every put comes here, and mostly the heads tell, which lie side by
- *  side. */
+/** Brings what waits into the leaves. */
+void sk_sums_settle(sk_sums *sums);
+/** The leaf that a key belongs to; there must be one. */
 uint32_t sk_sums_find(const sk_sums *sums, sk_bytes raw);
 
 /** A row was put in the batch of that number: its digest was `before`, and `after` is what it is with `row`; `counts` is what

@@ -224,19 +224,23 @@ static void a_leaf_tells_when_it_changed(void **state)
     (void)finish_sums(100); /* it may */
     for (uint32_t i = 0; i < a.db.sums.count; i++) assert_true(a.db.sums.leaves[i]->changed > a.db.sealed);
     first = sk_db_seal(&a.db);
+    sk_sums_settle(&a.db.sums);
     for (uint32_t i = 0; i < a.db.sums.count; i++) assert_true(a.db.sums.leaves[i]->changed <= first);
     write_keys(5, 6);
     uint64_t second = sk_db_seal(&a.db);
     assert_true(second > first);
     sk_row_name name = row_name(&a, SK_TABLE_KEY, key_of(5), NULL);
     uint32_t at = sk_sums_find(&a.db.sums, name.raw);
+    sk_sums_settle(&a.db.sums);
     for (uint32_t i = 0; i < a.db.sums.count; i++)
         assert_int_equal(a.db.sums.leaves[i]->changed, i == at ? second : first);
     uint32_t count = a.db.sums.count;
     remove_keys(6, 7);
     uint64_t third = sk_db_seal(&a.db);
+    sk_sums_settle(&a.db.sums);
     assert_int_equal(a.db.sums.leaves[1]->changed, third);
     remove_keys(8, 11); /* what is left of the leaf goes to its left neighbour */
+    sk_sums_settle(&a.db.sums);
     assert_int_equal(a.db.sums.count, count - 1);
     assert_int_equal(a.db.sums.leaves[1]->rows, 4);
     assert_int_equal(a.db.sums.leaves[1]->changed, third + 1);
@@ -306,12 +310,48 @@ static void keys_are_found_as_by_looking_at_all(void **state)
                                        "kabcdefgh\xff", LONG "0", LONG "ab", LONG "abcd", LONG "c"};
     enum { LOWS = sizeof lows / sizeof *lows, MORE = sizeof more / sizeof *more };
     for (uint32_t i = 0; i < LOWS; i++) insert_leaf(&sums, i, sk_bytes_str(lows[i]));
+    uint64_t rows[LOWS] = {0};
+    sums.state = SK_SUMS_VERIFIED;
     for (uint32_t k = 0; k < LOWS + MORE; k++) {
         sk_bytes key = sk_bytes_str(k < LOWS ? lows[k] : more[k - LOWS]);
         uint32_t at = 0;
         while (at + 1 < LOWS && sk_bytes_compare(sums.leaves[at + 1]->low, key) <= 0) at++;
         assert_int_equal(sk_sums_find(&sums, key), at);
+        sk_row_counts counts = {0};
+        sk_entry entry = {.dot = {0, k + 1}, .kind = SK_ENTRY_VALUE};
+        sk_row row = {.entries = &entry, .count = 1};
+        sk_sums_change(&sums, key, 0, k + 1, &counts, &row, 7);
+        rows[at]++;
     }
+    assert_int_equal(sums.rows, LOWS + MORE);
+    sk_sums_settle(&sums); /* side by side */
+    for (uint32_t i = 0; i < LOWS; i++) assert_int_equal(sums.leaves[i]->rows, rows[i]);
+    sk_sums_free(&sums);
+}
+
+/* What waits for its leaf is some dozens of changes, and fewer where keys are long. */
+static void few_changes_wait(void **state)
+{
+    (void)state;
+    static uint8_t key[40000];
+    sk_sums sums;
+    sk_sums_init(&sums, 4);
+    sums.state = SK_SUMS_VERIFIED;
+    sk_row_counts counts = {0};
+    sk_entry entry = {.dot = {0, 1}, .kind = SK_ENTRY_VALUE};
+    sk_row row = {.entries = &entry, .count = 1};
+    for (uint32_t i = 1; i < SK_LEAF_CHANGES; i++) {
+        sk_sums_change(&sums, sk_bytes_str("k"), i - 1, i, &counts, &row, 1);
+        assert_int_equal(sums.change_count, i);
+        assert_int_equal(sums.count, 0);
+    }
+    sk_sums_change(&sums, sk_bytes_str("k"), SK_LEAF_CHANGES - 1, SK_LEAF_CHANGES, &counts, &row, 1);
+    assert_int_equal(sums.change_count, 0);
+    assert_true(sums.leaves[0]->sum == SK_LEAF_CHANGES && sums.leaves[0]->rows == 1);
+    sk_sums_change(&sums, sk_bytes_of(key, sizeof key), 0, 1, &counts, &row, 1);
+    assert_int_equal(sums.change_count, 1);
+    sk_sums_change(&sums, sk_bytes_of(key, sizeof key), 1, 2, &counts, &row, 1);
+    assert_int_equal(sums.change_count, 0);
     sk_sums_free(&sums);
 }
 
@@ -358,6 +398,7 @@ int main(void)
         test(damage_is_told),
         test(damage_is_told_by_a_cut_too),
         test(keys_are_found_as_by_looking_at_all),
+        test(few_changes_wait),
         test(random_histories_add_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
