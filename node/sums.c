@@ -15,6 +15,7 @@ enum {
     CUT_ABOVE = 2,  /* times leaf_rows */
     JOIN_BELOW = 4, /* leaf_rows over this */
     CHANGE_BYTES = 1 << 16, /* keys and dots of what waits, about, at most */
+    FEW_LEAVES = 8, /* leaf_rows over this: they are at hand, and no change waits for others */
     CUT_READS = 4,  /* times leaf_rows: rows read for a cut at most; those without live entries do not count as a leaf's */
 };
 
@@ -224,8 +225,9 @@ void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest aft
     add_counts(&sums->counts, counts);
     if (before == after && !sk_row_has_dead(row)) return;
     sk_arena *arena = &sums->change_arena;
+    bool waits = sums->count >= sums->leaf_rows / FEW_LEAVES;
     sk_leaf_change *change = &sums->changes[sums->change_count++];
-    *change = (sk_leaf_change){.leaf = search_of(sk_arena_copy(arena, raw)),
+    *change = (sk_leaf_change){.leaf = search_of(waits ? sk_arena_copy(arena, raw) : raw),
                                .sum = after - before,
                                .rows = (after != 0) - (uint64_t)(before != 0),
                                .batch = batch,
@@ -235,7 +237,7 @@ void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest aft
     for (uint32_t i = 0; i < row->count; i++) change->dots[i] = to_cover(&row->entries[i]);
     sums->sum += change->sum;
     sums->rows += change->rows;
-    if (sums->change_count == SK_LEAF_CHANGES || arena->used > CHANGE_BYTES) sk_sums_settle(sums);
+    if (!waits || sums->change_count == SK_LEAF_CHANGES || arena->used > CHANGE_BYTES) sk_sums_settle(sums);
 }
 
 /* -- steps ------------------------------------------------------------------------------------------------------------- */

@@ -20,9 +20,9 @@
  * have shrunk are joined with a neighbour, which reads nothing. Bounds are as short as separates two keys. However late a leaf
  * is cut it is right, only coarse: under a load of puts the owner waits (node/replica.c, add_up).
  *
- * Every put changes a leaf, some in a hundred thousand, and what it costs is waiting for memory: so changes are gathered, and some
- * dozens look for their leaves side by side, each step of one while those of the others are fetched. Who reads leaves has to see to it
- * that they are settled (sk_sums_settle); totals always are.
+ * Every put changes a leaf, and where there are thousands that is waiting for memory: so changes are gathered, and some dozens look
+ * for their leaves side by side, each step of one while those of the others are fetched. Who reads leaves has to see to it that
+ * they are settled (sk_sums_settle); totals always are.
  *
  * Invariants (sk_db_check):
  *  1. leaves[0] begins with the empty key; the others' least keys ascend.

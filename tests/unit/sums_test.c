@@ -324,6 +324,7 @@ static void keys_are_found_as_by_looking_at_all(void **state)
         rows[at]++;
     }
     assert_int_equal(sums.rows, LOWS + MORE);
+    assert_int_equal(sums.change_count, LOWS + MORE);
     sk_sums_settle(&sums); /* side by side */
     for (uint32_t i = 0; i < LOWS; i++) assert_int_equal(sums.leaves[i]->rows, rows[i]);
     sk_sums_free(&sums);
@@ -335,19 +336,27 @@ static void few_changes_wait(void **state)
     (void)state;
     static uint8_t key[40000];
     sk_sums sums;
-    sk_sums_init(&sums, 4);
+    sk_sums_init(&sums, SK_LEAF_ROWS);
     sums.state = SK_SUMS_VERIFIED;
     sk_row_counts counts = {0};
     sk_entry entry = {.dot = {0, 1}, .kind = SK_ENTRY_VALUE};
     sk_row row = {.entries = &entry, .count = 1};
+    sk_sums_change(&sums, sk_bytes_str("l"), 0, 1, &counts, &row, 1);
+    assert_int_equal(sums.change_count, 0);
+    assert_true(sums.leaves[0]->sum == 1); /* with few leaves at once */
+    for (uint32_t i = 1; i < SK_LEAF_ROWS / FEW_LEAVES; i++) {
+        char low[8];
+        snprintf(low, sizeof low, "m%02u", i);
+        insert_leaf(&sums, i, sk_bytes_str(low));
+    }
     for (uint32_t i = 1; i < SK_LEAF_CHANGES; i++) {
         sk_sums_change(&sums, sk_bytes_str("k"), i - 1, i, &counts, &row, 1);
         assert_int_equal(sums.change_count, i);
-        assert_int_equal(sums.count, 0);
+        assert_true(sums.leaves[0]->sum == 1);
     }
     sk_sums_change(&sums, sk_bytes_str("k"), SK_LEAF_CHANGES - 1, SK_LEAF_CHANGES, &counts, &row, 1);
     assert_int_equal(sums.change_count, 0);
-    assert_true(sums.leaves[0]->sum == SK_LEAF_CHANGES && sums.leaves[0]->rows == 1);
+    assert_true(sums.leaves[0]->sum == SK_LEAF_CHANGES + 1 && sums.leaves[0]->rows == 2);
     sk_sums_change(&sums, sk_bytes_of(key, sizeof key), 0, 1, &counts, &row, 1);
     assert_int_equal(sums.change_count, 1);
     sk_sums_change(&sums, sk_bytes_of(key, sizeof key), 1, 2, &counts, &row, 1);
