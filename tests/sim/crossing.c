@@ -23,6 +23,9 @@
 
 enum { STREAM_CALM = 'q', WARM_UP_MAX = 12 };
 
+/* Who relays what is found out from neighbour to neighbour: the more regions, the more rounds. */
+static uint32_t warm_up_most(const sim_world *world) { return WARM_UP_MAX + world->config.regions / 4; }
+
 typedef struct {
     uint32_t origin; /* canonical */
     uint64_t first, last;
@@ -164,10 +167,10 @@ static void judge(sim_world *world)
         if (world->rough && restless) world->settled = false; /* warm-up again */
     } else if (!restless) {
         world->settled = true;
-    } else if (world->rough && world->round >= WARM_UP_MAX) {
+    } else if (world->rough && world->round >= warm_up_most(world)) {
         counts->rough_rounds += world->rounds_left; /* a limit keeps it from coming to rest */
         world->rounds_left = 0;
-    } else if (!world->rough && ++world->warm_ups == WARM_UP_MAX) {
+    } else if (!world->rough && ++world->warm_ups == warm_up_most(world)) {
         sim_fail(world, "after %u writes of each region relays still begin and end", world->round);
     }
 }
