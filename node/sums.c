@@ -70,21 +70,33 @@ static sk_leaf *insert_leaf(sk_sums *sums, uint32_t at, sk_bytes low)
     return leaf;
 }
 
-/* What a leaf's vector covers of an entry. */
-static sk_dot to_cover(const sk_entry *entry)
+/* What a leaf's vector is to cover of a row. Of one that makes no sense nobody's vector covers all: whoever compares looks at the
+ * rows. */
+static sk_leaf_dots dots_of(const sk_row *row, bool sense, sk_arena *arena)
 {
-    return sk_entry_live(entry) ? entry->dot : entry->count.reset_by;
-}
-
-/* Of a row that makes no sense nobody's vector covers all: whoever compares looks at the rows. */
-static void raise(sk_leaf *leaf, const sk_row *row, bool sense)
-{
+    sk_leaf_dots dots = {sk_arena_take(arena, row->count * 2 * sizeof *dots.list), 0};
     for (uint32_t i = 0; i < row->count; i++) {
         const sk_entry *entry = &row->entries[i];
-        sk_dot dot = to_cover(entry);
-        sk_vv_raise(&leaf->vv, dot.origin, dot.seq);
-        if (!sense) sk_vv_raise(&leaf->vv, entry->dot.origin, entry->dot.seq);
+        dots.list[dots.count++] = sk_entry_live(entry) ? entry->dot : entry->count.reset_by;
+        if (!sense) dots.list[dots.count++] = entry->dot;
     }
+    return dots;
+}
+
+static void add_to_leaf(sk_leaf *leaf, uint64_t rows, sk_digest sum, sk_leaf_dots dots)
+{
+    leaf->rows += rows;
+    leaf->sum += sum;
+    for (uint32_t i = 0; i < dots.count; i++) sk_vv_raise(&leaf->vv, dots.list[i].origin, dots.list[i].seq);
+}
+
+/* One of those that are counted. */
+static void change_leaf(sk_sums *sums, sk_leaf *leaf, uint64_t rows, sk_digest sum, sk_leaf_dots dots, uint64_t batch)
+{
+    uint32_t origins = leaf->vv.count;
+    add_to_leaf(leaf, rows, sum, dots);
+    leaf->changed = batch;
+    sums->bytes += (leaf->vv.count - origins) * sizeof *leaf->vv.seq;
 }
 
 /* The leaf takes in its right neighbour. */
@@ -189,12 +201,7 @@ static void find_leaves(sk_sums *sums)
 static void settle_one(sk_sums *sums, const sk_leaf_change *change)
 {
     sk_leaf *leaf = sums->leaves[change->leaf.at];
-    uint32_t origins = leaf->vv.count;
-    leaf->rows += change->rows;
-    leaf->sum += change->sum;
-    leaf->changed = change->batch;
-    for (uint32_t i = 0; i < change->dot_count; i++) sk_vv_raise(&leaf->vv, change->dots[i].origin, change->dots[i].seq);
-    sums->bytes += (leaf->vv.count - origins) * sizeof *leaf->vv.seq;
+    change_leaf(sums, leaf, change->rows, change->sum, change->dots, change->batch);
     if (leaf->rows > (uint64_t)CUT_ABOVE * sums->leaf_rows) sums->outgrown = true;
 }
 
@@ -231,10 +238,8 @@ void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest aft
                                .sum = after - before,
                                .rows = (after != 0) - (uint64_t)(before != 0),
                                .batch = batch,
-                               .dots = sk_arena_take(arena, row->count * sizeof *change->dots),
-                               .dot_count = row->count,
+                               .dots = dots_of(row, true, arena),
                                .empties = after == 0};
-    for (uint32_t i = 0; i < row->count; i++) change->dots[i] = to_cover(&row->entries[i]);
     sums->sum += change->sum;
     sums->rows += change->rows;
     if (!waits || sums->change_count == SK_LEAF_CHANGES || arena->used > CHANGE_BYTES) sk_sums_settle(sums);
@@ -279,12 +284,8 @@ static int take_in(sk_db *db, sk_bytes raw, sk_bytes value)
     sk_leaf *leaf = sums->leaves[sums->count - 1];
     if (leaf->rows >= sums->leaf_rows)
         leaf = insert_leaf(sums, sums->count, sk_key_between(sk_buf_view(&sums->cursor), raw));
-    uint32_t origins = leaf->vv.count;
-    leaf->rows += digest != 0;
-    leaf->sum += digest;
-    leaf->changed = db->sealed + db->dirty; /* it may stand in the open batch */
-    raise(leaf, &row, sense);
-    sums->bytes += (leaf->vv.count - origins) * sizeof *leaf->vv.seq;
+    uint64_t batch = db->sealed + db->dirty; /* it may stand in the open batch */
+    change_leaf(sums, leaf, digest != 0, digest, dots_of(&row, sense, &sums->arena), batch);
     sums->rows += digest != 0;
     sums->sum += digest;
     sk_buf_reset(&sums->cursor);
@@ -333,9 +334,7 @@ static int read_piece(sk_db *db, uint32_t at, sk_leaf *piece, sk_buf *bound)
         }
         status = read_digest(db, raw, value, &row, &digest, &sense);
         if (status) break;
-        piece->sum += digest;
-        piece->rows += digest != 0;
-        raise(piece, &row, sense);
+        add_to_leaf(piece, digest != 0, digest, dots_of(&row, sense, &db->sums.arena));
         sk_buf_reset(&last);
         sk_buf_bytes(&last, raw);
     }

@@ -71,14 +71,19 @@ typedef struct {
     uint32_t same_at, same_end;
 } sk_leaf_search;
 
+/* What a leaf's vector is to cover. */
+typedef struct {
+    sk_dot *list; /* borrowed */
+    uint32_t count;
+} sk_leaf_dots;
+
 /* What a put does to its leaf. */
 typedef struct {
     sk_leaf_search leaf;
     sk_digest sum; /* to be added, modulo 2^128; likewise rows */
     uint64_t rows;
     uint64_t batch;
-    sk_dot *dots; /* to be covered */
-    uint32_t dot_count;
+    sk_leaf_dots dots;
     bool empties; /* the row is gone */
 } sk_leaf_change;
 
