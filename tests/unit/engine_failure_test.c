@@ -45,9 +45,7 @@ static void begin_transfer(world *w, int steps)
 static void what_waited_and_is_refused_costs_its_link(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    world *w = world_new(3, &limits);
-    world_run(w, 10);
+    world *w = world_linked(3);
     w->queues[2][0].stuck = true; /* from c to a */
     node_write(&w->nodes[2]);
     world_run(w, 20);

@@ -149,9 +149,7 @@ static void what_came_over_a_link_does_not_go_back_though_not_acknowledged(void 
 static void what_is_asked_for_again_begins_where_it_was_lost(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    world *w = world_new(2, &limits);
-    world_run(w, 10);
+    world *w = world_linked(2);
     write_many(w, 0, 50);
     world_must_converge(w, 1000);
     w->nodes[1].fail_apply = 1;

@@ -180,9 +180,7 @@ static void words_of_a_former_life_get_through_to_a_neighbour(void **state)
 static void a_store_that_goes_back_is_followed(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    world *w = world_new(2, &limits);
-    world_run(w, 10);
+    world *w = world_linked(2);
     write_many(w, 0, 20);
     write_many(w, 1, 20);
     world_must_converge(w, 100);
@@ -207,9 +205,7 @@ static void a_store_that_goes_back_is_followed(void **state)
 static void a_disk_that_lied_means_a_new_incarnation(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    world *w = world_new(2, &limits);
-    world_run(w, 10);
+    world *w = world_linked(2);
     world_node *b = &w->nodes[1];
     write_many(w, 1, 20);
     world_must_converge(w, 100);
@@ -568,9 +564,7 @@ static void the_ring_lets_go_of_what_everybody_has(void **state)
 static void what_is_staged_of_what_is_lost_holds_nothing_back(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    world *w = world_new(2, &limits);
-    world_run(w, 10);
+    world *w = world_linked(2);
     write_many(w, 0, 5);
     world_must_converge(w, 1000);
     sk_peer *b = &w->nodes[0].engine->peers[peer_of(w, 0, 1)];

@@ -13,9 +13,7 @@
 static void two_nodes_converge(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    world *w = world_new(2, &limits);
-    world_run(w, 10);
+    world *w = world_linked(2);
     write_many(w, 0, 300);
     write_many(w, 1, 200);
     world_must_converge(w, 100);
@@ -34,9 +32,7 @@ static void two_nodes_converge(void **state)
 static void many_nodes_write_on_each_others_writes(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    world *w = world_new(4, &limits);
-    world_run(w, 10);
+    world *w = world_linked(4);
     for (uint32_t i = 0; i < 400; i++) {
         node_write(&w->nodes[i % 4]);
         if (i % 3 == 0) world_run(w, 1);
@@ -51,9 +47,7 @@ static void many_nodes_write_on_each_others_writes(void **state)
 static void nothing_leaves_before_it_is_durable(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    world *w = world_new(2, &limits);
-    world_run(w, 10);
+    world *w = world_linked(2);
     w->nodes[0].holds_sync = true;
     write_many(w, 0, 10);
     world_run(w, 2000);
@@ -77,9 +71,7 @@ static void nothing_leaves_before_it_is_durable(void **state)
 static void an_effect_waits_for_its_cause(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    world *w = world_new(3, &limits);
-    world_run(w, 10);
+    world *w = world_linked(3);
     w->queues[0][2].stuck = true;
     write_many(w, 0, 5);
     world_run(w, 20);
@@ -118,9 +110,7 @@ static void too_much_held_is_dropped_and_comes_again(void **state)
 static void a_failing_store_only_delays(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    world *w = world_new(2, &limits);
-    world_run(w, 10);
+    world *w = world_linked(2);
     w->nodes[1].fail_apply = 3;
     write_many(w, 0, 50);
     world_run(w, 50);

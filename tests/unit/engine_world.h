@@ -622,6 +622,15 @@ static inline void world_run(world *w, uint64_t ms)
     world_check(w);
 }
 
+/* Of the usual limits, with every link up. */
+static inline world *world_linked(uint32_t count)
+{
+    sk_engine_limits limits = world_limits();
+    world *w = world_new(count, &limits);
+    world_run(w, 10);
+    return w;
+}
+
 static inline bool world_converged(const world *w)
 {
     for (uint32_t a = 0; a < w->count; a++)

@@ -147,6 +147,17 @@ static void what_our_history_does_not_know_of_goes(void **state)
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "newer", NULL), "0:9 v x");
 }
 
+/* What b counted is removed by a: nothing but a dead count is left. */
+static void remove_count_at_both(void)
+{
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
+    commit(&a);
+    apply_last(&a, &b);
+    commit(&b);
+}
+
 /* A dead count of a transaction that nobody made: in no digest, and yet it is asked for. And one that damage brought to life,
  * where b has nothing but dead counts: they are there again, and so is what speaks of them. */
 static void damaged_dead_counts_that_make_no_sense_are_repaired(void **state)
@@ -154,12 +165,7 @@ static void damaged_dead_counts_that_make_no_sense_are_repaired(void **state)
     (void)state;
     for (int alive = 0; alive < 2; alive++) {
         if (alive) begin_anew();
-        txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-        apply_last(&b, &a);
-        txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
-        commit(&a);
-        apply_last(&a, &b);
-        commit(&b);
+        remove_count_at_both();
         sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
         const char *text = "1:1 c 5-5@1 from 1+";
         assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), text);
@@ -190,12 +196,7 @@ static void reset_count_at_both(void)
 static void a_reset_that_never_was_is_damage(void **state)
 {
     (void)state;
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
-    commit(&a);
-    apply_last(&a, &b);
-    commit(&b);
+    remove_count_at_both();
     sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
     row.entries[0].count.reset_by.seq += 1000;
