@@ -10,7 +10,8 @@
  *        all that can be told where more than one row is damaged, or one in more than one byte.)
  *     Where only operations that put something are named, something of theirs must be there.
  *     Nobody's sums tell of dead counts, so the sender sends all rows that have some; those that ours lacks come back.
- *  3. Else it stays as it is, and it is not sure that all is well again: another repair is asked for, of the next region.
+ *  3. Else it stays as it is, but for what is new in the sender's, and it is not sure that all is well again: another repair is
+ *     asked for, of the next region.
  * A row that stands under a damaged key, and that such a record names under the right one, is put there, unless it may have been
  * removed meanwhile: then it stays, and nothing is sure.
  *
