@@ -220,6 +220,7 @@ static void test_set_replies(void **state)
     expect(at, "SDIFF s t", "*1|$1|a|");
     expect(at, "SINTERCARD 2 s t", ":1|");
     expect(at, "SINTERCARD 1 s LIMIT 1", ":1|");
+    expect(at, "SINTERCARD 1 s LIMIT 2", ":2|");
     expect(at, "SUNIONSTORE s s t", ":3|");
     expect(at, "SDIFFSTORE t s t", ":1|");
     expect(at, "SMEMBERS t", "*1|$1|a|");

@@ -172,6 +172,10 @@ static void copy_copies(void **state)
     expect(eu, "HGETALL b", "*2 $1 f $1 v");
     expect(eu, "TTL b", ":20");
     expect(eu, "HGETALL a", "*2 $1 f $1 v");
+    expect(eu, "SET text v EX 30", "+OK");
+    expect(eu, "COPY text other", ":1");
+    expect(eu, "GET other", "$1 v");
+    expect(eu, "TTL other", ":30");
 }
 
 static void a_conflict_is_not_copied(void **state)
