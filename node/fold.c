@@ -418,30 +418,6 @@ static int judge(sk_db *db, const sk_repair_vectors *vectors, sk_repair_row *row
     return status;
 }
 
-/* The row is left, as nobody knows what of it is right; but what is new to us is in no other place from here on. What it removed
- * goes when the row is merged at last. */
-static int bring_news(sk_db *db, const sk_repair_row *row, sk_arena *arena)
-{
-    const sk_row *ours = &row->ours, *theirs = row->theirs;
-    sk_row with = *ours;
-    with.entries = sk_arena_take(arena, ((size_t)ours->count + theirs->count) * sizeof *with.entries);
-    if (!with.entries) return SK_E_MEMORY;
-    if (ours->count) memcpy(with.entries, ours->entries, ours->count * sizeof *ours->entries);
-    bool any = false;
-    for (uint32_t i = 0; i < theirs->count; i++) {
-        const sk_entry *entry = &theirs->entries[i];
-        bool news = !sk_vv_covers(&db->fold->known, entry->dot);
-        uint32_t at = 0;
-        while (news && at < ours->count && (entry->kind != SK_ENTRY_COUNT || ours->entries[at].kind != SK_ENTRY_COUNT ||
-                                            ours->entries[at].dot.origin != entry->dot.origin))
-            at++;
-        if (news) with.entries[at < ours->count ? at : with.count++] = *entry;
-        any |= news;
-    }
-    sk_row_sort(&with);
-    return !any ? 0 : sk_db_row_put(db, &row->name, ours, &with);
-}
-
 static int place_row(sk_db *db, sk_bytes raw, const sk_row *theirs, sk_arena *arena)
 {
     struct sk_fold *fold = db->fold;
@@ -453,7 +429,7 @@ static int place_row(sk_db *db, sk_bytes raw, const sk_row *theirs, sk_arena *ar
     if (row.is_key) status = read_ours(db, raw, arena, &row.ours, &row.sense);
     if (!status && fold->purpose == SK_FOR_REPAIR) status = judge(db, &vectors, &row, arena, &outcome);
     if (status) return status;
-    if (outcome == SK_REPAIR_LEAVES) return row.is_key ? bring_news(db, &row, arena) : 0;
+    if (outcome == SK_REPAIR_LEAVES) return sk_repair_bring_news(db, &vectors, &row, arena);
     sk_row merged = *theirs;
     merged.fields = row.ours.fields;
     merged.members = row.ours.members;

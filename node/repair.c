@@ -70,7 +70,6 @@ static int take_out(sk_db *db, sk_bytes raw, sk_bytes stored, sk_arena *arena)
 static int put_committed(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *row)
 {
     int status = sk_db_row_mend(db, name, old, row);
-    if (!status) status = sk_audit_record_dead(db, name->raw, row);
     if (!status) sk_audit_name(db, name->raw, true);
     return status;
 }
@@ -213,6 +212,16 @@ static bool is_held(const sk_db *db, const sk_repair *repair, const sk_repair_ro
     return row->sense && sk_quarantine_holds(db, row->name.raw, &row->ours) && !sk_row_keys_has(&repair->news, row->name.raw);
 }
 
+/* The count of the same region in a row, which that of an entry takes the place of. `count`: there is none. */
+static uint32_t same_count(const sk_row *row, const sk_entry *entry)
+{
+    uint32_t at = 0;
+    while (at < row->count && (entry->kind != SK_ENTRY_COUNT || row->entries[at].kind != SK_ENTRY_COUNT ||
+                               row->entries[at].dot.origin != entry->dot.origin))
+        at++;
+    return at;
+}
+
 int sk_repair_with_dead(const sk_db *db, const sk_repair_row *row, sk_arena *arena, sk_row *with)
 {
     const sk_row *ours = &row->ours, *theirs = row->theirs;
@@ -223,10 +232,8 @@ int sk_repair_with_dead(const sk_db *db, const sk_repair_row *row, sk_arena *are
     if (ours->count) memcpy(with->entries, ours->entries, ours->count * sizeof *ours->entries);
     for (uint32_t i = 0; i < theirs->count; i++) {
         const sk_entry *entry = &theirs->entries[i];
-        bool taken = !sk_entry_live(entry) && !sk_vv_covers(&db->floor, entry->count.reset_by);
-        for (uint32_t k = 0; k < ours->count && taken; k++)
-            taken = ours->entries[k].kind != SK_ENTRY_COUNT || ours->entries[k].dot.origin != entry->dot.origin;
-        if (taken) with->entries[with->count++] = *entry;
+        bool dead = !sk_entry_live(entry) && !sk_vv_covers(&db->floor, entry->count.reset_by);
+        if (dead && same_count(ours, entry) == ours->count) with->entries[with->count++] = *entry;
     }
     sk_row_sort(with);
     return 0;
@@ -246,8 +253,7 @@ static int give_back_dead(sk_db *db, const sk_repair_row *row, sk_arena *arena)
     if (status || with.count == row->ours.count) return status;
     uint64_t rest = sk_row_rest(row->name.raw, &with) - sk_row_rest(row->name.raw, &row->ours);
     bool committed = lacks(db, &more) && more.rest == rest; /* it was lost after it was reset */
-    status = (committed ? sk_db_row_mend : sk_db_row_put)(db, &row->name, &row->ours, &with);
-    return status ? status : sk_audit_record_dead(db, row->name.raw, &with);
+    return (committed ? sk_db_row_mend : sk_db_row_put)(db, &row->name, &row->ours, &with);
 }
 
 /* A row of which the sender has seen all that we know. */
@@ -300,24 +306,46 @@ static bool differed(const sk_db *db, const sk_repair_vectors *vectors, const sk
     return sk_row_digest(&db->origins, row->name.raw, row->theirs) != sk_row_digest(&db->origins, row->name.raw, &row->ours);
 }
 
+/* What makes no sense was not added up as the empty row that it is taken for. */
+static int take_out_nonsense(sk_db *db, const sk_repair_row *row, sk_arena *arena)
+{
+    sk_bytes stored;
+    if (row->sense && row->is_key) return 0;
+    int status = stored_of(db, row->name.raw, arena, &stored);
+    return status || !stored.data ? status : take_out(db, row->name.raw, stored, arena);
+}
+
+int sk_repair_bring_news(sk_db *db, const sk_repair_vectors *vectors, const sk_repair_row *row, sk_arena *arena)
+{
+    const sk_row *ours = &row->ours, *theirs = row->theirs;
+    sk_row with = *ours;
+    if (!row->is_key || sk_row_covered(theirs, vectors->known)) return 0;
+    with.entries = sk_arena_take(arena, ((size_t)ours->count + theirs->count) * sizeof *with.entries);
+    if (!with.entries) return SK_E_MEMORY;
+    if (ours->count) memcpy(with.entries, ours->entries, ours->count * sizeof *ours->entries);
+    for (uint32_t i = 0; i < theirs->count; i++) {
+        const sk_entry *entry = &theirs->entries[i];
+        if (sk_vv_covers(vectors->known, entry->dot)) continue;
+        uint32_t at = same_count(ours, entry);
+        with.entries[at < ours->count ? at : with.count++] = *entry;
+    }
+    sk_row_sort(&with);
+    int status = take_out_nonsense(db, row, arena);
+    return status ? status : sk_db_row_put(db, &row->name, ours, &with);
+}
+
 int sk_repair_replace(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row,
                       const sk_row *merged)
 {
     sk_arena arena = {0};
-    sk_bytes stored;
-    int status = 0;
     if (differed(db, vectors, row)) sk_audit_name(db, row->name.raw, true);
-    if (!row->sense || !row->is_key) { /* it was not added up as the empty row that it is taken for */
-        status = stored_of(db, row->name.raw, &arena, &stored);
-        if (!status && stored.data) status = take_out(db, row->name.raw, stored, &arena);
-    }
+    int status = take_out_nonsense(db, row, &arena);
     if (!status && !row->is_key)
         sk_store_remove(db->store, SK_CF_ROW, row->name.raw); /* damage made it */
     else if (!status && was_committed(db, repair, vectors, row))
         status = sk_db_row_mend(db, &row->name, &row->ours, merged);
     else if (!status)
         status = sk_db_row_put(db, &row->name, &row->ours, merged);
-    if (!status && row->is_key) status = sk_audit_record_dead(db, row->name.raw, merged);
     sk_arena_free(&arena);
     return status;
 }

@@ -62,6 +62,9 @@ int sk_repair_judge(sk_db *db, sk_repair *repair, const sk_repair_vectors *vecto
 /** Ours, and theirs of the dead counts that only damage can have taken from it: their resets are not stable. For the merge, which
  *  takes what is not there for stripped. In the arena. SK_E_MEMORY. */
 int sk_repair_with_dead(const sk_db *db, const sk_repair_row *row, sk_arena *arena, sk_row *with);
+/** Ours is left, as nobody knows what of it is right; but what is new in the other's is put beside it: it is in no other place
+ *  from here on. What that removed goes when the row is merged at last. */
+int sk_repair_bring_news(sk_db *db, const sk_repair_vectors *vectors, const sk_repair_row *row, sk_arena *arena);
 /** Puts the other's row in the place of ours. */
 int sk_repair_replace(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row,
                       const sk_row *merged);

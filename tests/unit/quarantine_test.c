@@ -252,15 +252,18 @@ static void a_repair_keeps_it(void **state)
     (void)state;
     drift(&a, SK_TABLE_KEY, "string", NULL, "drifted");
     drift(&a, SK_TABLE_KEY, "other", NULL, NULL);
+    drift(&a, SK_TABLE_HASH, "hash", "field", "drifted");
     assert_int_equal(compare(&b, &a), 0);
-    assert_int_equal(a.db.quarantine.count, 2);
+    assert_int_equal(a.db.quarantine.count, 3);
     txn(&b, put(&b, SK_TABLE_KEY, "other", NULL, "newer")); /* which a has not seen */
+    txn(&b, put(&b, SK_TABLE_HASH, "hash", "field", "newer"));
     commit(&b);
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "count", NULL);
     sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_str("\xc1"));
     start_and_repair();
     assert_true(has_value(&a, "string", "drifted"));
     assert_true(has_value(&a, "other", "newer"));
+    assert_string_equal(text_of_row(&a, SK_TABLE_HASH, "hash", "field"), text_of_row(&b, SK_TABLE_HASH, "hash", "field"));
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
     assert_int_equal(compare(&b, &a), 0);
     assert_int_equal(a.db.quarantine.count, 1);

@@ -110,6 +110,36 @@ static void what_is_newer_here_survives_a_repair(void **state)
     assert_true(a.db.digest == b.db.digest);
 }
 
+/* What nobody can judge stays, but what the sender brings that is new comes all the same: nothing would ever send it again. */
+static void what_is_new_in_a_row_in_doubt_comes_with_the_repair(void **state)
+{
+    (void)state;
+    static const char *const stored[] = {NULL, "\xc1"};
+    for (size_t nonsense = 0; nonsense < 2; nonsense++) {
+        if (nonsense) begin_anew();
+        fill_both();
+        txn(&a, (add(&a, SK_TABLE_KEY, "count", NULL, 3), expire(&a, "string", 7000)));
+        txn(&b, (add(&b, SK_TABLE_KEY, "count", NULL, 1), put(&b, SK_TABLE_KEY, "string", NULL, "theirs")));
+        commit(&b);
+        sk_row row = row_of(&a, SK_TABLE_KEY, "count", NULL);
+        sk_row_name name = damage(&a, "count", stored[nonsense]);
+        row.entries[0].count.total.whole = 1000000;
+        if (!nonsense) store_row(&a, &name, &row);
+        damage(&a, "string", stored[nonsense]);
+        assert_string_equal(audited(&a), "damaged");
+        repair(&b, &a);
+        assert_int_equal(row_of(&a, SK_TABLE_KEY, "count", NULL).count, nonsense ? 1 : 2);
+        assert_int_equal(row_of(&a, SK_TABLE_KEY, "string", NULL).count, 1);
+        assert_string_equal(audited(&a), "damaged");
+        apply_last(&a, &b);
+        commit(&b);
+        repair(&b, &a);
+        assert_string_equal(audited(&a), "verified");
+        assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
+        assert_true(a.db.digest == b.db.digest);
+    }
+}
+
 /* A row that is damaged and was written to since: another repair is asked for, when the sender has seen that. */
 static void a_row_in_doubt_waits_for_the_next_repair(void **state)
 {
@@ -661,6 +691,7 @@ int main(void)
         TEST(rows_come_and_go_in_a_repair),
         TEST(what_is_newer_here_survives_a_repair),
         TEST(a_row_in_doubt_waits_for_the_next_repair),
+        TEST(what_is_new_in_a_row_in_doubt_comes_with_the_repair),
         TEST(what_our_history_does_not_know_of_goes),
         TEST(damaged_dead_counts_that_make_no_sense_are_repaired),
         TEST(a_repair_hides_nothing_that_changed_beside_it),
