@@ -411,6 +411,16 @@ void sk_engine_rolled_back(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
 
 /* -- time ---------------------------------------------------------------------------------------------------------- */
 
+/* With all its news a heartbeat is large where regions are many, and links that come and go call for one every ack_ms. On a link
+ * that does not move only so many wait. */
+static void send_heartbeat(sk_engine *engine, uint32_t peer)
+{
+    if (engine->host.queued(engine->host.self, peer) > engine->limits.send_queue_max + GOSSIP_BYTES_MAX)
+        engine->peers[peer].heartbeat_at_ms = engine->now_ms + BUSY_MS;
+    else
+        sk_status_send(engine, peer, true);
+}
+
 static void tick_link(sk_engine *engine, uint32_t peer)
 {
     sk_peer *p = &engine->peers[peer];
@@ -422,7 +432,7 @@ static void tick_link(sk_engine *engine, uint32_t peer)
     if (p->state != LINK_UP) return;
     if (engine->now_ms >= p->resend_at_ms) sk_receive_send_resend(engine, peer);
     if (engine->now_ms >= p->review_at_ms) sk_send_review(engine, peer);
-    if (engine->now_ms >= p->heartbeat_at_ms) sk_status_send(engine, peer, true);
+    if (engine->now_ms >= p->heartbeat_at_ms) send_heartbeat(engine, peer);
     if (engine->now_ms >= p->ack_at_ms) sk_status_send(engine, peer, false);
     sk_send_pump(engine, peer);
 }

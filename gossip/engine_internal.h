@@ -28,7 +28,7 @@
 enum {
     PEERS_MAX = SK_MEMBERS_MAX - 1,
     RESEND_MS = 100,              /* a RESEND waits at least this long: more may be dropped meanwhile */
-    BUSY_MS = 50,                 /* how often a busy sink is asked again */
+    BUSY_MS = 50,                 /* how often a busy sink is asked again, or a link that does not move */
     RELAY_REVIEWS = 4,            /* relays are reviewed this often within relay_ms */
     GOSSIP_BYTES_MAX = 64 * 1024, /* about; what does not fit goes with the next heartbeat */
     MESSAGE_SLACK = 4 * 1024,     /* headers around a transaction or rows of the largest size */

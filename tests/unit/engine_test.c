@@ -161,6 +161,24 @@ static void a_slow_link_does_not_hold_up_others(void **state)
     world_free(w);
 }
 
+static void heartbeats_do_not_pile_up(void **state)
+{
+    (void)state;
+    sk_engine_limits limits = world_limits();
+    limits.send_queue_max = 1000;
+    limits.heartbeat_ms = 1;
+    limits.silence_ms = FAR_MS;
+    world *w = world_new(3, &limits);
+    world_run(w, 10);
+    w->queues[0][2].stuck = true;
+    world_run(w, 10000);
+    assert_in_range(w->queues[0][2].bytes, 66536, 67000);
+    node_write(&w->nodes[0]);
+    w->queues[0][2].stuck = false;
+    world_must_converge(w, 1000);
+    world_free(w);
+}
+
 static void the_wire_costs_little(void **state)
 {
     (void)state;
@@ -549,6 +567,7 @@ int main(void)
         cmocka_unit_test(a_failing_store_only_delays),
         cmocka_unit_test(little_waits_for_company_and_much_goes_at_once),
         cmocka_unit_test(a_slow_link_does_not_hold_up_others),
+        cmocka_unit_test(heartbeats_do_not_pile_up),
         cmocka_unit_test(the_wire_costs_little),
         cmocka_unit_test(out_of_the_ring_a_transfer_helps),
         cmocka_unit_test(a_transfer_goes_on_under_load),
