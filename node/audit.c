@@ -234,7 +234,7 @@ static int go_through(sk_db *db, sk_cf cf, look_fn *look, uint32_t entries)
     sk_buf from = {0};
     sk_buf_bytes(&from, sk_buf_view(&db->audit.cursor));
     if (from.len) sk_buf_byte(&from, 0); /* the least key above it */
-    sk_store_iter *iter = sk_store_iterate(db->store, NULL, cf, sk_buf_view(&from), SK_BYTES_NONE);
+    sk_store_iter *iter = sk_store_pass(db->store, cf, sk_buf_view(&from), SK_BYTES_NONE);
     sk_bytes key, value;
     int status = 1, looked = 0;
     while (entries-- > 0 && (status = sk_store_next(db->store, iter, &key, &value)) > 0) {
@@ -432,7 +432,7 @@ static int next_sized(sk_db *db, uint32_t *rows, sk_buf *key)
     sk_buf from = {0};
     sk_buf_bytes(&from, sk_buf_view(&db->audit.cursor));
     if (from.len) sk_buf_byte(&from, 0);
-    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_ROW, sk_buf_view(&from), SK_BYTES_NONE);
+    sk_store_iter *iter = sk_store_pass(db->store, SK_CF_ROW, sk_buf_view(&from), SK_BYTES_NONE);
     sk_arena arena = {0};
     sk_bytes raw, value;
     sk_rowkey name;

@@ -17,6 +17,7 @@ enum {
     CHANGE_BYTES = 1 << 16, /* keys and dots of what waits, about, at most */
     FEW_LEAVES = 8, /* leaf_rows over this: they are at hand, and no change waits for others */
     CUT_READS = 4,  /* times leaf_rows: rows read for a cut at most; those without live entries do not count as a leaf's */
+    PIECES = CUT_READS, /* that come off in a cut, at most: an iterator costs as much as a hundred rows */
 };
 
 /* -- leaves ------------------------------------------------------------------------------------------------------------ */
@@ -299,7 +300,7 @@ static int scan(sk_db *db, uint32_t rows)
     sk_buf from = {0};
     sk_buf_bytes(&from, sk_buf_view(&sums->cursor));
     if (from.len) sk_buf_byte(&from, 0); /* the least key above it */
-    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_ROW, sk_buf_view(&from), SK_BYTES_NONE);
+    sk_store_iter *iter = sk_store_pass(db->store, SK_CF_ROW, sk_buf_view(&from), SK_BYTES_NONE);
     sk_bytes raw, value;
     int status = 1;
     while (rows-- > 0 && (status = sk_store_next(db->store, iter, &raw, &value)) > 0) {
@@ -314,27 +315,36 @@ static int scan(sk_db *db, uint32_t rows)
     return status;
 }
 
-/* Reads the first rows of a leaf into `piece`; `bound` parts them from the rest. 1; 0 if there is no rest; or an error. */
-static int read_piece(sk_db *db, uint32_t at, sk_leaf *piece, sk_buf *bound)
+/* What comes off a leaf in a cut: leaves of its first rows. */
+typedef struct {
+    sk_leaf pieces[PIECES];
+    sk_buf bounds[PIECES]; /* what parts each from the next, or from the rest */
+    uint32_t count;
+} sums_cut;
+
+/* 1; 0 if nothing is left behind them; or an error. */
+static int read_pieces(sk_db *db, uint32_t at, sums_cut *cut)
 {
     const sk_sums *sums = &db->sums;
+    const sk_leaf *leaf = sums->leaves[at];
+    uint64_t reads = (uint64_t)CUT_READS * sums->leaf_rows, wanted = leaf->rows / sums->leaf_rows - 1;
     sk_bytes end = at + 1 < sums->count ? sums->leaves[at + 1]->low : SK_BYTES_NONE;
-    sk_store_iter *iter = sk_store_iterate(db->store, NULL, SK_CF_ROW, sums->leaves[at]->low, end);
+    sk_store_iter *iter = sk_store_pass(db->store, SK_CF_ROW, leaf->low, end);
     sk_buf last = {0};
     sk_bytes raw, value;
-    uint64_t reads = 0;
     int status;
     while ((status = sk_store_next(db->store, iter, &raw, &value)) > 0) {
         sk_row row;
         sk_digest digest;
         bool sense;
-        if (piece->rows == sums->leaf_rows || reads++ == (uint64_t)CUT_READS * sums->leaf_rows) {
-            sk_buf_bytes(bound, sk_key_between(sk_buf_view(&last), raw));
-            break;
+        if (cut->pieces[cut->count].rows == sums->leaf_rows || reads == 0) {
+            sk_buf_bytes(&cut->bounds[cut->count++], sk_key_between(sk_buf_view(&last), raw));
+            if (cut->count == PIECES || cut->count == wanted || reads == 0) break;
         }
+        reads--;
         status = read_digest(db, raw, value, &row, &digest, &sense);
         if (status) break;
-        add_to_leaf(piece, digest != 0, digest, dots_of(&row, sense, &db->sums.arena));
+        add_to_leaf(&cut->pieces[cut->count], digest != 0, digest, dots_of(&row, sense, &db->sums.arena));
         sk_buf_reset(&last);
         sk_buf_bytes(&last, raw);
     }
@@ -344,28 +354,29 @@ static int read_piece(sk_db *db, uint32_t at, sk_leaf *piece, sk_buf *bound)
 }
 
 /* The first rows of a leaf become one of their own; what is left is what was there less that, and keeps the vector. */
+static void cut_off(sk_sums *sums, uint32_t at, sk_leaf piece, sk_bytes bound)
+{
+    sk_leaf *rest = insert_leaf(sums, at + 1, bound), *first = sums->leaves[at];
+    sums->bytes -= bytes_of(rest) + bytes_of(first);
+    rest->rows = first->rows - piece.rows;
+    rest->sum = first->sum - piece.sum;
+    rest->vv = first->vv;
+    rest->changed = piece.changed = first->changed;
+    piece.low = first->low;
+    *first = piece;
+    sums->bytes += bytes_of(rest) + bytes_of(first);
+}
+
 static int cut(sk_db *db, uint32_t at)
 {
-    sk_sums *sums = &db->sums;
-    sk_leaf piece = {.changed = sums->leaves[at]->changed};
-    sk_buf bound = {0};
-    int status = read_piece(db, at, &piece, &bound);
-    if (status > 0) {
-        sk_leaf *rest = insert_leaf(sums, at + 1, sk_buf_view(&bound)), *first = sums->leaves[at];
-        sums->bytes -= bytes_of(rest) + bytes_of(first);
-        rest->rows = first->rows - piece.rows;
-        rest->sum = first->sum - piece.sum;
-        rest->vv = first->vv;
-        rest->changed = first->changed;
-        piece.low = first->low;
-        *first = piece;
-        sums->bytes += bytes_of(rest) + bytes_of(first);
-    } else {
-        sk_vv_free(&piece.vv);
+    sums_cut cut = {0};
+    int status = read_pieces(db, at, &cut);
+    for (uint32_t i = 0; i < cut.count && status > 0; i++) cut_off(&db->sums, at + i, cut.pieces[i], sk_buf_view(&cut.bounds[i]));
+    for (uint32_t i = 0; i < PIECES; i++) {
+        if (status <= 0) sk_vv_free(&cut.pieces[i].vv);
+        sk_buf_free(&cut.bounds[i]);
     }
-    sk_buf_free(&bound);
-    if (status == 0) status = SK_E_CORRUPT; /* fewer rows can be read than were put */
-    return status;
+    return status ? status : SK_E_CORRUPT; /* fewer rows can be read than were put */
 }
 
 static int cut_one(sk_db *db)

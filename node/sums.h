@@ -15,8 +15,8 @@
  *
  * A row that cannot be read stands in the sums with a digest of its own, which no sound row has.
  *
- * A leaf that has outgrown twice `leaf_rows` is cut: its first rows are read and become a leaf of their own, and the rest
- * is what was there less that; so a cut reads a bounded number of rows, however large the leaf has become. Leaves that
+ * A leaf that has outgrown twice `leaf_rows` is cut: its first rows are read and become leaves of their own, up to four, and the
+ * rest is what was there less that; so a cut reads a bounded number of rows, however large the leaf has become. Leaves that
  * have shrunk are joined with a neighbour, which reads nothing. Bounds are as short as separates two keys. However late a leaf
  * is cut it is right, only coarse: under a load of puts the owner waits (node/replica.c, add_up).
  *

@@ -371,8 +371,9 @@ static int memory_snapshot_get(sk_store *store, sk_store_snapshot *snapshot, sk_
     return value->full ? SK_E_MEMORY : 1;
 }
 
-static sk_store_iter *memory_iter(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from, sk_bytes to)
+static sk_store_iter *memory_iter(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from, sk_bytes to, bool once)
 {
+    (void)once;
     memory *self = memory_of(store);
     sk_store_iter *iter = sk_alloc(sizeof *iter);
     if (!snapshot) sk_overlay_view_take(&self->overlay, cf, from, to, true, &iter->view);

@@ -188,7 +188,7 @@ static int rocks_snapshot_get(sk_store *store, sk_store_snapshot *snapshot, sk_c
     return value->full ? SK_E_MEMORY : 1;
 }
 
-static sk_store_iter *rocks_iter(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from, sk_bytes to)
+static sk_store_iter *rocks_iter(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from, sk_bytes to, bool once)
 {
     rocks *self = rocks_of(store);
     sk_store_iter *iter = sk_alloc(sizeof *iter);
@@ -201,10 +201,8 @@ static sk_store_iter *rocks_iter(sk_store *store, sk_store_snapshot *snapshot, s
     }
     if (!self->database.db || (snapshot && !snapshot->snapshot)) return iter;
     iter->options = rocksdb_readoptions_create();
-    if (snapshot) {
-        rocksdb_readoptions_set_snapshot(iter->options, snapshot->snapshot);
-        rocksdb_readoptions_set_fill_cache(iter->options, 0); /* long scans must not drive out what clients read */
-    }
+    if (snapshot) rocksdb_readoptions_set_snapshot(iter->options, snapshot->snapshot);
+    if (once) rocksdb_readoptions_set_fill_cache(iter->options, 0);
     if (to.data) {
         sk_bytes bound = sk_arena_copy(&iter->view.bounds, to); /* RocksDB borrows it */
         rocksdb_readoptions_set_iterate_upper_bound(iter->options, (const char *)bound.data, bound.len);

@@ -60,7 +60,7 @@ typedef struct {
     sk_store_snapshot *(*snapshot)(sk_store *);
     void (*snapshot_free)(sk_store *, sk_store_snapshot *);
     int (*snapshot_get)(sk_store *, sk_store_snapshot *, sk_cf, sk_bytes key, sk_buf *value);
-    sk_store_iter *(*iter)(sk_store *, sk_store_snapshot *, sk_cf, sk_bytes from, sk_bytes to);
+    sk_store_iter *(*iter)(sk_store *, sk_store_snapshot *, sk_cf, sk_bytes from, sk_bytes to, bool once);
     int (*iter_next)(sk_store_iter *, sk_bytes *key, sk_bytes *value);
     void (*iter_free)(sk_store_iter *);
     void (*stats)(sk_store *, sk_buf *text);
@@ -167,7 +167,13 @@ static inline int sk_store_snapshot_get(sk_store *store, sk_store_snapshot *snap
 static inline sk_store_iter *sk_store_iterate(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from,
                                               sk_bytes to)
 {
-    return store->ops->iter(store, snapshot, cf, from, to);
+    return store->ops->iter(store, snapshot, cf, from, to, snapshot != NULL);
+}
+/** The newest state likewise, for going through much that will not soon be read again: it drives nothing out of the cache. (Nor do
+ *  iterators of snapshots.) */
+static inline sk_store_iter *sk_store_pass(sk_store *store, sk_cf cf, sk_bytes from, sk_bytes to)
+{
+    return store->ops->iter(store, NULL, cf, from, to, true);
 }
 /** 1 and the next pair (borrowed until the next call on this iterator), 0 at the end, or a negative error. */
 static inline int sk_store_next(sk_store *store, sk_store_iter *iter, sk_bytes *key, sk_bytes *value)

@@ -117,12 +117,13 @@ static inline int faulty_snapshot_get(sk_store *store, sk_store_snapshot *snapsh
     return error ? error : sk_store_snapshot_get(faulty_of(store)->inner, snapshot->inner, cf, key, value);
 }
 
-static inline sk_store_iter *faulty_iter(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from, sk_bytes to)
+static inline sk_store_iter *faulty_iter(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from, sk_bytes to,
+                                         bool once)
 {
     sk_store_iter *iter = sk_alloc(sizeof *iter);
     iter->of = faulty_of(store);
     iter->error = snapshot ? snapshot->error : 0;
-    iter->inner = sk_store_iterate(iter->of->inner, snapshot ? snapshot->inner : NULL, cf, from, to);
+    iter->inner = iter->of->inner->ops->iter(iter->of->inner, snapshot ? snapshot->inner : NULL, cf, from, to, once);
     return iter;
 }
 

@@ -110,10 +110,10 @@ static void local_writes_go_on_while_it_is_staged_and_folded(void **state)
 static const sk_store_ops *plain_ops;
 static unsigned walks;
 
-static sk_store_iter *counted_iter(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from, sk_bytes to)
+static sk_store_iter *counted_iter(sk_store *store, sk_store_snapshot *snapshot, sk_cf cf, sk_bytes from, sk_bytes to, bool once)
 {
     walks++;
-    return plain_ops->iter(store, snapshot, cf, from, to);
+    return plain_ops->iter(store, snapshot, cf, from, to, once);
 }
 
 static unsigned walks_of_touch(database *with, const char *key)
