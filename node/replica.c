@@ -374,8 +374,9 @@ static void expire(sk_replica *replica)
     sk_arena_free(&due.arena);
 }
 
-/* A new database is complete once it holds all that the peer had when the link to it came up. From then on it is a member
- * like others, and linked with all. */
+/* A new database is complete once it holds all that the peer had when the link to it came up; or, if the peer has lost some of that, all
+ * that it has then: a link may be replaced by another with nobody to see that it was down. From then on it is a member like others, and
+ * linked with all. */
 static void join(sk_replica *replica)
 {
     if (!replica->db.joining) return;
@@ -383,7 +384,7 @@ static void join(sk_replica *replica)
     sk_peer_status status = {0};
     if (peer >= 0) status = sk_engine_peer_status(replica->engine, (uint32_t)peer);
     if (!status.up) replica->has_join_goal = false;
-    if (status.up && !replica->has_join_goal) {
+    if (status.up && !(replica->has_join_goal && sk_vv_at_most(&replica->join_goal, status.acked))) {
         sk_vv_copy(&replica->join_goal, status.acked);
         replica->has_join_goal = true;
     }

@@ -76,6 +76,33 @@ static void part_of_it_is_not_enough(void **state)
     expect(&us, "SCARD s", ":2");
 }
 
+/* Its disk comes back as it was before, and a new link takes the place of the old one, which was never seen down. */
+static void what_the_peer_has_lost_is_not_waited_for(void **state)
+{
+    (void)state;
+    sk_store *before = sk_memory_copy(eu.disk);
+    expect(&eu, "SET k lost", "+OK");
+    region_turn(&eu, 1);
+    sk_replica_link_up(eu.replica, 0);
+    sk_replica_link_up(us.replica, 0);
+    region_turn(&us, 5);
+    assert_true(us.replica->has_join_goal);
+    assert_true(us.replica->db.joining);
+    sk_replica_free(eu.replica);
+    sk_store_close(eu.disk);
+    eu.disk = eu.store = before;
+    sk_buf_reset(&eu.inbox);
+    region_joins = NULL;
+    region_boot(&eu, "eu", eu_peers, NULL);
+    sk_replica_link_up(eu.replica, 0);
+    sk_replica_link_up(us.replica, 0);
+    for (int i = 0; i < 400 && us.replica->db.joining; i++) {
+        region_turn(&eu, 5);
+        region_turn(&us, 5);
+    }
+    expect(&us, "GET k", "$3 old");
+}
+
 /* eu has `rows` keys and starts anew: they are not in its ring. */
 static void restart_with(int rows)
 {
@@ -190,6 +217,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(reads_and_writes_wait_until_it_is_complete, start, stop),
         cmocka_unit_test_setup_teardown(part_of_it_is_not_enough, start, stop),
+        cmocka_unit_test_setup_teardown(what_the_peer_has_lost_is_not_waited_for, start, stop),
         cmocka_unit_test_setup_teardown(what_has_come_is_put_into_place_first, start, stop),
         cmocka_unit_test_setup_teardown(putting_into_place_keeps_its_share, start, stop),
         cmocka_unit_test_setup_teardown(a_restart_does_not_make_it_complete, start, stop),
