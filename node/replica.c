@@ -13,9 +13,10 @@ enum {
     EXPIRE_EVERY_MS = 100,   /* how often deadlines are looked at */
     EXPIRE_MOST = 64,        /* keys removed by one look */
     SUMS_EVERY_MS = 2,       /* how often sums get on, by half a leaf: a fifth of the loop's time at most; … */
-    SUMS_CUTS_EVERY_MS = 5,  /* … where leaves are cut, by four: likewise */
+    SUMS_CUTS_EVERY_MS = 5,  /* … where leaves are cut, by four: likewise, … */
+    SUMS_CUTS_AMID_MS = 100, /* … unless commands or batches come, of which none in a hundred is to wait for that. What is cut late is read
+                              * once, however much it has outgrown */
     SUMS_PUT_OFF_MS = 20,
-    SUMS_AMID_WRITES_MS = 50, /* … while writes come: what is cut late is read once, however much it has outgrown */
     AUDIT_ENTRIES = 1024,    /* of history and the like gone through in a step: more than can be written meanwhile */
     SUMS_UNORDERED = 1024,   /* above so many changes without an order leaves are not cut: that is a millisecond's work */
     SUMS_RETRY_MS = 1000,    /* … after an error */
@@ -484,9 +485,9 @@ static void add_up(sk_replica *replica)
     uint32_t rows = (sums->leaf_rows + 1) / 2;
     int status = audits ? sk_audit_step(&replica->db, audits_rows(replica) ? rows : AUDIT_ENTRIES)
                         : sk_sums_step(&replica->db, rows);
-    bool writes = replica->sums_sealed != replica->last_sealed;
-    uint64_t every_ms = !cuts ? SUMS_EVERY_MS : writes ? SUMS_AMID_WRITES_MS : SUMS_CUTS_EVERY_MS;
-    replica->sums_sealed = replica->last_sealed;
+    uint64_t work = replica->last_sealed + replica->stat_commands;
+    uint64_t every_ms = !cuts ? SUMS_EVERY_MS : replica->sums_work != work ? SUMS_CUTS_AMID_MS : SUMS_CUTS_EVERY_MS;
+    replica->sums_work = work;
     replica->hurries &= status > 0 && audits;
     replica->sums_at_ms = replica->now_ms + (status < 0 ? SUMS_RETRY_MS : replica->hurries ? 0 : every_ms);
 }

@@ -118,7 +118,7 @@ struct sk_replica {
     uint64_t expire_at_ms;          /* monotonic: the next look at deadlines */
     uint64_t repair_at_ms;          /* monotonic: when damaged rows may be asked for again */
     uint64_t sums_at_ms;            /* monotonic: the next step of the sums */
-    uint64_t sums_sealed;           /* last_sealed, at the last one */
+    uint64_t sums_work;             /* batches and commands until the last one */
     bool hurries;                   /* … is wanted at once: somebody waits for the audit */
     uint64_t fold_at_ms;            /* … of a fold */
     uint32_t fold_rows;             /* put into place in a turn */
