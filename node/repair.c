@@ -176,6 +176,16 @@ static int put_under_its_key(sk_db *db, sk_repair *repair, const sk_repair_row *
 
 /* -- what others bear out ------------------------------------------------------------------------------------------ */
 
+/* The count of the same region in a row, which that of an entry takes the place of. `count`: there is none. */
+static uint32_t same_count(const sk_row *row, const sk_entry *entry)
+{
+    uint32_t at = 0;
+    while (at < row->count && (entry->kind != SK_ENTRY_COUNT || row->entries[at].kind != SK_ENTRY_COUNT ||
+                               row->entries[at].dot.origin != entry->dot.origin))
+        at++;
+    return at;
+}
+
 static bool same_entry(const sk_db *db, sk_bytes raw, const sk_entry *ours, const sk_entry *theirs)
 {
     sk_row one = {.entries = (sk_entry *)(uintptr_t)ours, .count = 1}, other = {.entries = (sk_entry *)(uintptr_t)theirs, .count = 1};
@@ -183,8 +193,9 @@ static bool same_entry(const sk_db *db, sk_bytes raw, const sk_entry *ours, cons
     return ours->kind == theirs->kind && ours->dot.origin == theirs->dot.origin && ours->dot.seq == theirs->dot.seq;
 }
 
-/* Is every entry of ours one that the sender has too, or one that our history above its vector names? (Of entries with the
- * same dot the merge takes the sender's; but of a count it may take our base.) */
+/* Is every entry of ours one that the sender has too, or one that our history names? One that the sender has removed goes in the
+ * merge. (Of entries with the same dot it takes the sender's; but of a count it may take our base: one that differs, and that the
+ * sender has seen, is damaged.) */
 static int borne_out(sk_db *db, const sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row, bool *sound)
 {
     int status = 0;
@@ -194,7 +205,8 @@ static int borne_out(sk_db *db, const sk_repair *repair, const sk_repair_vectors
         bool found = false;
         for (uint32_t k = 0; k < row->theirs->count && !found; k++)
             found = same_entry(db, row->name.raw, entry, &row->theirs->entries[k]);
-        if (!found && !sk_vv_covers(vectors->vv, entry->dot)) {
+        bool differs = entry->kind == SK_ENTRY_COUNT && same_count(row->theirs, entry) < row->theirs->count;
+        if (!found && !(differs && sk_vv_covers(vectors->vv, entry->dot))) {
             unsigned flags;
             status = sk_db_history_find(db, entry->dot, row->name.raw, &flags);
             found = status > 0;
@@ -210,16 +222,6 @@ static int borne_out(sk_db *db, const sk_repair *repair, const sk_repair_vectors
 static bool is_held(const sk_db *db, const sk_repair *repair, const sk_repair_row *row)
 {
     return row->sense && sk_quarantine_holds(db, row->name.raw, &row->ours) && !sk_row_keys_has(&repair->news, row->name.raw);
-}
-
-/* The count of the same region in a row, which that of an entry takes the place of. `count`: there is none. */
-static uint32_t same_count(const sk_row *row, const sk_entry *entry)
-{
-    uint32_t at = 0;
-    while (at < row->count && (entry->kind != SK_ENTRY_COUNT || row->entries[at].kind != SK_ENTRY_COUNT ||
-                               row->entries[at].dot.origin != entry->dot.origin))
-        at++;
-    return at;
 }
 
 int sk_repair_with_dead(const sk_db *db, const sk_repair_row *row, sk_arena *arena, sk_row *with)

@@ -6,7 +6,7 @@
  *  2. If one does, it is merged like others, provided that it is what was committed. That is so
  *      - if all that we have adds up to what was committed; then other rows are damaged no more; or
  *      - once it was corrected (node/correct.h): nobody else can know what only we have written; or
- *      - if the sender or that history bears out each of its entries, and that there is none, if there is none. (That is
+ *      - if the sender or our history bears out each of its entries, and that there is none, if there is none. (That is
  *        all that can be told where more than one row is damaged, or one in more than one byte.)
  *     Where only operations that put something are named, something of theirs must be there.
  *     Nobody's sums tell of dead counts, so the sender sends all rows that have some; those that ours lacks come back.

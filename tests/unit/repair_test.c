@@ -140,6 +140,27 @@ static void what_is_new_in_a_row_in_doubt_comes_with_the_repair(void **state)
     }
 }
 
+/* One that the sender has removed meanwhile was there all the same: our history says so. */
+static void what_the_sender_has_removed_meanwhile_was_there(void **state)
+{
+    (void)state;
+    database c;
+    fill_both();
+    txn(&b, put(&b, SK_TABLE_KEY, "string", NULL, "seen by both"));
+    apply_last(&b, &a);
+    database_start(&c, "c", 3);
+    txn(&c, put(&c, SK_TABLE_KEY, "string", NULL, "beside it"));
+    apply_last(&c, &a); /* and b never hears of it */
+    txn(&b, put(&b, SK_TABLE_KEY, "string", NULL, "over it"));
+    commit(&b);
+    commit(&a);
+    damage(&a, "zzz", "\xc1"); /* it stands behind: all does not add up before */
+    b_repairs_a();
+    sk_row row = row_of(&a, SK_TABLE_KEY, "string", NULL);
+    assert_int_equal(sk_row_live(&row, SK_CLASS_CONTENT), 2);
+    database_end(&c);
+}
+
 /* A row that is damaged and was written to since: another repair is asked for, when the sender has seen that. */
 static void a_row_in_doubt_waits_for_the_next_repair(void **state)
 {
@@ -692,6 +713,7 @@ int main(void)
         TEST(what_is_newer_here_survives_a_repair),
         TEST(a_row_in_doubt_waits_for_the_next_repair),
         TEST(what_is_new_in_a_row_in_doubt_comes_with_the_repair),
+        TEST(what_the_sender_has_removed_meanwhile_was_there),
         TEST(what_our_history_does_not_know_of_goes),
         TEST(damaged_dead_counts_that_make_no_sense_are_repaired),
         TEST(a_repair_hides_nothing_that_changed_beside_it),
