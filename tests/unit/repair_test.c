@@ -236,6 +236,27 @@ static void damaged_dead_counts_that_make_no_sense_are_repaired(void **state)
     }
 }
 
+/* One in a row that has none elsewhere: no digest tells, and b, which sends rows with dead counts, has no reason to. */
+static void a_dead_count_that_nobody_else_has_is_damage(void **state)
+{
+    (void)state;
+    fill_both();
+    remove_count_at_both();
+    sk_entry entries[8] = {row_of(&a, SK_TABLE_KEY, "n", NULL).entries[0]};
+    entries[0].dot.seq += 1000;
+    entries[0].count.base_seq += 1000;
+    sk_row row = row_of(&a, SK_TABLE_KEY, "string", NULL);
+    assert_in_range(row.count, 1, 7);
+    memcpy(entries + 1, row.entries, row.count * sizeof *entries);
+    row.entries = entries;
+    row.count++;
+    sk_row_sort(&row);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "string", NULL);
+    store_row(&a, &name, &row);
+    b_repairs_a();
+    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "string", NULL), text_of_row(&b, SK_TABLE_KEY, "string", NULL));
+}
+
 static void reset_count_at_both(void)
 {
     reset_count_of_b();
@@ -716,6 +737,7 @@ int main(void)
         TEST(what_the_sender_has_removed_meanwhile_was_there),
         TEST(what_our_history_does_not_know_of_goes),
         TEST(damaged_dead_counts_that_make_no_sense_are_repaired),
+        TEST(a_dead_count_that_nobody_else_has_is_damage),
         TEST(a_repair_hides_nothing_that_changed_beside_it),
         TEST(dead_counts_that_a_repair_brings_are_stripped_one_day),
         TEST(old_history_stays_until_the_repair),
