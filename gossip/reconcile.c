@@ -216,7 +216,7 @@ static void pause(sk_engine *engine)
 }
 
 /* A range whose sums differ is asked for; of one where the sender has nothing it is known what is in it: dead counts, if there
- * are any, which matter to whoever does not go by its own (a repair). */
+ * are any, which matter to whoever may take the sender's rows as they are (a repair, an audit). */
 static int look_at(sk_engine *engine, range one)
 {
     struct sk_comparing *comparing = engine->incoming.comparing;
@@ -228,7 +228,7 @@ static int look_at(sk_engine *engine, range one)
         return status;
     }
     sk_buf_bytes(&one.at, one.from);
-    one.answered = one.rows == 0 && engine->incoming.purpose != SK_FOR_REPAIR;
+    one.answered = one.rows == 0 && engine->incoming.purpose == SK_FOR_NEWS;
     comparing->asked[comparing->asked_count++] = one;
     if (one.answered) return 0;
     sk_ask_pack(&engine->out, engine->incoming.number, one.from, one.to);

@@ -174,6 +174,20 @@ static inline sk_origin_map map_of(database *from, database *to)
     return map;
 }
 
+/* Both have the same entries, dead ones too, whatever numbers their origins have there. */
+static inline void assert_same_row(database *one, database *other, sk_table table, const char *key, const char *member)
+{
+    sk_row row = row_of(other, table, key, member);
+    sk_origin_map map = map_of(other, one);
+    for (uint32_t i = 0; i < row.count; i++)
+        row.entries[i].dot.origin = sk_origin_map_get(&map, row.entries[i].dot.origin);
+    sk_row_sort(&row);
+    char *text = strdup(row_text(&row));
+    assert_string_equal(text_of_row(one, table, key, member), text);
+    free(text);
+    sk_origin_map_free(&map);
+}
+
 static inline void apply_last(database *from, database *to)
 {
     sk_origin_map map = map_of(from, to);
@@ -276,7 +290,7 @@ static inline void transfer_compare(transfer *with)
 {
     sk_origin_map map = map_of(with->from, with->to);
     dialogue talk = {.from = &with->from->db, .to = &with->to->db, .source = with->source, .map = &map};
-    talk.repair = with->head.purpose == SK_FOR_REPAIR;
+    talk.purpose = with->head.purpose;
     dialogue_run(&talk);
     with->questions += talk.questions;
     with->wanted += talk.wanted;

@@ -9,7 +9,7 @@ typedef struct {
     sk_db *from, *to;
     sk_source *source;
     const sk_origin_map *map; /* the numbers of `from` to those of `to` */
-    bool repair;
+    sk_purpose purpose;
     uint32_t questions, wanted;
     size_t bytes; /* of answers and rows */
 } dialogue;
@@ -53,7 +53,7 @@ static inline void dialogue_range(dialogue *with, sk_bytes from, sk_bytes to, ui
     sk_digest told_sum = 0;
     sk_assert(sk_fold_sum(with->to, from, to, &believed) == 0);
     if (believed == sum) return;
-    if (rows == 0 && !with->repair) {
+    if (rows == 0 && with->purpose == SK_FOR_NEWS) {
         dialogue_settle(with, from, to, (sk_elements){0});
         return;
     }

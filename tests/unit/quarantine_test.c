@@ -155,6 +155,29 @@ static void changes_of_ours_are_passed_over(void **state)
     assert_true(has_value(&a, "string", "newer") && has_value(&a, "other", "drifted"));
 }
 
+/* A row of which b has nothing but a dead count: that is what takes the place of ours, not nothing. */
+static void what_is_dead_there_is_not_gone(void **state)
+{
+    (void)state;
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
+    commit(&a);
+    apply_last(&a, &b);
+    commit(&b);
+    sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
+    row.entries[0].count.base_seq = 0;
+    assert_true(sk_entry_live(&row.entries[0]));
+    become(&a, SK_TABLE_KEY, "n", NULL, row);
+    assert_int_equal(compare(&b, &a), 0);
+    assert_int_equal(sk_quarantine_resolve(&a.db, sk_bytes_str("n"), sk_bytes_str("b")), 1);
+    commit(&a);
+    assert_int_equal(compare(&b, &a), 0);
+    assert_int_equal(a.db.quarantine.settled, 1);
+    assert_same_row(&a, &b, SK_TABLE_KEY, "n", NULL);
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
+}
+
 static void an_operator_decides(void **state)
 {
     (void)state;
@@ -178,7 +201,7 @@ static void an_operator_decides(void **state)
     assert_true(holds(&a, 0, "kstring", "b"));
     assert_true(has_value(&a, "other", "another value"));
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "hash", NULL).fields, 2);
-    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "reset", NULL), text_of_row(&b, SK_TABLE_KEY, "reset", NULL));
+    assert_same_row(&a, &b, SK_TABLE_KEY, "reset", NULL);
     assert_int_equal(a.db.quarantine.settled, 3);
     /* The row that was decided on is not there any more: it is asked anew. */
     assert_int_equal(sk_quarantine_resolve(&a.db, sk_bytes_str("string"), sk_bytes_str("b")), 1);
@@ -263,8 +286,8 @@ static void a_repair_keeps_it(void **state)
     start_and_repair();
     assert_true(has_value(&a, "string", "drifted"));
     assert_true(has_value(&a, "other", "newer"));
-    assert_string_equal(text_of_row(&a, SK_TABLE_HASH, "hash", "field"), text_of_row(&b, SK_TABLE_HASH, "hash", "field"));
-    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
+    assert_same_row(&a, &b, SK_TABLE_HASH, "hash", "field");
+    assert_same_row(&a, &b, SK_TABLE_KEY, "count", NULL);
     assert_int_equal(compare(&b, &a), 0);
     assert_int_equal(a.db.quarantine.count, 1);
     sk_db_check(&a.db);
@@ -354,7 +377,7 @@ static void a_repair_keeps_the_nameless(void **state)
     assert_true(has_value(&a, many(2), "changed") && has_value(&a, many(1029), "x"));
     assert_true(has_value(&a, "other", "another value"));
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "string", NULL).count, 0);
-    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "reset", NULL), text_of_row(&b, SK_TABLE_KEY, "reset", NULL));
+    assert_same_row(&a, &b, SK_TABLE_KEY, "reset", NULL);
     assert_true(has_value(&a, "zzz", "sound"));
     sk_quarantine_agree(&a.db, sk_bytes_str("c"));
     assert_int_equal(a.db.quarantine.nameless, MORE + 2);
@@ -388,7 +411,7 @@ static void without_a_mark_a_repair_brings_what_makes_no_sense(void **state)
     sk_store_put(a.store, SK_CF_ROW, name.raw, sk_bytes_str("\xc1"));
     damage(&a, "string", "of the disk");
     start_and_repair();
-    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
+    assert_same_row(&a, &b, SK_TABLE_KEY, "count", NULL);
     assert_true(has_value(&a, "string", "of the disk"));
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "other", NULL).count, 0);
     assert_int_equal(row_of(&a, SK_TABLE_HASH, "hash", "field").count, 1);
@@ -451,6 +474,7 @@ int main(void)
         TEST(rows_that_differ_are_named_and_kept),
         TEST(rows_that_are_changing_are_passed_over),
         TEST(changes_of_ours_are_passed_over),
+        TEST(what_is_dead_there_is_not_gone),
         TEST(an_operator_decides),
         TEST(what_nobody_wrote_goes),
         TEST(a_repair_keeps_it),

@@ -342,13 +342,15 @@ static void parts_must_part(void **state)
     assert_int_equal(PARTS(2, {"", 60, 400}, {"m", 40, 600}), SK_E_PROTOCOL); /* of none that was asked for */
 }
 
-/* Where the sender has no rows there may be dead counts: who goes by its own rows knows without asking, a repair does not. */
+/* Where the sender has no rows there may be dead counts: who goes by its own rows knows without asking, a repair and an audit do
+ * not. */
 static void a_repair_asks_for_ranges_without_rows(void **state)
 {
     (void)state;
-    for (int repair = 0; repair < 2; repair++) {
+    static const sk_purpose purposes[] = {SK_FOR_NEWS, SK_FOR_REPAIR, SK_FOR_AUDIT};
+    for (size_t p = 0; p < sizeof purposes / sizeof *purposes; p++) {
         world *w = asking(100, 1000);
-        if (repair) w->nodes[2].engine->incoming.purpose = SK_FOR_REPAIR;
+        w->nodes[2].engine->incoming.purpose = purposes[p];
         const sk_part parts[] = {{.sum = 5}, {sk_bytes_str("m"), 100, 995}};
         sk_buf message = {0};
         sk_message_begin_list(&message, SK_MESSAGE_PARTS, 1, 2);
@@ -358,7 +360,7 @@ static void a_repair_asks_for_ranges_without_rows(void **state)
             w->now_ms += 2;
             sk_engine_tick(w->nodes[2].engine, w->now_ms, w->wall_ms);
         }
-        assert_int_equal(sent[2][0][SK_MESSAGE_ASK], 2 + repair);
+        assert_int_equal(sent[2][0][SK_MESSAGE_ASK], 2 + (purposes[p] != SK_FOR_NEWS));
         sk_buf_free(&message);
         world_free(w);
     }

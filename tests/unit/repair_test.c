@@ -135,7 +135,7 @@ static void what_is_new_in_a_row_in_doubt_comes_with_the_repair(void **state)
         commit(&b);
         repair(&b, &a);
         assert_string_equal(audited(&a), "verified");
-        assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
+        assert_same_row(&a, &b, SK_TABLE_KEY, "count", NULL);
         assert_true(a.db.digest == b.db.digest);
     }
 }
@@ -178,7 +178,7 @@ static void a_row_in_doubt_waits_for_the_next_repair(void **state)
     commit(&b);
     repair(&b, &a);
     assert_string_equal(audited(&a), "verified");
-    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "count", NULL), text_of_row(&b, SK_TABLE_KEY, "count", NULL));
+    assert_same_row(&a, &b, SK_TABLE_KEY, "count", NULL);
     assert_true(a.db.digest == b.db.digest);
     sk_db_check(&a.db);
 }
@@ -254,7 +254,7 @@ static void a_dead_count_that_nobody_else_has_is_damage(void **state)
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "string", NULL);
     store_row(&a, &name, &row);
     b_repairs_a();
-    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "string", NULL), text_of_row(&b, SK_TABLE_KEY, "string", NULL));
+    assert_same_row(&a, &b, SK_TABLE_KEY, "string", NULL);
 }
 
 static void reset_count_at_both(void)
@@ -664,7 +664,7 @@ static void dead_counts_that_no_sum_tells_of_come_back(void **state)
     commit_unchecked(&a);
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 0);
     b_repairs_a();
-    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), text_of_row(&b, SK_TABLE_KEY, "n", NULL));
+    assert_same_row(&a, &b, SK_TABLE_KEY, "n", NULL);
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
     sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
     assert_true(sk_db_history_speaks(&a.db, name.raw));
