@@ -19,7 +19,7 @@
  *     `everywhere` is the same of those that there are now, and goes back where one is added. `stable` may go on without
  *     members that the host names as laggards; `everywhere` waits for them.
  *  4. Memory is bounded: the ring by ring_bytes_max, held-back transactions by held_bytes_max for all peers together, a
- *     link's queue by send_queue_max (the engine stops filling it; heartbeats go on for a while), a transfer by its window.
+ *     link's queue by send_queue_max (the engine stops filling it; heartbeats, at some 64 KiB more), a transfer by its window.
  *  5. One incoming transfer at a time; outgoing ones are one per peer.
  *  6. A message that breaks the protocol changes nothing: the link is closed with the error. */
 #ifndef SK_GOSSIP_ENGINE_H

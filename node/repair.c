@@ -195,7 +195,7 @@ static bool same_entry(const sk_db *db, sk_bytes raw, const sk_entry *ours, cons
 
 /* Is every entry of ours one that the sender has too, or one that our history names? One that the sender has removed goes in the
  * merge. (Of entries with the same dot it takes the sender's; but of a count it may take our base: one that differs, and that the
- * sender has seen, is damaged.) */
+ * sender has seen, may be damaged whatever history names.) */
 static int borne_out(sk_db *db, const sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row, bool *sound)
 {
     int status = 0;
@@ -224,14 +224,24 @@ static bool is_held(const sk_db *db, const sk_repair *repair, const sk_repair_ro
     return row->sense && sk_quarantine_holds(db, row->name.raw, &row->ours) && !sk_row_keys_has(&repair->news, row->name.raw);
 }
 
+/* Ours, with room for as many entries as theirs has. SK_E_MEMORY. */
+static int with_room(const sk_repair_row *row, sk_arena *arena, sk_row *with)
+{
+    const sk_row *ours = &row->ours;
+    *with = *ours;
+    with->entries = sk_arena_take(arena, ((size_t)ours->count + row->theirs->count) * sizeof *with->entries);
+    if (!with->entries) return SK_E_MEMORY;
+    if (ours->count) memcpy(with->entries, ours->entries, ours->count * sizeof *ours->entries);
+    return 0;
+}
+
 int sk_repair_with_dead(const sk_db *db, const sk_repair_row *row, sk_arena *arena, sk_row *with)
 {
     const sk_row *ours = &row->ours, *theirs = row->theirs;
     *with = *ours;
     if (!sk_row_has_dead(theirs)) return 0;
-    with->entries = sk_arena_take(arena, ((size_t)ours->count + theirs->count) * sizeof *with->entries);
-    if (!with->entries) return SK_E_MEMORY;
-    if (ours->count) memcpy(with->entries, ours->entries, ours->count * sizeof *ours->entries);
+    int status = with_room(row, arena, with);
+    if (status) return status;
     for (uint32_t i = 0; i < theirs->count; i++) {
         const sk_entry *entry = &theirs->entries[i];
         bool dead = !sk_entry_live(entry) && !sk_vv_covers(&db->floor, entry->count.reset_by);
@@ -320,11 +330,10 @@ static int take_out_nonsense(sk_db *db, const sk_repair_row *row, sk_arena *aren
 int sk_repair_bring_news(sk_db *db, const sk_repair_vectors *vectors, const sk_repair_row *row, sk_arena *arena)
 {
     const sk_row *ours = &row->ours, *theirs = row->theirs;
-    sk_row with = *ours;
+    sk_row with;
     if (!row->is_key || sk_row_covered(theirs, vectors->known)) return 0;
-    with.entries = sk_arena_take(arena, ((size_t)ours->count + theirs->count) * sizeof *with.entries);
-    if (!with.entries) return SK_E_MEMORY;
-    if (ours->count) memcpy(with.entries, ours->entries, ours->count * sizeof *ours->entries);
+    int status = with_room(row, arena, &with);
+    if (status) return status;
     for (uint32_t i = 0; i < theirs->count; i++) {
         const sk_entry *entry = &theirs->entries[i];
         if (sk_vv_covers(vectors->known, entry->dot)) continue;
@@ -332,7 +341,7 @@ int sk_repair_bring_news(sk_db *db, const sk_repair_vectors *vectors, const sk_r
         with.entries[at < ours->count ? at : with.count++] = *entry;
     }
     sk_row_sort(&with);
-    int status = take_out_nonsense(db, row, arena);
+    status = take_out_nonsense(db, row, arena);
     return status ? status : sk_db_row_put(db, &row->name, ours, &with);
 }
 

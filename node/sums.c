@@ -369,12 +369,13 @@ static void cut_off(sk_sums *sums, uint32_t at, sk_leaf piece, sk_bytes bound)
 
 static int cut(sk_db *db, uint32_t at)
 {
-    sums_cut cut = {0};
-    int status = read_pieces(db, at, &cut);
-    for (uint32_t i = 0; i < cut.count && status > 0; i++) cut_off(&db->sums, at + i, cut.pieces[i], sk_buf_view(&cut.bounds[i]));
+    sums_cut made = {0};
+    int status = read_pieces(db, at, &made);
+    for (uint32_t i = 0; i < made.count && status > 0; i++)
+        cut_off(&db->sums, at + i, made.pieces[i], sk_buf_view(&made.bounds[i]));
     for (uint32_t i = 0; i < PIECES; i++) {
-        if (status <= 0) sk_vv_free(&cut.pieces[i].vv);
-        sk_buf_free(&cut.bounds[i]);
+        if (status <= 0) sk_vv_free(&made.pieces[i].vv);
+        sk_buf_free(&made.bounds[i]);
     }
     return status ? status : SK_E_CORRUPT; /* fewer rows can be read than were put */
 }

@@ -305,8 +305,10 @@ static void check_entry(sim_region *region, const sk_history_entry *entry)
     bool real = false;
     for (uint32_t i = 0; txn && row && i < txn->op_count && !real; i++)
         real = &world->oracle.rows[txn->ops[i].row] == row;
-    /* Dead counts of a row that was damaged, or stood under a damaged key, may have been noted; and transfers take notes along. */
-    bool of_damage = entry->flags & SK_HISTORY_DEAD && world->flip.goes_on && world->flip.was;
+    /* Dead counts of a row that was damaged, or stood under a damaged key, may have been noted; and transfers take such notes along,
+     * but not the row. */
+    bool of_damage = entry->flags & SK_HISTORY_DEAD && world->flip.goes_on && world->flip.was &&
+                     (sim_flip_was(region) || !sk_db_row_is_there(&region->replica->db, entry->raw));
     if (!real && !of_damage)
         sim_fail(world, "%s: history at %u:%llu of what never was", region->name, dot.origin, (unsigned long long)dot.seq);
 }

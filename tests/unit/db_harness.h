@@ -174,18 +174,25 @@ static inline sk_origin_map map_of(database *from, database *to)
     return map;
 }
 
-/* Both have the same entries, dead ones too, whatever numbers their origins have there. */
-static inline void assert_same_row(database *one, database *other, sk_table table, const char *key, const char *member)
+/* What `from` has of a row, with the numbers that `to` has for its origins (not for who reset dead counts). */
+static inline sk_row row_translated(database *to, database *from, sk_table table, const char *key, const char *member)
 {
-    sk_row row = row_of(other, table, key, member);
-    sk_origin_map map = map_of(other, one);
+    sk_row row = row_of(from, table, key, member);
+    sk_origin_map map = map_of(from, to);
     for (uint32_t i = 0; i < row.count; i++)
         row.entries[i].dot.origin = sk_origin_map_get(&map, row.entries[i].dot.origin);
     sk_row_sort(&row);
+    sk_origin_map_free(&map);
+    return row;
+}
+
+/* Both have the same entries, dead ones too, whatever numbers their origins have there. */
+static inline void assert_same_row(database *one, database *other, sk_table table, const char *key, const char *member)
+{
+    sk_row row = row_translated(one, other, table, key, member);
     char *text = strdup(row_text(&row));
     assert_string_equal(text_of_row(one, table, key, member), text);
     free(text);
-    sk_origin_map_free(&map);
 }
 
 static inline void apply_last(database *from, database *to)

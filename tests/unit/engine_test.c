@@ -140,16 +140,23 @@ static void little_waits_for_company_and_much_goes_at_once(void **state)
     world_free(w);
 }
 
+/* Of three nodes, where nothing gets from the first to the third, and nobody hangs up for that. */
+static world *world_with_a_stuck_link(sk_engine_limits limits)
+{
+    limits.silence_ms = FAR_MS;
+    world *w = world_new(3, &limits);
+    world_run(w, 10);
+    w->queues[0][2].stuck = true;
+    return w;
+}
+
 static void a_slow_link_does_not_hold_up_others(void **state)
 {
     (void)state;
     sk_engine_limits limits = world_limits();
     limits.send_queue_max = 20000;
     limits.batch_bytes = 1000;
-    limits.silence_ms = FAR_MS;
-    world *w = world_new(3, &limits);
-    world_run(w, 10);
-    w->queues[0][2].stuck = true;
+    world *w = world_with_a_stuck_link(limits);
     for (int i = 0; i < 100; i++) {
         write_many(w, 0, 30);
         world_run(w, 5);
@@ -167,10 +174,7 @@ static void heartbeats_do_not_pile_up(void **state)
     sk_engine_limits limits = world_limits();
     limits.send_queue_max = 1000;
     limits.heartbeat_ms = 1;
-    limits.silence_ms = FAR_MS;
-    world *w = world_new(3, &limits);
-    world_run(w, 10);
-    w->queues[0][2].stuck = true;
+    world *w = world_with_a_stuck_link(limits);
     world_run(w, 10000);
     assert_in_range(w->queues[0][2].bytes, 66536, 67000);
     node_write(&w->nodes[0]);

@@ -159,12 +159,7 @@ static void changes_of_ours_are_passed_over(void **state)
 static void what_is_dead_there_is_not_gone(void **state)
 {
     (void)state;
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
-    commit(&a);
-    apply_last(&a, &b);
-    commit(&b);
+    remove_count_at_both();
     sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
     row.entries[0].count.base_seq = 0;
     assert_true(sk_entry_live(&row.entries[0]));

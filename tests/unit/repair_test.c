@@ -35,6 +35,18 @@ static void b_repairs_a(void)
     sk_db_check(&a.db);
 }
 
+/* The last transaction of a, too: nothing is in doubt any more. */
+static void b_has_seen_all_and_repairs_a(void)
+{
+    apply_last(&a, &b);
+    commit(&b);
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_same_row(&a, &b, SK_TABLE_KEY, "count", NULL);
+    assert_true(a.db.digest == b.db.digest);
+    sk_db_check(&a.db);
+}
+
 /* Whatever byte of whatever row it is, it is as it was again: of one that nobody else has, too. */
 static void every_damaged_row_is_repaired(void **state)
 {
@@ -131,13 +143,29 @@ static void what_is_new_in_a_row_in_doubt_comes_with_the_repair(void **state)
         assert_int_equal(row_of(&a, SK_TABLE_KEY, "count", NULL).count, nonsense ? 1 : 2);
         assert_int_equal(row_of(&a, SK_TABLE_KEY, "string", NULL).count, 1);
         assert_string_equal(audited(&a), "damaged");
-        apply_last(&a, &b);
-        commit(&b);
-        repair(&b, &a);
-        assert_string_equal(audited(&a), "verified");
-        assert_same_row(&a, &b, SK_TABLE_KEY, "count", NULL);
-        assert_true(a.db.digest == b.db.digest);
+        b_has_seen_all_and_repairs_a();
     }
+}
+
+/* The sums know of it at once, and of what made no sense and is gone: the rows that follow are judged by them. */
+static void what_is_new_is_added_up(void **state)
+{
+    (void)state;
+    fill_both();
+    sk_row_name name = damage(&a, "string", "\xc1");
+    txn(&b, put(&b, SK_TABLE_KEY, "string", NULL, "theirs"));
+    commit(&b);
+    sk_row theirs = row_translated(&a, &b, SK_TABLE_KEY, "string", NULL);
+    assert_string_equal(audited(&a), "damaged");
+    sk_repair_row row = {.name = name, .is_key = true, .theirs = &theirs};
+    sk_repair_vectors vectors = {.known = &a.db.vv};
+    sk_digest before = a.db.sums.sum;
+    assert_int_equal(sk_repair_bring_news(&a.db, &vectors, &row, &a.arena), 0);
+    sk_digest sum = a.db.sums.sum;
+    assert_true(sum != before);
+    commit_unchecked(&a);
+    (void)audited(&a);
+    assert_true(a.db.sums.sum == sum);
 }
 
 /* One that the sender has removed meanwhile was there all the same: our history says so. */
@@ -174,13 +202,7 @@ static void a_row_in_doubt_waits_for_the_next_repair(void **state)
     txn(&a, expire(&a, "count", 7000));
     repair(&b, &a);
     assert_string_equal(audited(&a), "damaged");
-    apply_last(&a, &b);
-    commit(&b);
-    repair(&b, &a);
-    assert_string_equal(audited(&a), "verified");
-    assert_same_row(&a, &b, SK_TABLE_KEY, "count", NULL);
-    assert_true(a.db.digest == b.db.digest);
-    sk_db_check(&a.db);
+    b_has_seen_all_and_repairs_a();
 }
 
 /* Damage put a row where none is, under a dot of ours that b has not seen: our history knows that it was another row's. */
@@ -196,17 +218,6 @@ static void what_our_history_does_not_know_of_goes(void **state)
     b_repairs_a();
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "ghost", NULL), "");
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "newer", NULL), "0:9 v x");
-}
-
-/* What b counted is removed by a: nothing but a dead count is left. */
-static void remove_count_at_both(void)
-{
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
-    commit(&a);
-    apply_last(&a, &b);
-    commit(&b);
 }
 
 /* A dead count of a transaction that nobody made: in no digest, and yet it is asked for. And one that damage brought to life,
@@ -734,6 +745,7 @@ int main(void)
         TEST(what_is_newer_here_survives_a_repair),
         TEST(a_row_in_doubt_waits_for_the_next_repair),
         TEST(what_is_new_in_a_row_in_doubt_comes_with_the_repair),
+        TEST(what_is_new_is_added_up),
         TEST(what_the_sender_has_removed_meanwhile_was_there),
         TEST(what_our_history_does_not_know_of_goes),
         TEST(damaged_dead_counts_that_make_no_sense_are_repaired),

@@ -75,6 +75,17 @@ static inline void reset_count_of_b(void)
     commit(&a);
 }
 
+/* What b counted is removed by a: nothing but a dead count is left. */
+static inline void remove_count_at_both(void)
+{
+    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&b, &a);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "n", NULL));
+    commit(&a);
+    apply_last(&a, &b);
+    commit(&b);
+}
+
 /* All that has come with a transfer is in its place. */
 static inline void settle_staged(database *with)
 {
