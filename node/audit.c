@@ -7,6 +7,7 @@
 static const sk_bytes KEY_LOST = {(const uint8_t *)"lost", 4};       /* staged rows are, of a fold; false: a repair is not through */
 static const sk_bytes KEY_DAMAGED = {(const uint8_t *)"damaged", 7}; /* true: beyond mending, or unreadable; false: `unproven` */
 static const sk_bytes KEY_ADOPT = {(const uint8_t *)"adopt", 5};
+static const sk_bytes KEY_OWED = {(const uint8_t *)"owed", 4}; /* a vector */
 
 /* -- what is noted on the disk ------------------------------------------------------------------------------------- */
 
@@ -47,6 +48,25 @@ int sk_audit_noted(sk_db *db, bool *repair)
     return found;
 }
 
+static void note_owed(sk_db *db, const sk_vv *more)
+{
+    sk_vv_join(&db->audit.owed, more);
+    sk_buf_reset(&db->pack);
+    sk_vv_pack(&db->pack, &db->audit.owed);
+    sk_record_put(db->store, SK_CF_META, KEY_OWED, &db->pack);
+    db->dirty = true;
+}
+
+static int noted_owed(sk_db *db, sk_vv *owed)
+{
+    sk_bytes value = SK_BYTES_NONE;
+    int found = sk_record_get(db->store, SK_CF_META, KEY_OWED, &value, NULL);
+    if (found <= 0) return found;
+    sk_reader reader = sk_reader_of(value);
+    sk_vv_read_own(&reader, &db->origins, owed);
+    return sk_reader_done(&reader) ? 0 : SK_E_CORRUPT;
+}
+
 static void strike(sk_db *db, sk_bytes key)
 {
     sk_store_remove(db->store, SK_CF_META, key);
@@ -85,6 +105,7 @@ void sk_audit_free(sk_audit *audit)
     sk_buf_free(&audit->cursor);
     sk_buf_free(&audit->names);
     sk_vv_free(&audit->doubted);
+    sk_vv_free(&audit->owed);
     *audit = (sk_audit){0};
 }
 
@@ -93,8 +114,8 @@ int sk_audit_begin(sk_db *db)
     sk_audit_free(&db->audit);
     sk_sums_reset(&db->sums);
     bool rows;
-    int lost = noted_that(db, KEY_LOST, &rows), adopt = noted(db, KEY_ADOPT);
-    if (lost < 0 || adopt < 0) return lost < 0 ? lost : adopt;
+    int lost = noted_that(db, KEY_LOST, &rows), adopt = noted(db, KEY_ADOPT), owed = noted_owed(db, &db->audit.owed);
+    if (lost < 0 || adopt < 0 || owed < 0) return lost < 0 ? lost : adopt < 0 ? adopt : owed;
     db->audit.lost = lost;
     db->audit.lost_rows = rows;
     db->audit.adopt = adopt;
@@ -182,6 +203,8 @@ static void was_in_vain(sk_db *db)
 void sk_audit_repaired(sk_db *db, sk_audit_verdict verdict, const sk_vv *seen)
 {
     sk_audit *audit = &db->audit;
+    if (verdict == SK_AUDIT_UNSURE) note_owed(db, seen);
+    if (!sk_vv_at_most(&audit->owed, seen)) verdict = SK_AUDIT_UNSURE;
     bool counts = verdict == SK_AUDIT_DOUBTFUL && sk_vv_at_most(&audit->doubted, seen);
     bool enough = counts && ++audit->doubts == SK_AUDIT_DOUBTS, sure = verdict == SK_AUDIT_SURE || enough;
     if (counts) sk_vv_copy(&audit->doubted, &db->vv);
@@ -336,8 +359,10 @@ static void adopt(sk_db *db)
     db->audit.adopted_by = db->sealed + 1;
     db->sums.state = SK_SUMS_VERIFIED;
     db->audit.adopt = db->audit.lost = db->audit.lost_rows = db->audit.unproven = false;
+    sk_vv_free(&db->audit.owed);
     strike(db, KEY_ADOPT);
     strike(db, KEY_LOST);
+    strike(db, KEY_OWED);
 }
 
 /* All rows were added up, and their sizes mended if need be. */

@@ -55,6 +55,8 @@ typedef struct {
     bool beyond, unreadable, unproven;
     uint32_t doubts;         /* repairs that left no row but doubtful ones (node/repair.h), and… */
     sk_vv doubted;           /* … our vector after the last: the next must be from a region that has seen as much */
+    sk_vv owed;              /* what senders had seen of whose repairs a row was left in doubt: it has not got what they removed from it,
+                              * though our vector covers that, so who is to be sure of it must have seen as much. On the disk */
     uint32_t in_vain;        /* repairs, one after the other, that left a row in doubt or could not be asked for */
     bool adopt;              /* rows were brought from elsewhere: what they come to is what is committed from here on */
     uint64_t adopted_by;     /* number of the batch that says so; 0: none */

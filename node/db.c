@@ -402,6 +402,15 @@ bool sk_db_row_is_there(sk_db *db, sk_bytes raw)
     return sk_store_get(db->store, SK_CF_ROW, raw, &value, NULL) > 0;
 }
 
+int sk_db_row_sensible(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row, bool *sense)
+{
+    int status = sk_db_row(db, raw, arena, row);
+    bool unreadable = status == SK_E_CORRUPT && !db->failed && sk_db_row_is_there(db, raw);
+    *sense = !unreadable && (status || sk_row_possible(row, &db->vv));
+    if (!*sense) *row = (sk_row){0};
+    return unreadable ? 0 : status;
+}
+
 void sk_db_fetch(sk_db *db, sk_table table, sk_bytes key, sk_bytes member)
 {
     uint8_t room[256]; /* longer keys come without the hint */

@@ -135,6 +135,10 @@ uint64_t sk_db_seal(sk_db *db);
 /** The row as it stands, empty if there is none. Everything in the arena. SK_E_IO, SK_E_CORRUPT, SK_E_MEMORY (also of a name
  *  that did not fit: data NULL). */
 int sk_db_row(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row);
+/** The same, where one that makes no sense (it cannot be read, or has entries of transactions beyond our vector; node/sums.h) counts as
+ *  none: the digest, which goes on with what that row had been, says that the database is damaged. SK_E_CORRUPT: the store cannot
+ *  read. */
+int sk_db_row_sensible(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row, bool *sense);
 /** A stored row; values point into `value`. SK_E_CORRUPT also for an origin that was never interned. */
 int sk_db_row_read(const sk_db *db, sk_bytes value, sk_arena *arena, sk_row *row);
 /** Where sk_db_row says SK_E_CORRUPT: is there a row, so that it is this one that makes no sense, or can the store not read? */

@@ -398,16 +398,6 @@ static int read_staged(sk_db *db, const folding_row *row, sk_bytes key, sk_bytes
     return status ? status : 1;
 }
 
-/* Our row; one that makes no sense counts as none. */
-static int read_ours(sk_db *db, sk_bytes raw, sk_arena *arena, sk_row *row, bool *sense)
-{
-    int status = sk_db_row(db, raw, arena, row);
-    *sense = status != SK_E_CORRUPT;
-    if (*sense || !sk_db_row_is_there(db, raw)) return status;
-    *row = (sk_row){0};
-    return 0;
-}
-
 /* In a repair: what is to become of our row. */
 static int judge(sk_db *db, const sk_repair_vectors *vectors, sk_repair_row *row, sk_arena *arena, sk_repair_outcome *outcome)
 {
@@ -426,8 +416,11 @@ static int place_row(sk_db *db, sk_bytes raw, const sk_row *theirs, sk_arena *ar
     sk_repair_outcome outcome = SK_REPAIR_MERGES;
     int status = 0;
     row.is_key = sk_rowkey_parse(raw, arena, &row.name.key) == 0;
-    if (row.is_key) status = read_ours(db, raw, arena, &row.ours, &row.sense);
-    if (!status && fold->purpose == SK_FOR_REPAIR) status = judge(db, &vectors, &row, arena, &outcome);
+    if (row.is_key) status = sk_db_row_sensible(db, raw, arena, &row.ours, &row.sense);
+    if (!status && fold->purpose == SK_FOR_REPAIR)
+        status = judge(db, &vectors, &row, arena, &outcome);
+    else if (!status && !(row.sense && row.is_key))
+        status = sk_sums_take_out(db, raw);
     if (status) return status;
     if (outcome == SK_REPAIR_LEAVES) return sk_repair_bring_news(db, &vectors, &row, arena);
     sk_row merged = *theirs;

@@ -9,6 +9,7 @@ void sk_repair_free(sk_repair *repair)
 {
     sk_row_keys_free(&repair->recent);
     sk_row_keys_free(&repair->removed);
+    sk_row_keys_free(&repair->foreign);
     sk_row_keys_free(&repair->news);
 }
 
@@ -23,12 +24,25 @@ static int rows_above(sk_db *db, const sk_vv *vv, sk_row_keys *rows, sk_row_keys
     return status;
 }
 
+/* Rows that other regions changed above the sender's vector, as often as they did. */
+static int find_foreign(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors)
+{
+    sk_vv above = {0};
+    sk_row_keys_free(&repair->foreign);
+    sk_vv_copy(&above, vectors->vv);
+    sk_vv_set(&above, db->own, sk_vv_get(&db->vv, db->own));
+    int status = rows_above(db, &above, &repair->foreign, NULL);
+    sk_vv_free(&above);
+    return status;
+}
+
 static int begin(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors)
 {
     if (repair->begun) return 0;
     sk_repair_free(repair);
     repair->effort = EFFORT;
     int status = rows_above(db, vectors->vv, &repair->recent, &repair->removed);
+    if (!status) status = find_foreign(db, repair, vectors);
     if (!status) status = rows_above(db, vectors->known, &repair->news, NULL);
     repair->begun = status == 0;
     return status;
@@ -53,19 +67,6 @@ static bool adds_up(const sk_db *db)
     return lacks(db, &more) && !more.digest && !more.rest;
 }
 
-/* What is stored of a row goes: it counts as it was added up. */
-static int take_out(sk_db *db, sk_bytes raw, sk_bytes stored, sk_arena *arena)
-{
-    static const sk_row_counts none;
-    static const sk_row empty;
-    sk_row row;
-    sk_digest digest;
-    bool sense;
-    int status = sk_sums_digest(db, raw, stored, arena, &row, &digest, &sense);
-    if (!status) sk_sums_change(&db->sums, raw, digest, 0, &none, &empty, db->sealed + 1);
-    return status;
-}
-
 /* A row becomes what was committed. */
 static int put_committed(sk_db *db, const sk_row_name *name, const sk_row *old, const sk_row *row)
 {
@@ -81,8 +82,36 @@ static int stored_of(sk_db *db, sk_bytes raw, sk_arena *arena, sk_bytes *stored)
     return found < 0 ? found : 0;
 }
 
+/* By what tells whether a removal takes it. */
+static bool has_entry(const sk_row *row, const sk_entry *entry)
+{
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sk_entry *one = &row->entries[i];
+        bool same = one->dot.origin == entry->dot.origin && one->dot.seq == entry->dot.seq;
+        if (one->kind == SK_ENTRY_COUNT || entry->kind == SK_ENTRY_COUNT)
+            same = same && one->kind == entry->kind && one->count.base_seq == entry->count.base_seq;
+        if (same && sk_entry_class_of(one) == sk_entry_class_of(entry)) return true;
+    }
+    return false;
+}
+
+/* Would a row get back what another region may have removed? A removal that came when it was damaged did not find it, and the sums
+ * went on with what was there. (Of a row that makes no sense nothing is left by what comes.) */
+static bool may_be_removed(const sk_db *db, const sk_repair *repair, const sk_repair_vectors *vectors, sk_bytes raw,
+                           const sk_row *stored, const sk_row *right)
+{
+    bool may = false;
+    for (uint32_t i = 0; i < right->count && !may; i++) {
+        const sk_entry *entry = &right->entries[i];
+        bool theirs = entry->dot.origin != db->own && !sk_vv_covers(vectors->vv, entry->dot);
+        may = !has_entry(stored, entry) && sk_row_keys_times(&repair->foreign, raw) > theirs;
+    }
+    return may;
+}
+
 /* A row becomes what it was, if it is wrong in one byte and no other is wrong. 1, 0, or an error. */
-static int correct(sk_db *db, sk_repair *repair, const sk_row_name *name, sk_arena *arena, sk_row *right)
+static int correct(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, const sk_row_name *name, sk_arena *arena,
+                   sk_row *right)
 {
     sk_bytes stored;
     sk_digest digest;
@@ -95,21 +124,21 @@ static int correct(sk_db *db, sk_repair *repair, const sk_row_name *name, sk_are
     more.digest += digest;
     if (!status && sense) more.rest += sk_row_rest(name->raw, &read);
     int found = status ? status : sk_correct_row(db, name->raw, stored, more, &repair->effort, arena, right);
-    if (found <= 0) return found;
+    if (found <= 0 || (sense && may_be_removed(db, repair, vectors, name->raw, &read, right))) return found < 0 ? found : 0;
     if (!sense) {
         read = (sk_row){0};
-        status = take_out(db, name->raw, stored, arena);
+        status = sk_sums_take_out(db, name->raw);
     }
     if (!status) status = put_committed(db, name, &read, right);
     return status ? status : 1;
 }
 
-static int correct_recent(sk_db *db, sk_repair *repair, sk_bytes raw)
+static int correct_recent(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, sk_bytes raw)
 {
     sk_arena arena = {0};
     sk_row_name name = {.raw = raw};
     sk_row right;
-    int status = sk_rowkey_parse(raw, &arena, &name.key) ? 0 : correct(db, repair, &name, &arena, &right);
+    int status = sk_rowkey_parse(raw, &arena, &name.key) ? 0 : correct(db, repair, vectors, &name, &arena, &right);
     sk_arena_free(&arena);
     return status < 0 ? status : 0;
 }
@@ -143,9 +172,10 @@ static bool first_of_its_key(const sk_row_keys *keys, uint32_t i)
 int sk_repair_finish(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors)
 {
     int status = begin(db, repair, vectors);
+    if (!status && !adds_up(db)) status = find_foreign(db, repair, vectors); /* more may have come meanwhile */
     const sk_row_keys *recent = &repair->recent;
     for (uint32_t i = 0; i < recent->count && !status && !adds_up(db); i++)
-        if (first_of_its_key(recent, i)) status = correct_recent(db, repair, recent->keys[i]);
+        if (first_of_its_key(recent, i)) status = correct_recent(db, repair, vectors, recent->keys[i]);
     if (adds_up(db)) return status;
     repair->doubtful = recent->count > 0;
     for (uint32_t i = 0; i < recent->count && !status; i++)
@@ -284,16 +314,12 @@ int sk_repair_judge(sk_db *db, sk_repair *repair, const sk_repair_vectors *vecto
 {
     int status = begin(db, repair, vectors);
     *outcome = SK_REPAIR_LEAVES;
-    if (row->sense && !sk_row_possible(&row->ours, &db->vv)) { /* then it makes none (node/sums.h) */
-        row->sense = false;
-        row->ours = (sk_row){0};
-    }
     if (status || is_held(db, repair, row)) return status;
     if (!sk_row_keys_has(&repair->recent, row->name.raw)) return judge_seen(db, repair, row, arena, outcome);
     bool sound = row->sense && !db->audit.lost_rows && adds_up(db);
     if (!sound) {
         sk_row right;
-        int corrected = correct(db, repair, &row->name, arena, &right);
+        int corrected = correct(db, repair, vectors, &row->name, arena, &right);
         if (corrected < 0) return corrected;
         if (corrected) *row = (sk_repair_row){row->name, true, true, right, row->theirs};
         sound = corrected;
@@ -319,12 +345,9 @@ static bool differed(const sk_db *db, const sk_repair_vectors *vectors, const sk
 }
 
 /* What makes no sense was not added up as the empty row that it is taken for. */
-static int take_out_nonsense(sk_db *db, const sk_repair_row *row, sk_arena *arena)
+static int take_out_nonsense(sk_db *db, const sk_repair_row *row)
 {
-    sk_bytes stored;
-    if (row->sense && row->is_key) return 0;
-    int status = stored_of(db, row->name.raw, arena, &stored);
-    return status || !stored.data ? status : take_out(db, row->name.raw, stored, arena);
+    return row->sense && row->is_key ? 0 : sk_sums_take_out(db, row->name.raw);
 }
 
 int sk_repair_bring_news(sk_db *db, const sk_repair_vectors *vectors, const sk_repair_row *row, sk_arena *arena)
@@ -341,22 +364,20 @@ int sk_repair_bring_news(sk_db *db, const sk_repair_vectors *vectors, const sk_r
         with.entries[at < ours->count ? at : with.count++] = *entry;
     }
     sk_row_sort(&with);
-    status = take_out_nonsense(db, row, arena);
+    status = take_out_nonsense(db, row);
     return status ? status : sk_db_row_put(db, &row->name, ours, &with);
 }
 
 int sk_repair_replace(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row,
                       const sk_row *merged)
 {
-    sk_arena arena = {0};
     if (differed(db, vectors, row)) sk_audit_name(db, row->name.raw, true);
-    int status = take_out_nonsense(db, row, &arena);
+    int status = take_out_nonsense(db, row);
     if (!status && !row->is_key)
         sk_store_remove(db->store, SK_CF_ROW, row->name.raw); /* damage made it */
     else if (!status && was_committed(db, repair, vectors, row))
         status = sk_db_row_mend(db, &row->name, &row->ours, merged);
     else if (!status)
         status = sk_db_row_put(db, &row->name, &row->ours, merged);
-    sk_arena_free(&arena);
     return status;
 }

@@ -5,7 +5,8 @@
  *  1. If no such record names it, it is replaced by the staged one, whatever it was: the sender has seen all that we know of it.
  *  2. If one does, it is merged like others, provided that it is what was committed. That is so
  *      - if all that we have adds up to what was committed; then other rows are damaged no more; or
- *      - once it was corrected (node/correct.h): nobody else can know what only we have written; or
+ *      - once it was corrected (node/correct.h): nobody else can know what only we have written. Not where that would give back
+ *        an entry that another region's operation may have removed, which nothing that we have tells; or
  *      - if the sender or our history bears out each of its entries, and that there is none, if there is none. (That is
  *        all that can be told where more than one row is damaged, or one in more than one byte.)
  *     Where only operations that put something are named, something of theirs must be there.
@@ -36,6 +37,7 @@ typedef struct {
     bool begun;
     sk_row_keys recent;  /* rows that changed above the sender's vector… */
     sk_row_keys removed; /* … some time by an operation that only removes */
+    sk_row_keys foreign; /* … by one of another region, as often as there is one */
     sk_row_keys news;    /* above what our vector was before */
     uint64_t effort;     /* that is left for correcting */
 } sk_repair;

@@ -67,6 +67,17 @@ static inline sk_bytes sk_row_keys_find(const sk_row_keys *list, sk_bytes key)
     return found ? *found : SK_BYTES_NONE;
 }
 
+/** How often it is there. */
+static inline uint32_t sk_row_keys_times(const sk_row_keys *list, sk_bytes key)
+{
+    uint32_t times = 0;
+    const sk_bytes *found = list->count ? bsearch(&key, list->keys, list->count, sizeof key, sk_row_keys_compare) : NULL;
+    if (!found) return 0;
+    while (found > list->keys && sk_bytes_equal(found[-1], key)) found--;
+    while (found < list->keys + list->count && sk_bytes_equal(*found++, key)) times++;
+    return times;
+}
+
 static inline bool sk_row_keys_has(const sk_row_keys *list, sk_bytes key)
 {
     return sk_row_keys_find(list, key).data != NULL;

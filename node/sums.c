@@ -263,6 +263,22 @@ int sk_sums_digest(sk_db *db, sk_bytes raw, sk_bytes value, sk_arena *arena, sk_
     return 0;
 }
 
+int sk_sums_take_out(sk_db *db, sk_bytes raw)
+{
+    static const sk_row_counts none;
+    static const sk_row empty;
+    sk_arena arena = {0};
+    sk_bytes stored;
+    sk_row row;
+    sk_digest digest;
+    bool sense;
+    int found = sk_store_get(db->store, SK_CF_ROW, raw, &stored, NULL);
+    int status = found > 0 ? sk_sums_digest(db, raw, stored, &arena, &row, &digest, &sense) : found;
+    if (found > 0 && !status) sk_sums_change(&db->sums, raw, digest, 0, &none, &empty, db->sealed + 1);
+    sk_arena_free(&arena);
+    return status;
+}
+
 static int read_digest(sk_db *db, sk_bytes raw, sk_bytes value, sk_row *row, sk_digest *digest, bool *sense)
 {
     sk_arena_reset(&db->sums.arena);

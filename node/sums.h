@@ -125,6 +125,9 @@ void sk_sums_change(sk_sums *sums, sk_bytes raw, sk_digest before, sk_digest aft
  *  is empty. Values in the arena. SK_E_MEMORY. */
 int sk_sums_digest(struct sk_db *db, sk_bytes raw, sk_bytes value, sk_arena *arena, sk_row *row, sk_digest *digest,
                    bool *sense);
+/** What is stored of a row makes no sense, and another takes its place: it goes as it was added up. (What was committed stays, and
+ *  so what the row was is missed.) SK_E_IO, SK_E_MEMORY. */
+int sk_sums_take_out(struct sk_db *db, sk_bytes raw);
 
 /** Goes on with what is to be done: about `rows` rows more of the scan, or a leaf cut. 1: there is more, 0: nothing is left;
  *  or SK_E_IO, SK_E_MEMORY: try again later. */

@@ -286,20 +286,15 @@ static int check_ops(const sk_txn *txn, sk_arena *arena)
     return status;
 }
 
-/* The operation's row as it stands, or will once a transfer is folded in, then with the operation. A row that makes no
- * sense counts as none: the digest, which goes on with what that row had been, says that the database is damaged. */
+/* The operation's row as it stands, or will once a transfer is folded in, then with the operation. */
 static int apply_op(sk_db *db, const sk_txn *txn, const sk_op *op, const sk_row_name *name)
 {
     sk_row row, after;
-    bool left_dead = false;
+    bool left_dead = false, sense;
     sk_arena_reset(&db->scratch);
     int status = sk_db_touch_row(db, &name->key);
-    if (!status) status = sk_db_row(db, name->raw, &db->scratch, &row);
-    if (status == SK_E_CORRUPT && !db->failed && sk_db_row_is_there(db, name->raw)) {
-        row = (sk_row){0};
-        status = 0;
-    }
-    if (!status && !sk_row_possible(&row, &db->vv)) row = (sk_row){0}; /* nor does that make sense (node/sums.h) */
+    if (!status) status = sk_db_row_sensible(db, name->raw, &db->scratch, &row, &sense);
+    if (!status && !sense) status = sk_sums_take_out(db, name->raw);
     if (!status) status = sk_op_apply(op, txn->dot, txn->hlc, &txn->seen, &row, &db->scratch, &after, &left_dead);
     if (!status) status = sk_db_row_put(db, name, &row, &after);
     if (status) return status;

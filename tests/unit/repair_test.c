@@ -569,6 +569,41 @@ static void what_only_we_had_put_is_missed(void **state)
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "k", NULL).count, 1);
 }
 
+/* b has reset a count of a row that is in doubt for what c counted. c, who knows nothing of the reset, has the row just as it was left:
+ * that does not settle it, before a stop or after it. */
+static void who_has_not_seen_what_a_row_in_doubt_lacks_settles_nothing(void **state)
+{
+    (void)state;
+    database c;
+    fill_both();
+    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&a, &b);
+    commit(&a);
+    database_start(&c, "c", 3);
+    transfer_all(&a, &c);
+    assert_int_equal(sk_db_touch_all(&c.db), 0);
+    txn(&c, add(&c, SK_TABLE_KEY, "n", NULL, 7));
+    commit(&c);
+    apply_last(&c, &a);
+    txn(&b, take_away(&b, SK_TABLE_KEY, "n", NULL));
+    commit(&b);
+    commit(&a);
+    damage(&a, "string", NULL);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&c, &a);
+    assert_string_equal(audited(&a), "damaged");
+    apply_last(&b, &c);
+    commit(&c);
+    repair(&c, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_same_row(&a, &c, SK_TABLE_KEY, "n", NULL);
+    assert_true(a.db.digest == c.db.digest);
+    sk_db_check(&a.db);
+    database_end(&c);
+}
+
 /* A lost row, and a write of c to it that b has not seen: whether it came `over` what b has only who has both can tell. */
 static void lose_beside_a_write_of(database *c, bool over)
 {
@@ -719,22 +754,110 @@ static void a_repair_settles_nothing_beyond_a_stop(void **state)
     database_end(&copy);
 }
 
-/* A value under a dot that nobody has written yet: a write that comes in takes it for nothing, and not for one beside it. */
+static void move_dot_of(const char *key, uint64_t by)
+{
+    sk_row row = row_of(&a, SK_TABLE_KEY, key, NULL);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, key, NULL);
+    row.entries[0].dot.seq += by;
+    store_row(&a, &name, &row);
+}
+
+/* A value under a dot that nobody has written yet: a write that comes in, or what a transfer brings, takes it for nothing, and not
+ * for one beside it. */
 static void a_write_over_nonsense_stands_alone(void **state)
 {
     (void)state;
+    for (int transferred = 0; transferred < 2; transferred++) {
+        if (transferred) begin_anew();
+        fill_both();
+        move_dot_of("string", 1000);
+        assert_string_equal(audited(&a), "damaged");
+        txn(&b, put(&b, SK_TABLE_KEY, "string", NULL, "new"));
+        commit(&b);
+        if (transferred)
+            transfer_all(&b, &a);
+        else
+            apply_last(&b, &a);
+        assert_int_equal(sk_db_touch_all(&a.db), 0);
+        commit_unchecked(&a);
+        sk_row row = row_of(&a, SK_TABLE_KEY, "string", NULL);
+        assert_int_equal(row.count, 1);
+        assert_true(sk_bytes_equal(row.entries[0].value, sk_bytes_str("new")));
+        sk_digest sum = a.db.sums.sum;
+        assert_string_equal(audited(&a), "damaged");
+        assert_true(a.db.sums.sum == sum);
+    }
+}
+
+static void b_settles_it_when_it_has_seen_what_c_wrote(database *c, const char *key)
+{
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "damaged");
+    apply_last(c, &b);
+    commit(&b);
+    repair(&b, &a);
+    assert_string_equal(audited(&a), "verified");
+    assert_same_row(&a, &b, SK_TABLE_KEY, key, NULL);
+    sk_db_check(&a.db);
+}
+
+/* An entry stands under another dot when it is removed, and so it stays. To give it its dot back would be to take back the removal:
+ * that is for one to say who has seen it. */
+static void what_was_removed_is_not_corrected(void **state)
+{
+    (void)state;
+    database c;
     fill_both();
-    sk_row row = row_of(&a, SK_TABLE_KEY, "string", NULL);
-    sk_row_name name = row_name(&a, SK_TABLE_KEY, "string", NULL);
-    row.entries[0].dot.seq += 1000;
-    store_row(&a, &name, &row);
+    txn(&a, put(&a, SK_TABLE_KEY, "k", NULL, "first"));
+    apply_last(&a, &b);
+    commit(&b);
+    database_start(&c, "c", 3);
+    transfer_all(&a, &c);
+    assert_int_equal(sk_db_touch_all(&c.db), 0);
+    txn(&a, put(&a, SK_TABLE_KEY, "another", NULL, "x"));
+    commit(&a);
+    move_dot_of("k", 1);
+    txn(&c, put(&c, SK_TABLE_KEY, "k", NULL, "second"));
+    commit(&c);
+    apply_last(&c, &a);
     commit_unchecked(&a);
-    txn(&b, put(&b, SK_TABLE_KEY, "string", NULL, "new"));
+    assert_int_equal(row_of(&a, SK_TABLE_KEY, "k", NULL).count, 2);
+    b_settles_it_when_it_has_seen_what_c_wrote(&c, "k");
+    database_end(&c);
+}
+
+/* The same of a count that seems to have been reset so far already when it is. */
+static void what_was_reset_is_not_corrected(void **state)
+{
+    (void)state;
+    database c;
+    fill_both();
+    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 5));
+    apply_last(&a, &b);
+    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 1));
+    txn(&b, take_away(&b, SK_TABLE_KEY, "n", NULL));
+    apply_last(&a, &b);
     apply_last(&b, &a);
+    commit(&a);
+    database_start(&c, "c", 3);
+    transfer_all(&a, &c);
+    assert_int_equal(sk_db_touch_all(&c.db), 0);
+    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 3));
+    apply_last(&a, &b);
+    commit(&a);
+    commit(&b);
+    sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
+    sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
+    assert_int_equal(row.entries[0].count.base_seq + 2, row.entries[0].dot.seq);
+    row.entries[0].count.base_seq++;
+    store_row(&a, &name, &row);
+    txn(&c, take_away(&c, SK_TABLE_KEY, "n", NULL));
+    commit(&c);
+    apply_last(&c, &a);
     commit_unchecked(&a);
-    row = row_of(&a, SK_TABLE_KEY, "string", NULL);
-    assert_int_equal(row.count, 1);
-    assert_true(sk_bytes_equal(row.entries[0].value, sk_bytes_str("new")));
+    b_settles_it_when_it_has_seen_what_c_wrote(&c, "n");
+    database_end(&c);
 }
 
 int main(void)
@@ -769,6 +892,9 @@ int main(void)
         TEST(dead_counts_that_damage_moved_are_stripped_one_day),
         TEST(a_repair_settles_nothing_beyond_a_stop),
         TEST(a_write_over_nonsense_stands_alone),
+        TEST(what_was_removed_is_not_corrected),
+        TEST(what_was_reset_is_not_corrected),
+        TEST(who_has_not_seen_what_a_row_in_doubt_lacks_settles_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
