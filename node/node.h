@@ -5,7 +5,7 @@
  *   poll: reads, timers, the store's wake -> requests executed, messages applied       (event: time set, turn wanted)
  *   check and prepare, if a turn is wanted:
  *     sk_links_turn     links that were given up are closed
- *     sk_replica_turn   what changed is sealed into a batch; the commit thread writes it
+ *     sk_replica_turn   what changed is sealed into a batch; the commit thread writes it, or this one (storage/committer.h)
  *     sk_replica_reap   what is durable by now; the engine sends deltas of it
  *     sk_links_turn     they go out
  *     sk_server_release replies that rest on it go out

@@ -9,7 +9,10 @@ enum {
     RECORD_KEEP = 16 << 20,   /* a record that grew beyond this is not kept for the next */
     SPACE_MS = 100,           /* between looks at the free space while something is written, or space is low */
     IDLE_MS = 1000,           /* between looks at anything while nothing is */
-    HERE_BYTES = 64 << 10,    /* what is no larger may be written by whoever submits it */
+    HERE_BYTES = 64 << 10,    /* what is no larger may be written by whoever submits it… */
+    HERE_SYNC_BYTES = 32 << 10, /* … and synced: beyond that more comes meanwhile than a sync is worth waiting for */
+    QUICK_US = 500,           /* a sync that takes no longer… */
+    QUICK_SYNCS = 16,         /* … as often in a row, and the next is taken to be as quick */
 };
 
 static void fail(sk_committer *committer, int code, const char *text)
@@ -34,6 +37,16 @@ static void sync_log(sk_committer *committer)
     committer->synced_ms = sk_worker_now_ms();
 }
 
+/* The sync of a write that is waited for. */
+static int sync_write(sk_committer *committer, char *text)
+{
+    uint64_t before = sk_worker_now_us();
+    int status = sk_journal_sync(committer->journal, text);
+    bool quick = sk_worker_now_us() - before <= QUICK_US;
+    committer->quick_syncs = quick ? committer->quick_syncs + 1 : 0;
+    return status;
+}
+
 /* One group: one append to the log. */
 static void write_group(sk_committer *committer, sk_batch *const *batches, size_t count)
 {
@@ -48,7 +61,7 @@ static void write_group(sk_committer *committer, sk_batch *const *batches, size_
             sk_log_append(&committer->record, change);
     }
     int status = sk_journal_append(committer->journal, last, sk_buf_view(&committer->record), text);
-    if (!status && synced) status = sk_journal_sync(committer->journal, text);
+    if (!status && synced) status = sync_write(committer, text);
     if (bytes > RECORD_KEEP) sk_buf_free(&committer->record);
     if (status) {
         fail(committer, status, text);
@@ -189,12 +202,15 @@ void sk_committer_free(sk_committer *committer)
     sk_worker_free(&committer->worker);
 }
 
-/* An append that nothing waits for takes less than waking the thread and being woken by it. With the lock held: the thread
- * sleeps, and what is its own is this one's. False: the thread is to write it. */
+/* An append takes less than waking the thread and being woken by it; a quick sync, too, and clients who all wait for it send their
+ * next requests together. With the lock held: the thread sleeps, and what is its own is this one's. False: the thread is to
+ * write it. */
 static bool write_here(sk_committer *committer, sk_batch *batch)
 {
-    if (committer->options.durability == SK_DURABILITY_ALWAYS || batch->bytes > HERE_BYTES) return false;
+    bool synced = committer->options.durability == SK_DURABILITY_ALWAYS;
+    if (batch->bytes > (synced ? HERE_SYNC_BYTES : HERE_BYTES)) return false;
     if (!committer->asleep || committer->count || committer->worker.stopping) return false;
+    if (synced && committer->quick_syncs < QUICK_SYNCS) return false;
     if (sk_failure_code(committer->failure) || sk_journal_is_full(committer->journal)) return false;
     if (!sk_placing_has_room(committer->placing)) return false;
     bool was_dirty = committer->dirty;

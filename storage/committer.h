@@ -1,6 +1,8 @@
 /* The commit thread: takes every batch that waits, and makes one append to the log (and under `always` one sync) of
- * them; what was committed goes on to the placing thread (storage/placing.h). Where no sync is waited for, a small batch
- * that finds it asleep is written by the thread that submits it.
+ * them; what was committed goes on to the placing thread (storage/placing.h). A small batch that finds it asleep is written by
+ * the thread that submits it; where a sync is waited for, that one does so too while syncs are quick, fractions of a
+ * millisecond. One that takes longer is waited for once: from then on syncs are this thread's until they have been quick for a
+ * while. (Two threads that wake each other take longer than a quick sync: tests/bench/RESULTS.md.)
  *
  *   idle --submit--> taking all that waits --> writing --> durable number up, wake() --> idle
  *                                                 |
@@ -41,6 +43,7 @@ typedef struct {
     sk_buf record; /* from here on the thread's own, or while it sleeps of whoever has the lock */
     bool dirty; /* something is written and not synced */
     uint64_t synced_ms, space_ms;
+    uint32_t quick_syncs; /* in a row, of those that writes waited for */
 } sk_committer;
 
 void sk_committer_init(sk_committer *committer, sk_journal *journal, const sk_folder *folder, sk_placing *placing,

@@ -6,9 +6,9 @@
  *   reap <- durable                      <------     sync; the durable number goes up; wake() is called
  *           the overlay forgets it       <------     many batches later all are placed in sorted runs
  *
- * Gets look into the overlay, then for rows into a cache of committed ones, then into RocksDB. So nothing that the loop
- * does waits for a sync. Where none is asked for, a small batch that finds the commit thread asleep is appended by the seal
- * itself, and the next reap says that it is durable.
+ * Gets look into the overlay, then for rows into a cache of committed ones, then into RocksDB. A small batch that finds the
+ * commit thread asleep is appended by the seal itself, and synced if that is asked for and quick; the next reap says that it is
+ * durable. Otherwise nothing that the loop does waits for a sync (storage/committer.h).
  *
  * What a crash can lose, by durability: `always`: nothing that a reap gave as durable. `interval`: nothing when the
  * process dies; when the machine does, at most what came since the last sync (`interval_ms` and the time of a sync).

@@ -5,12 +5,14 @@
 #include <signal.h>
 #include <time.h>
 
-uint64_t sk_worker_now_ms(void)
+uint64_t sk_worker_now_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
+
+uint64_t sk_worker_now_ms(void) { return sk_worker_now_us() / 1000; }
 
 void sk_worker_init(sk_worker *worker)
 {

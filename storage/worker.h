@@ -30,5 +30,6 @@ void sk_worker_stop(sk_worker *worker, bool abandon);
 void sk_worker_wait(sk_worker *worker, uint64_t ms);
 /** Milliseconds of the monotonic clock. */
 uint64_t sk_worker_now_ms(void);
+uint64_t sk_worker_now_us(void);
 
 #endif

@@ -11,6 +11,8 @@
 static atomic_uint syncs;
 static pthread_t tester;
 static atomic_uint written_here; /* appends by the thread that tests */
+static atomic_bool pretended;    /* a sync does nothing but take so long */
+static atomic_uint takes_us;
 
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
@@ -21,7 +23,8 @@ ssize_t writev(int fd, const struct iovec *parts, int count)
 int fdatasync(int fd)
 {
     atomic_fetch_add(&syncs, 1);
-    return (int)syscall(SYS_fdatasync, fd);
+    if (atomic_load(&takes_us)) usleep(atomic_load(&takes_us));
+    return atomic_load(&pretended) ? 0 : (int)syscall(SYS_fdatasync, fd);
 }
 
 int fsync(int fd)
@@ -72,23 +75,28 @@ static void a_flush_is_synced_whatever_is_configured(void **state)
     harness_end(&with);
 }
 
-/* How many of a thousand small commits the thread that sealed them wrote itself. */
+/* How many of some small commits the thread that sealed them wrote itself. */
+static unsigned commit_some(harness *with, int commits)
+{
+    unsigned before = atomic_load(&written_here);
+    for (int i = 1; i <= commits; i++) {
+        char value[16];
+        snprintf(value, sizeof value, "%d", i);
+        put(with->store, SK_CF_ROW, "key", value);
+        assert_int_equal(harness_seal_commit(with), SK_OK);
+        if (i % 10 == 0) sched_yield();
+    }
+    return atomic_load(&written_here) - before;
+}
+
 static unsigned commits_written_here(sk_durability durability)
 {
     harness with;
     harness_start(&with, true, durability);
-    unsigned before = atomic_load(&written_here);
-    for (int i = 0; i < 1000; i++) {
-        char value[16];
-        snprintf(value, sizeof value, "%d", i);
-        put(with.store, SK_CF_ROW, "key", value);
-        assert_int_equal(harness_seal_commit(&with), SK_OK);
-        if (i % 10 == 0) sched_yield();
-    }
-    unsigned written = atomic_load(&written_here) - before;
+    unsigned written = commit_some(&with, 1000);
     sk_store_close(with.store);
     harness_open(&with);
-    assert_value(with.store, SK_CF_ROW, "key", "999");
+    assert_value(with.store, SK_CF_ROW, "key", "1000");
     harness_end(&with);
     return written;
 }
@@ -99,7 +107,46 @@ static void a_small_commit_without_a_sync_wakes_no_thread(void **state)
     tester = pthread_self();
     assert_true(commits_written_here(SK_DURABILITY_OS) > 0);
     assert_true(commits_written_here(SK_DURABILITY_INTERVAL) > 0);
-    assert_int_equal(commits_written_here(SK_DURABILITY_ALWAYS), 0); /* who seals never waits for the disk */
+}
+
+/* Under `always` likewise, while the disk is quick: for one that is slow nobody but the thread waits, once that is seen. */
+static void a_quick_sync_wakes_no_thread_and_a_slow_one_is_waited_for_once(void **state)
+{
+    (void)state;
+    harness with;
+    tester = pthread_self();
+    harness_start(&with, true, SK_DURABILITY_ALWAYS);
+    atomic_store(&pretended, true);
+    unsigned before = atomic_load(&syncs);
+    assert_true(commit_some(&with, 1000) > 100);
+    assert_true(atomic_load(&syncs) - before >= 1000);
+    atomic_store(&takes_us, 2000);
+    assert_true(commit_some(&with, 100) <= 1);
+    atomic_store(&takes_us, 0);
+    assert_true(commit_some(&with, 1000) > 100);
+    atomic_store(&pretended, false);
+    harness_end(&with);
+}
+
+/* More than the sync is worth waiting for is the thread's, however quick it is. */
+static void a_large_commit_that_is_synced_is_left_to_the_thread(void **state)
+{
+    (void)state;
+    static char large[40 << 10];
+    harness with;
+    tester = pthread_self();
+    memset(large, 'x', sizeof large - 1);
+    harness_start(&with, true, SK_DURABILITY_ALWAYS);
+    atomic_store(&pretended, true);
+    commit_some(&with, 1000);
+    unsigned before = atomic_load(&written_here);
+    for (int i = 0; i < 20; i++) {
+        put(with.store, SK_CF_ROW, "large", large);
+        assert_int_equal(harness_seal_commit(&with), SK_OK);
+    }
+    assert_int_equal(atomic_load(&written_here), before);
+    atomic_store(&pretended, false);
+    harness_end(&with);
 }
 
 int main(void)
@@ -109,6 +156,8 @@ int main(void)
         cmocka_unit_test(os_leaves_it_to_the_system),
         cmocka_unit_test(a_flush_is_synced_whatever_is_configured),
         cmocka_unit_test(a_small_commit_without_a_sync_wakes_no_thread),
+        cmocka_unit_test(a_quick_sync_wakes_no_thread_and_a_slow_one_is_waited_for_once),
+        cmocka_unit_test(a_large_commit_that_is_synced_is_left_to_the_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
