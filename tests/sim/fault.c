@@ -235,6 +235,35 @@ static void take_copy(sim_region *region)
     sim_tell(region->world, "%s: a copy of its disk is taken", region->name);
 }
 
+/* The machine dies and comes back with another disk. */
+static void change_disk(sim_region *region, sk_store *store)
+{
+    sim_check_lost(region);
+    sim_region_crash(region, false);
+    sk_store_close(region->store);
+    region->store = store;
+    if (region->disk_error) sk_memory_fail(region->store, 0, region->disk_error);
+    sk_vv_free(&region->at_least);
+}
+
+/* What a new life begins with. */
+static void begin_with(sim_world *world, sim_region *region, uint64_t less_of)
+{
+    region->new_life = !less_of;
+    region->disks += !less_of;
+    region->less_own = region->mute_own = less_of;
+    region->less_losses = sim_check_losses(world);
+}
+
+void sim_fault_new_disk(sim_world *world, sim_region *region)
+{
+    change_disk(region, sk_memory_open(world->config.durability));
+    begin_with(world, region, 0);
+    world->counts.restores++;
+    sim_tell(world, "%s: a new disk", region->name);
+    sim_fault_restart_later(world, region);
+}
+
 /* The disk is as it was when the copy was made. Each copy is used once. */
 static void restore(sim_world *world, sim_region *region, bool amnesia)
 {
@@ -246,25 +275,18 @@ static void restore(sim_world *world, sim_region *region, bool amnesia)
     uint32_t own = region->map[region->replica->db.own];
     uint64_t incarnation = region->replica->db.origins.list[region->replica->db.own].incarnation;
     if (amnesia && (region->copied_own != incarnation || !known_better(world, region, own, region->copied_seq))) return;
-    sim_check_lost(region);
-    sim_region_crash(region, false);
-    sk_store_close(region->store);
-    region->store = fresh ? sk_memory_open(world->config.durability) : region->copy;
-    if (!fresh) region->copy = NULL;
-    if (region->disk_error) sk_memory_fail(region->store, 0, region->disk_error);
-    sk_vv_free(&region->at_least);
-    region->new_life = !amnesia;
-    region->disks += !amnesia;
-    region->less_own = region->mute_own = amnesia ? incarnation : 0;
-    region->less_losses = sim_check_losses(world);
+    if (fresh) {
+        sim_fault_new_disk(world, region);
+        return;
+    }
+    change_disk(region, region->copy);
+    region->copy = NULL;
+    begin_with(world, region, amnesia ? incarnation : 0);
     if (amnesia)
         world->counts.amnesias++;
     else
         world->counts.restores++;
-    sim_tell(world, "%s: %s", region->name,
-             amnesia ? "an old copy of its disk comes back unnoticed"
-             : fresh ? "a new disk"
-                     : "an old copy of its disk comes back");
+    sim_tell(world, "%s: an old copy of its disk comes back%s", region->name, amnesia ? " unnoticed" : "");
     sim_fault_restart_later(world, region);
 }
 

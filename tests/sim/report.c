@@ -72,10 +72,10 @@ static void print_numbers(const sim_counts *counts, double seconds)
            N(deltas), N(calm_deltas), N(calm_rounds), N(rough_rounds));
     printf("faults: %llu cuts, %llu partitions, %llu packets lost, %llu kills, %llu power losses, %llu deaths between "
            "two effects, %llu stops, %llu restores, %llu amnesias, %llu clones, %llu rewinds, %llu imports, %llu bytes "
-           "flipped (%llu found, %llu refused, of which %llu because nobody could bear out its rows), %llu disks worn, %llu rows led astray, %llu disk failures, %llu clock jumps, %llu asked again; %llu rollbacks, %llu dots reused\n",
+           "flipped (%llu found, %llu refused, of which %llu because nobody could bear out its rows), %llu disks worn (%llu that alone have what a lost one had), %llu rows led astray, %llu disk failures, %llu clock jumps, %llu asked again; %llu rollbacks, %llu dots reused\n",
            N(cuts), N(partitions), N(lost), N(kills), N(power_losses), N(midways), N(stops), N(restores), N(amnesias),
            N(clones), N(rewinds), N(imports), N(flips), N(flips_found),
-           N(flips_refused), N(flips_unproven), N(worn), N(strays), N(disk_failures), N(clock_jumps), N(agains), N(rollbacks),
+           N(flips_refused), N(flips_unproven), N(worn), N(tails), N(strays), N(disk_failures), N(clock_jumps), N(agains), N(rollbacks),
            N(dots_reused));
     printf("checks: %llu of all rows, %llu replies against the model, %llu reads for durability, %llu WAIT, %llu "
            "SESSION AFTER, %llu EXEC after WATCH that were done and %llu void; %llu GET of a key in conflict and "

@@ -1,6 +1,7 @@
 /* A disk that goes on losing things while others write. In some runs, when all is at rest, the next seconds see writes in all
  * regions but one, to few keys, and that one stopped, damaged and started again and again: a row is lost or a byte of one is another,
- * mostly of what was written last; or a byte of its history. Links are out meanwhile, so that not all is stable at once.
+ * mostly of what was written last; or a byte of its history. Links are out meanwhile, so that not all is stable at once. In some of
+ * them another region has lost its disk before, and only the one that wears has its last writes.
  *
  * The region itself is not written to: what a row answers that is lost, and not missed yet, is anybody's guess. All else is as
  * after one byte that was flipped (flip.c): in the end all regions hold the same, or an operator has put back its disk. */
@@ -10,9 +11,9 @@
 #define SIM_WEAR_PERMILLE 400 /* of the seeds */
 #endif
 
-enum { WRITE, DAMAGE, LINK_BACK };
+enum { WRITE, DAMAGE, LINK_BACK, WRITE_THERE, LOSE_DISK };
 
-static void write_something(sim_world *world)
+static void write_something(sim_world *world, sim_region *region)
 {
     static const sim_write commands[] = {
         {{"INCRBY", NULL, "7"}, SK_TABLE_KEY},       {{"DECR", NULL}, SK_TABLE_KEY},
@@ -23,7 +24,7 @@ static void write_something(sim_world *world)
     };
     static const uint32_t often[] = {6, 2, 2, 1, 2, 1, 3, 1, 1, 1};
     sim_wear *wear = &world->wear;
-    sim_region *region = &world->regions[sim_random_below(&wear->random, world->config.regions)];
+    if (!region) region = &world->regions[sim_random_below(&wear->random, world->config.regions)];
     const sim_write *what = &commands[sim_random_weighted(&wear->random, often, sizeof often / sizeof *often)];
     uint32_t number = sim_random_chance(&wear->random, 600) ? 0 : (uint32_t)sim_random_below(&wear->random, world->config.keys);
     if (region->index == world->flip.region || !sim_member_stays(world, region->index)) return;
@@ -51,21 +52,55 @@ static void damage(sim_world *world)
     if (runs) sim_event_push(world, world->now_us + down_us, SIM_EVENT_START, region->index, 0, 0);
 }
 
+static void push(sim_world *world, uint64_t after_us, uint32_t what, uint32_t of)
+{
+    sim_event_push(world, world->now_us + after_us, SIM_EVENT_WEAR, what, of, 0);
+    world->wear.to_come++;
+}
+
+static void break_link(sim_world *world, uint32_t link, uint64_t back_after_us)
+{
+    sim_network_block(world, link);
+    push(world, back_after_us, LINK_BACK, link);
+}
+
+/* One that is linked with the region that wears, which nobody else is linked with meanwhile, writes and loses its disk. True if there
+ * is one: until then there is to be no damage. */
+static bool plan_tail(sim_world *world, uint64_t before_us)
+{
+    sim_random random;
+    const uint32_t worn = world->flip.region, count = world->config.regions;
+    sim_random_seed(&random, world->seed ^ 0x7461696cu);
+    uint32_t tail = (uint32_t)sim_random_below(&random, count);
+    if (!sim_random_chance(&random, 400) || count < 3 || tail == worn || !world->config.graph[worn][tail]) return false;
+    if (!sim_member_stays(world, tail) || !world->regions[tail].replica || world->regions[tail].disk_error) return false;
+    for (uint32_t a = 0; a < count; a++)
+        for (uint32_t b = a + 1; b < count; b++) {
+            bool near = a == worn || b == worn || a == tail || b == tail, between = (a == worn || a == tail) && (b == worn || b == tail);
+            if (!world->config.graph[a][b] || !near || between) continue;
+            break_link(world, sim_network_link(world, a, b), before_us + sim_random_below(&random, before_us));
+        }
+    for (uint64_t i = sim_random_between(&random, 1, 4); i > 0; i--)
+        push(world, sim_random_below(&random, before_us / 2), WRITE_THERE, tail);
+    push(world, before_us / 2 + sim_random_below(&random, before_us / 2), LOSE_DISK, tail);
+    world->counts.tails++;
+    return true;
+}
+
 static void plan_events(sim_world *world)
 {
+    enum { TAIL_US = 1000000 };
     sim_wear *wear = &world->wear;
     uint64_t span_us = sim_random_of(&wear->random, 50000, 500000, 4000000);
     uint64_t writes = sim_random_between(&wear->random, 4, 24), damages = sim_random_between(&wear->random, 2, 4);
-    for (uint64_t i = 0; i < writes + damages; i++, wear->to_come++)
-        sim_event_push(world, world->now_us + sim_random_below(&wear->random, span_us), SIM_EVENT_WEAR,
-                       i < writes ? WRITE : DAMAGE, 0, 0);
+    uint64_t before_us = plan_tail(world, TAIL_US) ? TAIL_US : 0;
+    for (uint64_t i = 0; i < writes + damages; i++)
+        push(world, before_us + sim_random_below(&wear->random, span_us), i < writes ? WRITE : DAMAGE, 0);
     for (uint32_t a = 0; a < world->config.regions; a++)
         for (uint32_t b = a + 1; b < world->config.regions; b++) {
             if (!world->config.graph[a][b] || !sim_random_chance(&wear->random, 300)) continue;
-            uint32_t link = sim_network_link(world, a, b);
-            sim_network_block(world, link);
-            sim_event_push(world, world->now_us + sim_random_below(&wear->random, 2 * span_us), SIM_EVENT_WEAR, LINK_BACK, link, 0);
-            wear->to_come++;
+            uint64_t back_us = sim_random_below(&wear->random, 2 * span_us);
+            if (!before_us) break_link(world, sim_network_link(world, a, b), back_us);
         }
 }
 
@@ -89,7 +124,12 @@ void sim_wear_event(sim_world *world, const sim_event *event)
 {
     world->wear.to_come--;
     switch (event->a) {
-    case WRITE: write_something(world); break;
+    case WRITE: write_something(world, NULL); break;
+    case WRITE_THERE: write_something(world, &world->regions[event->b]); break;
+    case LOSE_DISK:
+        if (world->regions[event->b].replica && !world->regions[event->b].disk_error)
+            sim_fault_new_disk(world, &world->regions[event->b]);
+        break;
     case DAMAGE: damage(world); break;
     case LINK_BACK: sim_network_unblock(world, event->b); break;
     }

@@ -626,6 +626,8 @@ void sim_fault_strike(sim_world *world, sim_fault fault);
 void sim_fault_repair(sim_world *world, const sim_event *event);
 /** One of the regions that the seed had, drawn for the strike that is under way; NULL: that one is left out. */
 sim_region *sim_fault_region(sim_world *world);
+/** It dies and comes back with an empty one. */
+void sim_fault_new_disk(sim_world *world, sim_region *region);
 /** Its process starts again after a while. */
 void sim_fault_restart_later(sim_world *world, sim_region *region);
 /** Takes a backup of the region (NULL: it is left out), or restores it or all from what they have; or an export, an
@@ -724,7 +726,7 @@ typedef struct {
     uint64_t events, simulated_ms, requests, replies, voided, writes, transactions;
     uint64_t messages, bytes, batches, batch_bytes, cuts, partitions, kills, power_losses, stops, restores, amnesias;
     uint64_t disk_failures, clock_jumps, rewinds, imports;
-    uint64_t flips, flips_refused, flips_found, flips_unproven, worn, strays;
+    uint64_t flips, flips_refused, flips_found, flips_unproven, worn, tails, strays;
     uint64_t clones, midways, agains, lost;
     uint64_t rollbacks, new_incarnations, dots_reused;
     uint64_t forgets, adds, rekeys, clashes, retirements, joins;
