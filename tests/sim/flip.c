@@ -170,6 +170,17 @@ void sim_flip_begin(sim_world *world, uint32_t region)
     *done = (sim_flip){.struck = true, .region = region, .cf = SK_CF_ROW, .goes_on = true, .was = done->was};
 }
 
+/* Is there nobody that it could ask? A damaged row may name a member that there never was. */
+static bool is_alone(const sim_region *region)
+{
+    const sim_world *world = region->world;
+    for (uint32_t i = 0; i < world->config.regions; i++) {
+        const char *name = world->regions[i].name;
+        if (i != region->index && sim_member_stays(world, i) && sk_replica_peer(region->replica, sk_bytes_str(name)) >= 0) return false;
+    }
+    return true;
+}
+
 void sim_flip_look(sim_world *world)
 {
     sim_flip *done = &world->flip;
@@ -177,7 +188,7 @@ void sim_flip_look(sim_world *world)
     if (!done->sound || !region->replica) return;
     const sk_audit *audit = &region->replica->db.audit;
     bool damaged = sk_audit_damaged(&region->replica->db);
-    bool alone = sk_engine_others(region->replica->engine) == 0 && damaged;
+    bool alone = damaged && is_alone(region);
     if (sk_audit_pending(&region->replica->db) || !(audit->beyond || audit->unreadable || audit->unproven || alone)) return;
     world->counts.flips_unproven += audit->unproven;
     sim_region_stop(region);
