@@ -179,6 +179,16 @@ const char *sk_audit_text(const sk_db *db)
     return sk_audit_damaged(db) ? "damaged" : sk_audit_pending(db) ? "scanning" : "verified";
 }
 
+const char *sk_audit_why(const sk_db *db)
+{
+    if (!sk_audit_damaged(db)) return "";
+    if (db->audit.unreadable) return "the store cannot read some of its files";
+    if (db->audit.beyond) return "what is kept of counters that were reset is not what was committed";
+    if (db->audit.unproven) return "there are damaged rows that no other region could bear out so far";
+    if (db->audit.lost_rows) return "staged rows of a transfer were damaged when they were to be put into place";
+    return "the rows on the disk do not add up to what was committed, or some make no sense";
+}
+
 int sk_audit_may_send(const sk_db *db)
 {
     if (sk_audit_damaged(db)) return SK_E_CORRUPT;

@@ -86,6 +86,8 @@ bool sk_audit_pending(const struct sk_db *db);
 bool sk_audit_damaged(const struct sk_db *db);
 /** "scanning", "damaged", "verified". */
 const char *sk_audit_text(const struct sk_db *db);
+/** Why it is damaged, in a sentence; "" if it is not. */
+const char *sk_audit_why(const struct sk_db *db);
 /** Whether a transfer may be sent: 0, SK_E_BUSY, SK_E_CORRUPT. */
 int sk_audit_may_send(const struct sk_db *db);
 

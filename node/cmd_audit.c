@@ -116,9 +116,10 @@ void sk_cmd_region_audit(sk_ctx *ctx)
     sk_reader names = sk_reader_of(sk_buf_view(&audit->names));
     sk_bytes raw;
     bool repaired;
-    sk_reply_map(ctx->reply, 12);
+    sk_reply_map(ctx->reply, 13);
     field_text(ctx, "region", sk_bytes_str(ctx->replica->region));
     field_text(ctx, "state", sk_bytes_str(sk_replica_audit_text(ctx->replica)));
+    field_text(ctx, "why", sk_bytes_str(sk_audit_why(db)));
     field_int(ctx, "rows", db->sums.rows);
     field_int(ctx, "history", audit->entries);
     field_int(ctx, "damaged_history", audit->damaged_history);

@@ -314,10 +314,12 @@ static int show_audit(ctl_tool *ctl, ctl_node *node, const redisReply *answer, s
                                          "drift_regions", "drift_settled"};
     static const char *const names[] = {"STATE", "TABLE", "KEY", "MEMBER", "REGION", "OURS", "THEIRS"};
     (void)ctl, (void)node;
-    sk_bytes state = ctl_text(ctl_field(answer, "state"));
+    sk_bytes state = ctl_text(ctl_field(answer, "state")), why = ctl_text(ctl_field(answer, "why"));
     const redisReply *rows = ctl_field(answer, "named");
     sk_buf_printf(text, "state            %.*s\n", (int)state.len, (const char *)state.data);
+    if (why.len) sk_buf_printf(text, "why              %.*s\n", (int)why.len, (const char *)why.data);
     ctl_json_text(json, "state", state);
+    ctl_json_text(json, "why", why);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         int64_t count = ctl_int(ctl_field(answer, counts[i]));
         sk_buf_printf(text, "%-15s  %" PRId64 "\n", counts[i], count);

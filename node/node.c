@@ -120,15 +120,6 @@ static void note_store(node *n)
         sk_log(SK_LOG_INFO, "store.recovered", sk_log_uint("durable", n->replica->durable));
 }
 
-static const char *damage_of(const sk_db *db)
-{
-    if (db->audit.unreadable) return "the store cannot read some of its files";
-    if (db->audit.beyond) return "what is kept of counters that were reset is not what was committed";
-    if (db->audit.unproven) return "there are damaged rows that no other region could bear out so far";
-    if (db->audit.lost_rows) return "staged rows of a transfer were damaged when they were to be put into place";
-    return "the rows on the disk do not add up to what was committed, or some make no sense";
-}
-
 /* Those that were named since; the command has all of them. */
 static void log_rows(node *n, const sk_db *db)
 {
@@ -176,7 +167,7 @@ static void note_audit(node *n)
     const sk_db *db = &n->replica->db;
     bool damaged = sk_audit_damaged(db);
     if ((damaged && !n->logged_damage) || (db->audit.unproven && !n->logged_unproven))
-        sk_log(SK_LOG_ERROR, "audit.damaged", sk_log_text("why", damage_of(db)), sk_log_uint("rows", db->sums.rows),
+        sk_log(SK_LOG_ERROR, "audit.damaged", sk_log_text("why", sk_audit_why(db)), sk_log_uint("rows", db->sums.rows),
                sk_log_uint("damaged_rows", db->sums.senseless),
                sk_log_text("effect", "it sends no transfers and tells no digest"), sk_log_text("do", SK_RECORD_ADVICE));
     n->logged_damage = damaged;
