@@ -216,10 +216,15 @@ static uint32_t same_count(const sk_row *row, const sk_entry *entry)
     return at;
 }
 
+static sk_digest entry_digest(const sk_db *db, sk_bytes raw, const sk_entry *entry)
+{
+    sk_row alone = {.entries = (sk_entry *)(uintptr_t)entry, .count = 1};
+    return sk_row_digest(&db->origins, raw, &alone);
+}
+
 static bool same_entry(const sk_db *db, sk_bytes raw, const sk_entry *ours, const sk_entry *theirs)
 {
-    sk_row one = {.entries = (sk_entry *)(uintptr_t)ours, .count = 1}, other = {.entries = (sk_entry *)(uintptr_t)theirs, .count = 1};
-    if (ours->kind == SK_ENTRY_COUNT) return sk_row_digest(&db->origins, raw, &one) == sk_row_digest(&db->origins, raw, &other);
+    if (ours->kind == SK_ENTRY_COUNT) return entry_digest(db, raw, ours) == entry_digest(db, raw, theirs);
     return ours->kind == theirs->kind && ours->dot.origin == theirs->dot.origin && ours->dot.seq == theirs->dot.seq;
 }
 
@@ -330,17 +335,30 @@ int sk_repair_judge(sk_db *db, sk_repair *repair, const sk_repair_vectors *vecto
     return status;
 }
 
-/* Is what the sender has of it what we had committed? */
-static bool was_committed(const sk_db *db, const sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row)
+/* Has the sender, as far as can be told, done nothing to it that we have not seen? What it removed it may have forgotten. */
+static bool is_known(const sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row)
 {
-    return !db->audit.lost_rows && sk_vv_at_most(vectors->floor, vectors->known) && !sk_row_keys_has(&repair->news, row->name.raw);
+    return sk_vv_at_most(vectors->floor, vectors->known) && !sk_row_keys_has(&repair->news, row->name.raw);
+}
+
+/* Does ours lack nothing but removals? */
+static bool lacks_no_entry(const sk_db *db, const sk_repair_row *row)
+{
+    for (uint32_t i = 0; i < row->theirs->count; i++) {
+        const sk_digest theirs = entry_digest(db, row->name.raw, &row->theirs->entries[i]);
+        uint32_t at = 0;
+        while (at < row->ours.count && entry_digest(db, row->name.raw, &row->ours.entries[at]) != theirs) at++;
+        if (at == row->ours.count) return false;
+    }
+    return true;
 }
 
 /* Was ours another row than the sender's? News is no damage. */
-static bool differed(const sk_db *db, const sk_repair_vectors *vectors, const sk_repair_row *row)
+static bool differed(const sk_db *db, const sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row)
 {
     if (!row->sense || !row->is_key) return true;
     if (!sk_row_covered(row->theirs, vectors->known)) return false;
+    if (!is_known(repair, vectors, row) && lacks_no_entry(db, row)) return false;
     return sk_row_digest(&db->origins, row->name.raw, row->theirs) != sk_row_digest(&db->origins, row->name.raw, &row->ours);
 }
 
@@ -371,11 +389,11 @@ int sk_repair_bring_news(sk_db *db, const sk_repair_vectors *vectors, const sk_r
 int sk_repair_replace(sk_db *db, sk_repair *repair, const sk_repair_vectors *vectors, const sk_repair_row *row,
                       const sk_row *merged)
 {
-    if (differed(db, vectors, row)) sk_audit_name(db, row->name.raw, true);
+    if (differed(db, repair, vectors, row)) sk_audit_name(db, row->name.raw, true);
     int status = take_out_nonsense(db, row);
     if (!status && !row->is_key)
         sk_store_remove(db->store, SK_CF_ROW, row->name.raw); /* damage made it */
-    else if (!status && was_committed(db, repair, vectors, row))
+    else if (!status && !db->audit.lost_rows && is_known(repair, vectors, row)) /* it is what was committed */
         status = sk_db_row_mend(db, &row->name, &row->ours, merged);
     else if (!status)
         status = sk_db_row_put(db, &row->name, &row->ours, merged);

@@ -1,50 +1,12 @@
-#include "node/repair.c"
+#include "node/repair.h"
 
-#include "node/audit.h"
-#include "tests/unit/damage_harness.h"
-#include "tests/unit/two_databases.h"
+#include "tests/unit/repair_harness.h"
 
-/* `good` has what `bad` should. */
-static void repair(database *good, database *bad)
-{
-    assert_true(sk_audit_wants_repair(&bad->db));
-    assert_string_equal(audited(good), "verified");
-    transfer whole = transfer_start_as(good, bad, SK_FOR_REPAIR);
-    assert_int_equal(whole.begun, 0);
-    assert_true(whole.head.reconcile);
-    transfer_finish(&whole);
-    commit_unchecked(bad);
-    assert_int_equal(sk_db_touch_all(&bad->db), 0);
-    commit_unchecked(bad);
-}
-
-/* Both sides have the same, a all of it by its own hand. */
-static void fill_both(void)
-{
-    fill(&a);
-    transfer_all(&a, &b);
-    assert_int_equal(sk_db_touch_all(&b.db), 0);
-    commit(&b);
-}
-
-static void b_repairs_a(void)
-{
-    assert_string_equal(audited(&a), "damaged");
-    repair(&b, &a);
-    assert_string_equal(audited(&a), "verified");
-    sk_db_check(&a.db);
-}
-
-/* The last transaction of a, too: nothing is in doubt any more. */
+/* So that a has nothing that b has not. */
 static void b_has_seen_all_and_repairs_a(void)
 {
-    apply_last(&a, &b);
-    commit(&b);
-    repair(&b, &a);
-    assert_string_equal(audited(&a), "verified");
-    assert_same_row(&a, &b, SK_TABLE_KEY, "count", NULL);
+    settles_with_the_last_of(&b, &a, "count");
     assert_true(a.db.digest == b.db.digest);
-    sk_db_check(&a.db);
 }
 
 /* Whatever byte of whatever row it is, it is as it was again: of one that nobody else has, too. */
@@ -94,6 +56,27 @@ static void rows_come_and_go_in_a_repair(void **state)
     b_repairs_a();
     assert_true(a.db.digest == b.db.digest);
     sk_db_check(&b.db);
+}
+
+/* b has removed a row meanwhile. It goes with the repair, which is no repair of it. */
+static void what_the_sender_has_removed_is_news(void **state)
+{
+    (void)state;
+    fill_both();
+    damage(&a, "count", "\xc1");
+    txn(&b, take_away(&b, SK_TABLE_HASH, "hash", "field"));
+    commit(&b);
+    assert_string_equal(audited(&a), "damaged");
+    repair(&b, &a);
+    go_through(&a);
+    assert_int_equal(row_of(&a, SK_TABLE_HASH, "hash", "field").count, 0);
+    sk_reader names = sk_reader_of(sk_buf_view(&a.db.audit.names));
+    sk_bytes raw;
+    bool repaired;
+    uint32_t count = 0;
+    while (sk_audit_next_name(&names, &raw, &repaired)) count += repaired;
+    assert_int_equal(count, 1);
+    assert_true(a.db.digest == b.db.digest);
 }
 
 /* What was written or removed here since is not the sender's to say. */
@@ -291,50 +274,6 @@ static void a_reset_that_never_was_is_damage(void **state)
     assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "1:1 c 5-5@1 from 1+");
 }
 
-/* All three have a count, and then a has lost it. */
-static void lose_a_count(database *c)
-{
-    database_start(c, "c", 3);
-    txn(&b, add(&b, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&b, &a);
-    apply_last(&b, c);
-    commit(&a);
-    damage(&a, "n", NULL);
-}
-
-/* A row is lost twice: the first time a reset meets no count here, in a transaction among others. A repair brings its dead count: what names
- * the others goes on doing so. */
-static void a_repair_hides_nothing_that_changed_beside_it(void **state)
-{
-    (void)state;
-    static const char *const keys[] = {"x", "n", "y"};
-    database c;
-    sk_row_keys rows = {0};
-    sk_vv above = {0};
-    lose_a_count(&c);
-    for (int i = 0; i < 3; i++) {
-        txn(&c, put(&c, SK_TABLE_KEY, keys[i], NULL, "0"));
-        apply_last(&c, &a);
-        apply_last(&c, &b);
-    }
-    commit_unchecked(&a);
-    commit(&b);
-    commit(&c);
-    damage(&a, "n", NULL); /* and once more: now it differs */
-    b_repairs_a();
-    assert_string_equal(text_of_row(&a, SK_TABLE_KEY, "n", NULL), "1:1 c 5-5@1 from 1+, 2:2 v 0");
-    sk_vv_copy(&above, &a.db.floor);
-    while (sk_db_history_rows(&a.db, &above, &rows, NULL, 1) > 0) continue;
-    assert_int_equal(rows.count, 4); /* n by its increment and by its reset */
-    sk_db_forget(&a.db, &a.db.vv, &a.db.vv);
-    commit(&a);
-    assert_int_equal(history_in(&a), 0);
-    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
-    sk_row_keys_free(&rows);
-    sk_vv_free(&above);
-    database_end(&c);
-}
-
 /* A row was lost, and so its dead count's record went as that of a row that has none. A repair brings both again. */
 static void dead_counts_that_a_repair_brings_are_stripped_one_day(void **state)
 {
@@ -432,16 +371,6 @@ static void lost_rows_are_repaired_too(void **state)
     commit_unchecked(&a);
     b_repairs_a();
     assert_true(a.db.digest == b.db.digest);
-}
-
-/* As the node does it: what was counted goes on. */
-static void go_through(database *with)
-{
-    for (int i = 0; sk_audit_pending(&with->db); i++) {
-        assert_true(sk_audit_step(&with->db, 100) >= 0);
-        assert_true(i < 1000);
-    }
-    commit_unchecked(with);
 }
 
 /* One row that only we have changed last is wrong in one byte, and so are others, which the sender makes good first. */
@@ -548,8 +477,6 @@ static void repairs_in_vain_are_noted(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_both, close_both)
-
 /* Of a row that b finds nothing wrong with, what only a had put is missing: damage took it, and not b's write, which had not seen it. */
 static void what_only_we_had_put_is_missed(void **state)
 {
@@ -567,154 +494,6 @@ static void what_only_we_had_put_is_missed(void **state)
     assert_int_equal(a.db.audit.in_vain, 1);
     assert_string_equal(audited(&a), "damaged");
     assert_int_equal(row_of(&a, SK_TABLE_KEY, "k", NULL).count, 1);
-}
-
-/* b has reset a count of a row that is in doubt for what c counted. c, who knows nothing of the reset, has the row just as it was left:
- * that does not settle it, before a stop or after it. */
-static void who_has_not_seen_what_a_row_in_doubt_lacks_settles_nothing(void **state)
-{
-    (void)state;
-    database c;
-    fill_both();
-    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&a, &b);
-    commit(&a);
-    database_start(&c, "c", 3);
-    transfer_all(&a, &c);
-    assert_int_equal(sk_db_touch_all(&c.db), 0);
-    txn(&c, add(&c, SK_TABLE_KEY, "n", NULL, 7));
-    commit(&c);
-    apply_last(&c, &a);
-    txn(&b, take_away(&b, SK_TABLE_KEY, "n", NULL));
-    commit(&b);
-    commit(&a);
-    damage(&a, "string", NULL);
-    assert_string_equal(audited(&a), "damaged");
-    repair(&b, &a);
-    assert_string_equal(audited(&a), "damaged");
-    repair(&c, &a);
-    assert_string_equal(audited(&a), "damaged");
-    apply_last(&b, &c);
-    commit(&c);
-    repair(&c, &a);
-    assert_string_equal(audited(&a), "verified");
-    assert_same_row(&a, &c, SK_TABLE_KEY, "n", NULL);
-    assert_true(a.db.digest == c.db.digest);
-    sk_db_check(&a.db);
-    database_end(&c);
-}
-
-/* A lost row, and a write of c to it that b has not seen: whether it came `over` what b has only who has both can tell. */
-static void lose_beside_a_write_of(database *c, bool over)
-{
-    fill_both();
-    txn(&b, put(&b, SK_TABLE_KEY, "k", NULL, "first"));
-    apply_last(&b, &a);
-    commit(&a);
-    commit(&b);
-    damage(&a, "k", NULL);
-    database_start(c, "c", 3);
-    if (over) apply_last(&b, c);
-    txn(c, put(c, SK_TABLE_KEY, "k", NULL, "second"));
-    apply_last(c, &a);
-    commit_unchecked(&a);
-    while (sk_audit_pending(&a.db)) assert_true(sk_audit_step(&a.db, 100) >= 0);
-    assert_true(sk_audit_damaged(&a.db));
-}
-
-/* As the node does it: what was counted goes on. */
-static void repair_and_go_through(void)
-{
-    repair(&b, &a);
-    while (sk_audit_pending(&a.db)) assert_true(sk_audit_step(&a.db, 100) >= 0);
-}
-
-static void a_doubtful_row_waits_for_who_has_seen_all(void **state)
-{
-    (void)state;
-    database c;
-    lose_beside_a_write_of(&c, false);
-    repair_and_go_through();
-    assert_true(sk_audit_damaged(&a.db));
-    assert_int_equal(a.db.audit.in_vain, 0);
-    repair_and_go_through(); /* b has not seen more since */
-    assert_int_equal(a.db.audit.in_vain, 1);
-    apply_last(&c, &b);
-    commit(&b);
-    repair_and_go_through();
-    assert_false(sk_audit_damaged(&a.db));
-    assert_int_equal(row_of(&a, SK_TABLE_KEY, "k", NULL).count, 2);
-    assert_true(a.db.digest == b.db.digest);
-    database_end(&c);
-}
-
-/* Under a load that has no pause there always is a row that b has not seen the last write of. */
-static void doubts_come_to_an_end(void **state)
-{
-    (void)state;
-    database c;
-    lose_beside_a_write_of(&c, true);
-    apply_last(&c, &b);
-    commit(&b);
-    for (int i = 0; i < SK_AUDIT_DOUBTS; i++) {
-        assert_true(sk_audit_damaged(&a.db));
-        txn(&a, put(&a, SK_TABLE_KEY, "busy", NULL, "x"));
-        commit_unchecked(&a);
-        repair_and_go_through();
-        apply_last(&a, &b);
-        commit(&b);
-    }
-    assert_false(sk_audit_damaged(&a.db));
-    assert_int_equal(a.db.audit.in_vain, 0);
-    assert_true(a.db.digest == b.db.digest);
-    database_end(&c);
-}
-
-/* A row stood under a damaged key when it was removed: it is not put back under the right one, and nothing is settled. */
-static void what_was_removed_meanwhile_is_not_put_back(void **state)
-{
-    (void)state;
-    database c;
-    fill_both();
-    database_start(&c, "c", 3);
-    txn(&a, put(&a, SK_TABLE_KEY, "newer", NULL, "x"));
-    commit(&a);
-    transfer_all(&a, &c);
-    assert_int_equal(sk_db_touch_all(&c.db), 0);
-    commit(&c);
-    sk_row_name name = row_name(&a, SK_TABLE_KEY, "newer", NULL);
-    flip(&a, SK_CF_ROW, name.raw, stored_row(&a, name.raw), name.raw.len - 1, 4);
-    commit_unchecked(&a);
-    txn(&c, take_away(&c, SK_TABLE_KEY, "newer", NULL));
-    apply_last(&c, &a);
-    commit_unchecked(&a);
-    assert_string_equal(audited(&a), "damaged");
-    repair(&b, &a);
-    assert_int_equal(row_of(&a, SK_TABLE_KEY, "newer", NULL).count, 0);
-    assert_string_equal(audited(&a), "damaged");
-    database_end(&c);
-}
-
-/* A row was lost when c reset its count, and so it has no dead one, which no digest tells: without it an increment that the reset did
- * not see would bring back what it took. */
-static void dead_counts_that_no_sum_tells_of_come_back(void **state)
-{
-    (void)state;
-    database c;
-    fill_both();
-    lose_a_count(&c);
-    txn(&c, take_away(&c, SK_TABLE_KEY, "n", NULL));
-    apply_last(&c, &a);
-    apply_last(&c, &b);
-    commit(&b);
-    commit_unchecked(&a);
-    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 0);
-    b_repairs_a();
-    assert_same_row(&a, &b, SK_TABLE_KEY, "n", NULL);
-    assert_int_equal(row_of(&a, SK_TABLE_KEY, "n", NULL).count, 1);
-    sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
-    assert_true(sk_db_history_speaks(&a.db, name.raw));
-    database_end(&c);
 }
 
 /* A row of nothing but a dead count, put under another key by damage: no digest tells of it, but it goes one day. */
@@ -749,17 +528,9 @@ static void a_repair_settles_nothing_beyond_a_stop(void **state)
     database copy = {.store = sk_memory_copy(a.store)};
     assert_int_equal(open_as(&copy, "a", "test", "1", 1), 0);
     assert_false(copy.db.audit.adopt);
-    while (sk_audit_pending(&copy.db)) assert_true(sk_audit_step(&copy.db, 100) >= 0);
+    go_through(&copy);
     assert_true(sk_audit_wants_repair(&copy.db));
     database_end(&copy);
-}
-
-static void move_dot_of(const char *key, uint64_t by)
-{
-    sk_row row = row_of(&a, SK_TABLE_KEY, key, NULL);
-    sk_row_name name = row_name(&a, SK_TABLE_KEY, key, NULL);
-    row.entries[0].dot.seq += by;
-    store_row(&a, &name, &row);
 }
 
 /* A value under a dot that nobody has written yet: a write that comes in, or what a transfer brings, takes it for nothing, and not
@@ -789,82 +560,12 @@ static void a_write_over_nonsense_stands_alone(void **state)
     }
 }
 
-static void b_settles_it_when_it_has_seen_what_c_wrote(database *c, const char *key)
-{
-    assert_string_equal(audited(&a), "damaged");
-    repair(&b, &a);
-    assert_string_equal(audited(&a), "damaged");
-    apply_last(c, &b);
-    commit(&b);
-    repair(&b, &a);
-    assert_string_equal(audited(&a), "verified");
-    assert_same_row(&a, &b, SK_TABLE_KEY, key, NULL);
-    sk_db_check(&a.db);
-}
-
-/* An entry stands under another dot when it is removed, and so it stays. To give it its dot back would be to take back the removal:
- * that is for one to say who has seen it. */
-static void what_was_removed_is_not_corrected(void **state)
-{
-    (void)state;
-    database c;
-    fill_both();
-    txn(&a, put(&a, SK_TABLE_KEY, "k", NULL, "first"));
-    apply_last(&a, &b);
-    commit(&b);
-    database_start(&c, "c", 3);
-    transfer_all(&a, &c);
-    assert_int_equal(sk_db_touch_all(&c.db), 0);
-    txn(&a, put(&a, SK_TABLE_KEY, "another", NULL, "x"));
-    commit(&a);
-    move_dot_of("k", 1);
-    txn(&c, put(&c, SK_TABLE_KEY, "k", NULL, "second"));
-    commit(&c);
-    apply_last(&c, &a);
-    commit_unchecked(&a);
-    assert_int_equal(row_of(&a, SK_TABLE_KEY, "k", NULL).count, 2);
-    b_settles_it_when_it_has_seen_what_c_wrote(&c, "k");
-    database_end(&c);
-}
-
-/* The same of a count that seems to have been reset so far already when it is. */
-static void what_was_reset_is_not_corrected(void **state)
-{
-    (void)state;
-    database c;
-    fill_both();
-    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 5));
-    apply_last(&a, &b);
-    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 1));
-    txn(&b, take_away(&b, SK_TABLE_KEY, "n", NULL));
-    apply_last(&a, &b);
-    apply_last(&b, &a);
-    commit(&a);
-    database_start(&c, "c", 3);
-    transfer_all(&a, &c);
-    assert_int_equal(sk_db_touch_all(&c.db), 0);
-    txn(&a, add(&a, SK_TABLE_KEY, "n", NULL, 3));
-    apply_last(&a, &b);
-    commit(&a);
-    commit(&b);
-    sk_row row = row_of(&a, SK_TABLE_KEY, "n", NULL);
-    sk_row_name name = row_name(&a, SK_TABLE_KEY, "n", NULL);
-    assert_int_equal(row.entries[0].count.base_seq + 2, row.entries[0].dot.seq);
-    row.entries[0].count.base_seq++;
-    store_row(&a, &name, &row);
-    txn(&c, take_away(&c, SK_TABLE_KEY, "n", NULL));
-    commit(&c);
-    apply_last(&c, &a);
-    commit_unchecked(&a);
-    b_settles_it_when_it_has_seen_what_c_wrote(&c, "n");
-    database_end(&c);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(every_damaged_row_is_repaired),
         TEST(rows_come_and_go_in_a_repair),
+        TEST(what_the_sender_has_removed_is_news),
         TEST(what_is_newer_here_survives_a_repair),
         TEST(a_row_in_doubt_waits_for_the_next_repair),
         TEST(what_is_new_in_a_row_in_doubt_comes_with_the_repair),
@@ -873,7 +574,6 @@ int main(void)
         TEST(what_our_history_does_not_know_of_goes),
         TEST(damaged_dead_counts_that_make_no_sense_are_repaired),
         TEST(a_dead_count_that_nobody_else_has_is_damage),
-        TEST(a_repair_hides_nothing_that_changed_beside_it),
         TEST(dead_counts_that_a_repair_brings_are_stripped_one_day),
         TEST(old_history_stays_until_the_repair),
         TEST(a_repair_is_asked_of_a_sound_database_that_has_enough),
@@ -885,16 +585,9 @@ int main(void)
         TEST(repairs_in_vain_are_noted),
         TEST(what_only_we_had_put_is_missed),
         TEST(a_reset_that_never_was_is_damage),
-        TEST(a_doubtful_row_waits_for_who_has_seen_all),
-        TEST(doubts_come_to_an_end),
-        TEST(what_was_removed_meanwhile_is_not_put_back),
-        TEST(dead_counts_that_no_sum_tells_of_come_back),
         TEST(dead_counts_that_damage_moved_are_stripped_one_day),
         TEST(a_repair_settles_nothing_beyond_a_stop),
         TEST(a_write_over_nonsense_stands_alone),
-        TEST(what_was_removed_is_not_corrected),
-        TEST(what_was_reset_is_not_corrected),
-        TEST(who_has_not_seen_what_a_row_in_doubt_lacks_settles_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
