@@ -108,7 +108,7 @@ static void draw_limits(const sim_config *config, sk_engine_limits *limits, sim_
     limits->ring_txns_max = (uint32_t)sim_random_of(random, 0, 3, 3, 20);
     limits->ring_bytes_max = (size_t)sim_random_of(random, 300, 4000, 1 << 20);
     limits->held_bytes_max = (size_t)sim_random_of(random, 200, 4000, 1 << 20);
-    limits->send_queue_max = (size_t)sim_random_of(random, 500, 20000, 1 << 20);
+    limits->send_queue_max = (size_t)sim_random_of(random, 1000, 20000, 1 << 20);
     limits->batch_bytes = (size_t)sim_random_of(random, 1, 200, 64 << 10);
     limits->chunk_bytes = (size_t)sim_random_of(random, 1, 60, 400, 64 << 10);
     limits->transfer_window = (uint32_t)sim_random_of(random, 1, 2, 16);
