@@ -19,6 +19,7 @@ import workload
 
 AGAIN_S = 0.3
 ASK_S = 5
+NO = 1  # skerryctl asked, and the answer is no
 
 
 class Refusal(Exception):
@@ -35,12 +36,12 @@ class Tool:
         """A node is asked. Raises Refusal."""
         return self.run("-H", f"{node.host}:{node.port}", *words)
 
-    def run(self, *words, inside=()):
+    def run(self, *words, inside=(), answers=(0,)):
         try:
             done = subprocess.run([*inside, self.program, *words], capture_output=True, text=True, timeout=4 * ASK_S)
         except subprocess.TimeoutExpired:
             raise Refusal(f"{words}: no answer") from None
-        if done.returncode:
+        if done.returncode not in answers:
             raise Refusal(f"{words}: {done.stderr.strip()}")
         return done.stdout
 
@@ -48,10 +49,20 @@ class Tool:
         self.ask(at, "region", "add", node.region, "--address", f"{node.link_host}:{node.link_port}", "--public-key",
                  node.public.hex())
 
+    def add_anew(self, at, node):
+        """It was forgotten; but who is asked may have been set back since, and know it by its old key again."""
+        try:
+            self.add(at, node)
+        except Refusal as refusal:
+            if "a member with another key" in str(refusal):
+                self.ask(at, "region", "forget", node.region)
+            raise
+
     def audit(self, node):
-        """What a node says of its disk, asked from within its namespace. Raises Refusal while it is not sound."""
+        """What a node says of its disk, asked from within its namespace."""
         inside = ("ip", "netns", "exec", node.region)
-        return json.loads(self.run("--json", "-H", f"{node.host}:{node.port}", "region", "audit", inside=inside))["nodes"][0]
+        said = self.run("--json", "-H", f"{node.host}:{node.port}", "region", "audit", inside=inside, answers=(0, NO))
+        return json.loads(said)["nodes"][0]
 
     def regions(self, at):
         """What a node's REGION LIST says: a map for each key of each region."""
@@ -120,7 +131,7 @@ def replace(tool, node, at, secret, processes, recorder):
         node.wipe()
         node.set_key(secret)
         errand.over.wait()
-        errand.until(lambda: tool.add(at, node))
+        errand.until(lambda: tool.add_anew(at, node))
         node.write_config(join={"region": at.region})
         with processes:
             node.begin()
@@ -135,23 +146,30 @@ def complete(tool, node):
         raise Refusal(note)
 
 
+def back_up(tool, node, recorder):
+    since = recorder.now()
+    made = json.loads(tool.ask(node, "--json", "--timeout", "60", "backup"))
+    node.backups.append((since, made["number"]))
+
+
+def set_back(tool, node, pick, processes, recorder):
+    """To one of the backups that there are."""
+    with processes:
+        node.end()
+    since, number = node.backups[pick]
+    recorder.loss(node.region, since)
+    node.wipe()
+    tool.run("restore", node.backup_folder, node.disk, str(number))
+    with processes:
+        node.begin()
+
+
 def restore(tool, node, pick, processes, recorder):
     """A backup is made; later the node is set back to one of those that there are."""
     def body(errand):
-        def back_up():
-            since = recorder.now()
-            made = json.loads(tool.ask(node, "--json", "--timeout", "60", "backup"))
-            node.backups.append((since, made["number"]))
-        errand.until(back_up)
+        errand.until(lambda: back_up(tool, node, recorder))
         errand.over.wait()
-        with processes:
-            node.end()
-        since, number = node.backups[pick % len(node.backups)]
-        recorder.loss(node.region, since)
-        node.wipe()
-        tool.run("restore", node.backup_folder, node.disk, str(number))
-        with processes:
-            node.begin()
+        set_back(tool, node, pick % len(node.backups), processes, recorder)
     return body
 
 
@@ -161,7 +179,8 @@ FLIPS = 3  # of each family
 
 def flip(tool, node, seed, processes, recorder, others):
     """Its disk comes back with bytes that are not what was written, under sound checksums of the file's. What all others
-    had before cannot be lost. Clients are kept from it until it has found out."""
+    had before cannot be lost. Clients are kept from it until it has found out. The others mend it; or one of them has lost its
+    disk meanwhile, and with it what bears out what this one has: then it says that nobody can, and is set back."""
     dice = random.Random(seed)
 
     def body(errand):
@@ -177,7 +196,20 @@ def flip(tool, node, seed, processes, recorder, others):
             finally:
                 connection.close()
             return begun
-        since = errand.until(since_when)
+
+        def say(what):
+            recorder.put({"type": "fault", "begin": recorder.now(), "what": f"flip: {node.region} {what}"})
+
+        def mended():
+            said = tool.audit(node)
+            if said["state"] == "verified":
+                return said
+            if "no other region could bear out" in said["why"] and losses_of_others(recorder, node) > losses:
+                say(f"is set back: {said}")
+                set_back(tool, node, -1, processes, recorder)
+            raise Refusal(f"{node.region} is not sound: {said}")
+        errand.until(lambda: back_up(tool, node, recorder))
+        since, losses = errand.until(since_when), losses_of_others(recorder, node)
         with processes:
             node.close_shore(True)
             node.running = False
@@ -189,11 +221,14 @@ def flip(tool, node, seed, processes, recorder, others):
             damage(tool, node, family, tables, dice)
         with processes:
             node.begin()
-        said = errand.until(lambda: tool.audit(node))
-        recorder.put({"type": "fault", "begin": recorder.now(), "what": f"flip: {node.region} is mended: {said}"})
+        say(f"is mended: {errand.until(mended)}")
         with processes:
             node.close_shore(False)
     return body
+
+
+def losses_of_others(recorder, node):
+    return sum(count for region, count in recorder.lives.items() if region != node.region)
 
 
 def damage(tool, node, family, tables, dice):
