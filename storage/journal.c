@@ -17,7 +17,6 @@ enum {
     HEADER_BYTES = MAGIC_BYTES + 8 + 4,
     RECORD_BYTES = 8 + 4 + 8 + 4, /* checksum, length, number, synced */
     NAME_DIGITS = 16,
-    SPARES_MAX = 3, /* segments kept to be used again */
     PAGE_BYTES = 4096,
     READ_BYTES = 1 << 20, /* of a segment in memory at a time, but for one record that is longer */
     SEARCH_BYTES = 64 << 20, /* at most so many are hashed to see whether a damaged record had been synced */
@@ -68,6 +67,7 @@ void sk_journal_init(sk_journal *journal, const char *parent, size_t segment_byt
     size_t room = strlen(parent) + sizeof "/log";
     journal->path = sk_alloc(room);
     snprintf(journal->path, room, "%s/log", parent);
+    sk_spares_init(&journal->spares, journal->path, segment_bytes);
     sk_assert(pthread_mutex_init(&journal->lock, NULL) == 0);
 }
 
@@ -76,12 +76,12 @@ void sk_journal_close(sk_journal *journal)
     if (journal->fd >= 0) close(journal->fd);
     journal->fd = -1;
     journal->count = 0;
-    journal->spare_count = 0;
 }
 
 void sk_journal_free(sk_journal *journal)
 {
     sk_journal_close(journal);
+    sk_spares_free(&journal->spares);
     pthread_mutex_destroy(&journal->lock);
     free(journal->segments);
     free(journal->path);
@@ -339,15 +339,15 @@ static int shorten(int fd, size_t bytes)
     return ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
 }
 
-/* Opens the segment with this number, made anew or out of the spare one, and makes it the current one. */
-static int begin_segment(sk_journal *journal, uint64_t number, uint64_t spare, char *error)
+/* Opens the segment with this number, made anew or out of a spare one, and makes it the current one. */
+static int begin_segment(sk_journal *journal, uint64_t number, char *error)
 {
-    char *path = path_of(journal, number), *old = path_of(journal, spare);
+    char *path = path_of(journal, number);
     int flags = O_RDWR | O_CREAT | O_CLOEXEC;
-    bool good = !spare || rename(old, path) == 0;
-    int fd = good ? open(path, spare ? flags : flags | O_TRUNC, 0600) : -1;
+    bool spare = sk_spares_take(&journal->spares, path);
+    int fd = open(path, spare ? flags : flags | O_TRUNC, 0600);
     int failed = fd < 0 ? errno : 0;
-    /* The name first: under the spare's old one the new header would be damage in the midst of the log. */
+    /* The name first: under the one it had as a segment the new header would be damage in the midst of the log. */
     if (!failed && sync_folder(journal, error)) failed = EIO;
     uint8_t header[HEADER_BYTES];
     memcpy(header, MAGIC, MAGIC_BYTES);
@@ -358,7 +358,6 @@ static int begin_segment(sk_journal *journal, uint64_t number, uint64_t spare, c
     if (!failed) failed = write_whole(fd, &part, 1);
     if (!failed && fdatasync(fd) < 0) failed = errno;
     free(path);
-    free(old);
     if (failed) {
         if (fd >= 0) close(fd);
         return say(error, "begin a segment", failed);
@@ -368,6 +367,7 @@ static int begin_segment(sk_journal *journal, uint64_t number, uint64_t spare, c
     journal->fd = fd;
     journal->at = journal->synced = HEADER_BYTES;
     journal->on_the_way = 0;
+    journal->asked = false;
     journal->current = number;
     add_segment(journal, (sk_segment){number, 0});
     pthread_mutex_unlock(&journal->lock);
@@ -387,33 +387,36 @@ static int make_folder(const sk_journal *journal)
     return made ? 0 : -1;
 }
 
+/* A segment that is not needed any more. */
+static int put_away(sk_journal *journal, uint64_t number, char *error)
+{
+    char *path = path_of(journal, number);
+    int failed = sk_spares_give(&journal->spares, path, number);
+    free(path);
+    return failed ? say(error, "remove a segment", failed) : 0;
+}
+
 int sk_journal_restart(sk_journal *journal, char *error)
 {
-    uint64_t number = 1;
     sk_journal_close(journal);
     if (make_folder(journal)) return say(error, "make its folder", errno);
+    uint64_t number = sk_spares_look(&journal->spares);
     int result = list_segments(journal, error);
     for (size_t i = 0; i < journal->count && !result; i++) {
-        char *path = path_of(journal, journal->segments[i].number);
-        number = journal->segments[i].number + 1;
+        number = journal->segments[i].number > number ? journal->segments[i].number : number;
         /* Never older ones without the newest: they would be replayed over what came after them. */
         if (i > 0 && i + 1 == journal->count) result = sync_folder(journal, error);
-        if (!result && unlink(path) < 0) result = say(error, "remove a segment", errno);
-        free(path);
+        if (!result) result = put_away(journal, journal->segments[i].number, error);
     }
     journal->count = 0;
     if (!result) result = sync_folder(journal, error);
-    return result ? result : begin_segment(journal, number, 0, error);
+    return result ? result : begin_segment(journal, number + 1, error);
 }
 
 static int next_segment(sk_journal *journal, char *error)
 {
     int result = sk_journal_sync(journal, error);
-    pthread_mutex_lock(&journal->lock);
-    uint64_t spare = journal->spare_count ? journal->spare++ : 0; /* the oldest: no gap before the others */
-    journal->spare_count -= spare != 0;
-    pthread_mutex_unlock(&journal->lock);
-    return result ? result : begin_segment(journal, journal->current + 1, spare, error);
+    return result ? result : begin_segment(journal, journal->current + 1, error);
 }
 
 int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char *error)
@@ -438,6 +441,10 @@ int sk_journal_append(sk_journal *journal, uint64_t number, sk_bytes bytes, char
     journal->at += sizeof record + bytes.len;
     journal->segments[journal->count - 1].last = number;
     pthread_mutex_unlock(&journal->lock);
+    if (!journal->asked && journal->at >= journal->segment_bytes / 2) { /* the next one will be needed soon */
+        journal->asked = true;
+        sk_spares_ask(&journal->spares);
+    }
     return 0;
 }
 
@@ -481,17 +488,8 @@ int sk_journal_remove(sk_journal *journal, uint64_t upto, char *error)
     pthread_mutex_lock(&journal->lock);
     size_t gone = 0;
     int result = 0;
-    while (gone + 1 < journal->count && journal->segments[gone].last <= upto && !result) {
-        if (!journal->spare_count) journal->spare = journal->segments[gone].number;
-        journal->spare_count++;
-        gone++;
-        if (journal->spare_count <= SPARES_MAX) continue;
-        char *path = path_of(journal, journal->spare); /* the oldest: what stands before a gap counts as removed */
-        if (unlink(path) < 0) result = say(error, "remove a segment", errno);
-        free(path);
-        journal->spare++;
-        journal->spare_count--;
-    }
+    while (gone + 1 < journal->count && journal->segments[gone].last <= upto && !result)
+        result = put_away(journal, journal->segments[gone++].number, error);
     journal->count -= gone;
     if (gone) memmove(journal->segments, journal->segments + gone, journal->count * sizeof *journal->segments);
     pthread_mutex_unlock(&journal->lock);

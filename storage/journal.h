@@ -8,10 +8,9 @@
  *
  * Within db/, since the one is worth nothing without the other: whoever copies or brings back db/ has both.
  *
- * Numbers are eight bytes, big-endian, lengths and the synced length four. A segment that is no longer needed becomes a
- * later one: blocks that were written before are synced without a change of the file's metadata, which takes two thirds of
- * the time. What is left of its older records has checksums of another seed, so that reading ends at the first of them. A
- * start replays what is spare too, since no gap parts it from what is needed: that is done in order, and changes nothing.
+ * Numbers are eight bytes, big-endian, lengths and the synced length four. A segment is made of a file that was written before,
+ * if there is one (storage/spares.h): what is left of its older records has checksums of another seed, so that reading ends at
+ * the first of them.
  *
  * Invariants:
  *  1. A record is there whole or not at all; what is there after a crash is a prefix of what was appended, and everything
@@ -29,6 +28,7 @@
 #define SK_STORAGE_JOURNAL_H
 
 #include "storage/folder.h"
+#include "storage/spares.h"
 
 #include <pthread.h>
 
@@ -48,8 +48,8 @@ typedef struct {
     size_t synced;        /* bytes of the current segment that are on the disk */
     sk_segment *segments; /* owned; ascending, the current one last */
     size_t count, room;
-    uint64_t spare;    /* the number of the oldest segment to use again, others follow up to those that are kept */
-    size_t spare_count;
+    bool asked;       /* for a file for the next one; of the thread that appends */
+    sk_spares spares; /* has a lock of its own */
 } sk_journal;
 
 /** The folder log/ within `parent` (a path, copied). Nothing is read or written yet. */
@@ -90,7 +90,7 @@ int sk_journal_sync(sk_journal *journal, char *error);
 bool sk_journal_has_done(sk_journal *journal, uint64_t upto);
 /** Records up to this number are not needed any more. 0 or an error with a sentence. */
 int sk_journal_remove(sk_journal *journal, uint64_t upto, char *error);
-/** Bytes of all segments on the disk. */
+/** Bytes of all segments on the disk, and of spare ones. */
 uint64_t sk_journal_bytes(const sk_journal *journal);
 
 #endif

@@ -1,0 +1,191 @@
+#include "storage/spares.h"
+
+#include "crdt/memory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+static const char PREFIX[] = "spare-";
+
+enum {
+    NAME_DIGITS = 16,
+    PIECE_BYTES = 256 << 10, /* on its way to the disk at a time: a sync of the log waits for no more */
+    ROOM = 16,               /* times its size must be free */
+};
+
+void sk_spares_init(sk_spares *spares, const char *folder, size_t bytes)
+{
+    *spares = (sk_spares){.folder = folder, .bytes = bytes};
+    sk_worker_init(&spares->worker);
+}
+
+void sk_spares_free(sk_spares *spares)
+{
+    sk_worker_stop(&spares->worker, true);
+    sk_worker_free(&spares->worker);
+}
+
+/* -- their names -------------------------------------------------------------------------------------------------- */
+
+static char *path_of(const sk_spares *spares, uint64_t number)
+{
+    size_t room = strlen(spares->folder) + sizeof PREFIX + NAME_DIGITS + 1;
+    char *path = sk_alloc(room);
+    snprintf(path, room, "%s/%s%016llx", spares->folder, PREFIX, (unsigned long long)number);
+    return path;
+}
+
+/* 0 or an errno. */
+static int look_at_file(int folder, const char *path)
+{
+    struct stat status;
+    if (fstatat(folder, path, &status, AT_SYMLINK_NOFOLLOW) < 0) return errno;
+    return S_ISREG(status.st_mode) ? 0 : EISDIR;
+}
+
+static bool is_name(const char *name)
+{
+    if (strncmp(name, PREFIX, sizeof PREFIX - 1) != 0) return false;
+    name += sizeof PREFIX - 1;
+    return strspn(name, "0123456789abcdef") == NAME_DIGITS && name[NAME_DIGITS] == '\0';
+}
+
+static int remove_spare(const sk_spares *spares, uint64_t number)
+{
+    char *path = path_of(spares, number);
+    int failed = unlink(path) < 0 ? errno : 0;
+    free(path);
+    return failed;
+}
+
+uint64_t sk_spares_look(sk_spares *spares)
+{
+    uint64_t highest = 0;
+    pthread_mutex_lock(&spares->worker.lock);
+    spares->count = 0;
+    DIR *list = opendir(spares->folder);
+    for (struct dirent *entry; list && (entry = readdir(list));) {
+        if (!is_name(entry->d_name) || look_at_file(dirfd(list), entry->d_name)) continue;
+        uint64_t number = strtoull(entry->d_name + sizeof PREFIX - 1, NULL, 16);
+        if (number > highest) highest = number;
+        if (spares->count < SK_SPARES_MAX)
+            spares->numbers[spares->count++] = number;
+        else
+            (void)remove_spare(spares, number);
+    }
+    if (list) closedir(list);
+    pthread_mutex_unlock(&spares->worker.lock);
+    return highest;
+}
+
+/* -- giving and taking -------------------------------------------------------------------------------------------- */
+
+bool sk_spares_take(sk_spares *spares, const char *path)
+{
+    bool taken = false;
+    pthread_mutex_lock(&spares->worker.lock);
+    while (spares->count && !taken) {
+        char *old = path_of(spares, spares->numbers[--spares->count]);
+        taken = rename(old, path) == 0;
+        free(old);
+    }
+    pthread_mutex_unlock(&spares->worker.lock);
+    return taken;
+}
+
+int sk_spares_give(sk_spares *spares, const char *path, uint64_t number)
+{
+    char *new = path_of(spares, number);
+    pthread_mutex_lock(&spares->worker.lock);
+    bool kept = spares->count < SK_SPARES_MAX;
+    int failed = look_at_file(AT_FDCWD, path);
+    if (!failed && (kept ? rename(path, new) : unlink(path)) < 0) failed = errno;
+    if (kept && !failed) spares->numbers[spares->count++] = number;
+    pthread_mutex_unlock(&spares->worker.lock);
+    free(new);
+    return failed;
+}
+
+/* -- writing one -------------------------------------------------------------------------------------------------- */
+
+static bool has_room(const sk_spares *spares)
+{
+    struct statvfs space;
+    return statvfs(spares->folder, &space) == 0 && (uint64_t)space.f_bavail * space.f_frsize / ROOM >= spares->bytes;
+}
+
+static bool is_stopping(sk_spares *spares)
+{
+    pthread_mutex_lock(&spares->worker.lock);
+    bool stopping = spares->worker.stopping;
+    pthread_mutex_unlock(&spares->worker.lock);
+    return stopping;
+}
+
+static bool write_zeros(sk_spares *spares, int fd)
+{
+    static const uint8_t zeros[PIECE_BYTES];
+    for (size_t at = 0; at < spares->bytes;) {
+        size_t len = spares->bytes - at < sizeof zeros ? spares->bytes - at : sizeof zeros;
+        ssize_t done = pwrite(fd, zeros, len, (off_t)at);
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0 || is_stopping(spares)) return false;
+        (void)sync_file_range(fd, (off_t)at, done,
+                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+        at += (size_t)done;
+    }
+    return fdatasync(fd) == 0;
+}
+
+/* A file under the name of number 0. */
+static bool write_spare(sk_spares *spares)
+{
+    if (!has_room(spares)) return false;
+    char *path = path_of(spares, 0);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool good = fd >= 0 && write_zeros(spares, fd);
+    if (fd >= 0 && close(fd) < 0) good = false;
+    if (fd >= 0 && !good) (void)unlink(path);
+    free(path);
+    return good;
+}
+
+static void *run(void *argument)
+{
+    sk_spares *spares = argument;
+    sk_worker *worker = &spares->worker;
+    pthread_mutex_lock(&worker->lock);
+    while (!worker->stopping) {
+        if (!spares->asked) {
+            pthread_cond_wait(&worker->work, &worker->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&worker->lock);
+        bool good = write_spare(spares);
+        pthread_mutex_lock(&worker->lock);
+        spares->asked = false;
+        if (good && spares->count < SK_SPARES_MAX)
+            spares->numbers[spares->count++] = 0;
+        else if (good)
+            (void)remove_spare(spares, 0);
+    }
+    pthread_mutex_unlock(&worker->lock);
+    return NULL;
+}
+
+void sk_spares_ask(sk_spares *spares)
+{
+    sk_worker *worker = &spares->worker;
+    if (!worker->running && sk_worker_start(worker, "sk-spares", run, spares)) return;
+    pthread_mutex_lock(&worker->lock);
+    if (!spares->count) spares->asked = true;
+    pthread_cond_signal(&worker->work);
+    pthread_mutex_unlock(&worker->lock);
+}

@@ -1,0 +1,205 @@
+/* Files for later segments of the commit log: which are kept, and that one is written where there is none. */
+#include "storage/spares.h"
+#include "tests/unit/store_harness.h"
+
+#include <dirent.h>
+
+enum { BYTES = 100000 };
+
+typedef struct {
+    char path[64];
+    sk_spares spares;
+} bench;
+
+static void start(bench *with, size_t bytes)
+{
+    strcpy(with->path, "/tmp/skerry-spares-XXXXXX");
+    assert_non_null(mkdtemp(with->path));
+    sk_spares_init(&with->spares, with->path, bytes);
+}
+
+static void end(bench *with)
+{
+    sk_spares_free(&with->spares);
+    remove_tree(with->path);
+}
+
+/* A file in the folder, which has its name as its content. */
+static char *file_of(const bench *with, const char *name)
+{
+    static char path[160];
+    snprintf(path, sizeof path, "%s/%s", with->path, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(name, file);
+    fclose(file);
+    return path;
+}
+
+static void give(bench *with, uint64_t number)
+{
+    char name[32];
+    snprintf(name, sizeof name, "segment %d", (int)number);
+    assert_int_equal(sk_spares_give(&with->spares, file_of(with, name), number), 0);
+}
+
+static bool take(bench *with, char *text, size_t room)
+{
+    char path[160];
+    snprintf(path, sizeof path, "%s/new", with->path);
+    if (!sk_spares_take(&with->spares, path)) return false;
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, room - 1, file)] = '\0';
+    fclose(file);
+    return true;
+}
+
+static size_t files_in(const bench *with)
+{
+    size_t count = 0;
+    DIR *list = opendir(with->path);
+    for (struct dirent *entry; (entry = readdir(list));) count += entry->d_name[0] != '.';
+    closedir(list);
+    return count;
+}
+
+/* What the thread was asked for is done, or was given up. */
+static size_t count_when_done(bench *with)
+{
+    pthread_mutex_t *lock = &with->spares.worker.lock;
+    for (int tries = 0; tries < 5000; tries++) {
+        pthread_mutex_lock(lock);
+        bool done = !with->spares.asked;
+        size_t count = with->spares.count;
+        pthread_mutex_unlock(lock);
+        if (done) return count;
+        usleep(1000);
+    }
+    fail_msg("it does not come to its end");
+    return 0;
+}
+
+static void what_was_given_is_taken(void **state)
+{
+    (void)state;
+    bench with;
+    char text[32];
+    start(&with, BYTES);
+    assert_false(take(&with, text, sizeof text));
+    give(&with, 7);
+    assert_int_equal(files_in(&with), 1);
+    assert_true(take(&with, text, sizeof text));
+    assert_string_equal(text, "segment 7");
+    assert_false(take(&with, text, sizeof text));
+    end(&with);
+}
+
+static void more_than_enough_is_removed(void **state)
+{
+    (void)state;
+    bench with;
+    start(&with, BYTES);
+    for (uint64_t number = 1; number <= SK_SPARES_MAX + 3; number++) give(&with, number);
+    assert_int_equal(with.spares.count, SK_SPARES_MAX);
+    assert_int_equal(files_in(&with), SK_SPARES_MAX);
+    assert_int_equal(sk_spares_give(&with.spares, "/nowhere/at all", 99), ENOENT);
+    end(&with);
+}
+
+static void they_outlive_the_process(void **state)
+{
+    (void)state;
+    bench with;
+    char text[32];
+    start(&with, BYTES);
+    assert_int_equal(sk_spares_look(&with.spares), 0);
+    for (uint64_t number = 1; number <= SK_SPARES_MAX + 3; number++) {
+        char name[32];
+        snprintf(name, sizeof name, "spare-%016llx", (unsigned long long)number * 16);
+        file_of(&with, name);
+    }
+    file_of(&with, "spare-00000000000000ff0");
+    file_of(&with, "0000000000000fff");
+    assert_int_equal(sk_spares_look(&with.spares), (SK_SPARES_MAX + 3) * 16);
+    assert_int_equal(files_in(&with), SK_SPARES_MAX + 2);
+    for (int i = 0; i < SK_SPARES_MAX; i++) assert_true(take(&with, text, sizeof text));
+    assert_false(take(&with, text, sizeof text));
+    end(&with);
+}
+
+/* Somebody has removed them. */
+static void one_that_is_gone_is_passed_over(void **state)
+{
+    (void)state;
+    bench with;
+    char text[32], path[160];
+    start(&with, BYTES);
+    give(&with, 1);
+    give(&with, 2);
+    snprintf(path, sizeof path, "%s/spare-%016x", with.path, 2);
+    assert_int_equal(unlink(path), 0);
+    assert_true(take(&with, text, sizeof text));
+    assert_string_equal(text, "segment 1");
+    end(&with);
+}
+
+static void one_is_written_where_there_is_none(void **state)
+{
+    (void)state;
+    bench with;
+    struct stat status;
+    char path[160];
+    start(&with, BYTES);
+    sk_spares_ask(&with.spares);
+    assert_int_equal(count_when_done(&with), 1);
+    sk_spares_ask(&with.spares);
+    assert_int_equal(count_when_done(&with), 1);
+    assert_int_equal(files_in(&with), 1);
+    snprintf(path, sizeof path, "%s/new", with.path);
+    assert_true(sk_spares_take(&with.spares, path));
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_size, BYTES);
+    assert_true(status.st_blocks * 512 >= BYTES);
+    sk_spares_ask(&with.spares);
+    assert_int_equal(count_when_done(&with), 1);
+    end(&with);
+}
+
+static void none_is_written_where_there_is_no_room(void **state)
+{
+    (void)state;
+    bench with;
+    start(&with, (size_t)1 << 50);
+    sk_spares_ask(&with.spares);
+    assert_int_equal(count_when_done(&with), 0);
+    assert_int_equal(files_in(&with), 0);
+    end(&with);
+}
+
+/* A database that is closed does not wait for it. */
+static void what_is_half_written_goes(void **state)
+{
+    (void)state;
+    bench with;
+    start(&with, 64 << 20);
+    sk_spares_ask(&with.spares);
+    for (int tries = 0; tries < 5000 && files_in(&with) == 0; tries++) usleep(1000);
+    sk_worker_stop(&with.spares.worker, true);
+    assert_int_equal(files_in(&with), with.spares.count);
+    end(&with);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_given_is_taken),
+        cmocka_unit_test(more_than_enough_is_removed),
+        cmocka_unit_test(they_outlive_the_process),
+        cmocka_unit_test(one_that_is_gone_is_passed_over),
+        cmocka_unit_test(one_is_written_where_there_is_none),
+        cmocka_unit_test(none_is_written_where_there_is_no_room),
+        cmocka_unit_test(what_is_half_written_goes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
