@@ -12,7 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-static const char PREFIX[] = "spare-";
+static const char PREFIX[] = "spare-", WRITING[] = "spare-new";
 
 enum {
     NAME_DIGITS = 16,
@@ -34,12 +34,19 @@ void sk_spares_free(sk_spares *spares)
 
 /* -- their names -------------------------------------------------------------------------------------------------- */
 
+static char *named(const sk_spares *spares, const char *name)
+{
+    size_t room = strlen(spares->folder) + strlen(name) + 2;
+    char *path = sk_alloc(room);
+    snprintf(path, room, "%s/%s", spares->folder, name);
+    return path;
+}
+
 static char *path_of(const sk_spares *spares, uint64_t number)
 {
-    size_t room = strlen(spares->folder) + sizeof PREFIX + NAME_DIGITS + 1;
-    char *path = sk_alloc(room);
-    snprintf(path, room, "%s/%s%016llx", spares->folder, PREFIX, (unsigned long long)number);
-    return path;
+    char name[sizeof PREFIX + NAME_DIGITS];
+    snprintf(name, sizeof name, "%s%016llx", PREFIX, (unsigned long long)number);
+    return named(spares, name);
 }
 
 /* 0 or an errno. */
@@ -144,16 +151,14 @@ static bool write_zeros(sk_spares *spares, int fd)
     return fdatasync(fd) == 0;
 }
 
-/* A file under the name of number 0. */
-static bool write_spare(sk_spares *spares)
+/* The file `path`, whole or not at all. */
+static bool write_file(sk_spares *spares, const char *path)
 {
-    if (!has_room(spares)) return false;
-    char *path = path_of(spares, 0);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool good = fd >= 0 && write_zeros(spares, fd);
-    if (fd >= 0 && close(fd) < 0) good = false;
-    if (fd >= 0 && !good) (void)unlink(path);
-    free(path);
+    int fd = has_room(spares) ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+    if (fd < 0) return false;
+    bool good = write_zeros(spares, fd);
+    if (close(fd) < 0) good = false;
+    if (!good) (void)unlink(path);
     return good;
 }
 
@@ -161,6 +166,7 @@ static void *run(void *argument)
 {
     sk_spares *spares = argument;
     sk_worker *worker = &spares->worker;
+    char *path = named(spares, WRITING); /* nobody takes it for a spare before it is one */
     pthread_mutex_lock(&worker->lock);
     while (!worker->stopping) {
         if (!spares->asked) {
@@ -168,15 +174,12 @@ static void *run(void *argument)
             continue;
         }
         pthread_mutex_unlock(&worker->lock);
-        bool good = write_spare(spares);
+        if (write_file(spares, path)) (void)sk_spares_give(spares, path, 0);
         pthread_mutex_lock(&worker->lock);
         spares->asked = false;
-        if (good && spares->count < SK_SPARES_MAX)
-            spares->numbers[spares->count++] = 0;
-        else if (good)
-            (void)remove_spare(spares, 0);
     }
     pthread_mutex_unlock(&worker->lock);
+    free(path);
     return NULL;
 }
 

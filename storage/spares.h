@@ -2,6 +2,7 @@
  * system's own data, and takes two thirds of the time of one that does (tests/bench/RESULTS.md).
  *
  *   db/log/spare-0000000000000007   what was segment 7, or with number 0 one that was written for this, full of zeros
+ *   db/log/spare-new                what the thread still writes to: nobody else's, also where a store that failed is opened again
  *
  *   segment --give--> spare --take--> a later segment
  *                       ^

@@ -471,6 +471,27 @@ static void a_restart_empties(void **state)
     end(with);
 }
 
+/* Whatever has become of it: it is not read, and a segment that is made of it has nothing of that. */
+static void what_a_spare_holds_is_nobodys_business(void **state)
+{
+    (void)state;
+    bench *with = start(300);
+    char spare[128], other[400];
+    memset(other, 0xa5, sizeof other);
+    for (uint64_t number = 1; number <= 9; number++) append(with, number, 100);
+    assert_int_equal(sk_journal_remove(&with->journal, 3, with->error), 0);
+    snprintf(spare, sizeof spare, "%s/log/spare-%016x", with->path, 1);
+    assert_true(size_of(spare) > 0);
+    write_at(spare, 0, other, sizeof other);
+    expect(with, 4, 9);
+    assert_int_equal(sk_journal_restart(&with->journal, with->error), 0);
+    for (uint64_t number = 1; number <= 30; number++) {
+        append(with, number, 100);
+        expect(with, 1, number);
+    }
+    end(with);
+}
+
 /* A crash within a restart: spares are all there is. What is left in them must stay that of other segments. */
 static void no_number_of_a_spare_comes_back(void **state)
 {
@@ -662,6 +683,7 @@ int main(void)
         cmocka_unit_test(removing_keeps_what_is_needed),
         cmocka_unit_test(a_large_record_does_not_keep_its_room),
         cmocka_unit_test(a_restart_empties),
+        cmocka_unit_test(what_a_spare_holds_is_nobodys_business),
         cmocka_unit_test(no_number_of_a_spare_comes_back),
         cmocka_unit_test(other_files_are_left_alone),
         cmocka_unit_test(a_full_disk_is_an_error_and_the_prefix_stays),

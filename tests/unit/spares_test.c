@@ -177,6 +177,40 @@ static void none_is_written_where_there_is_no_room(void **state)
     end(&with);
 }
 
+static void wait_for_a_file(const bench *with)
+{
+    for (int tries = 0; tries < 5000 && files_in(with) == 0; tries++) usleep(1000);
+    assert_int_equal(files_in(with), 1);
+}
+
+/* A store that failed is opened again while the thread is at work: nobody may take what it still writes to. */
+static void what_is_being_written_is_nobodys(void **state)
+{
+    (void)state;
+    static const char mark[] = "a record";
+    bench with;
+    char path[160], text[sizeof mark] = "";
+    struct stat status;
+    start(&with, 64 << 20);
+    sk_spares_ask(&with.spares);
+    wait_for_a_file(&with);
+    (void)sk_spares_look(&with.spares);
+    snprintf(path, sizeof path, "%s/new", with.path);
+    int fd = sk_spares_take(&with.spares, path) ? open(path, O_RDWR) : -1;
+    if (fd >= 0) { /* it was through by then */
+        assert_int_equal(fstat(fd, &status), 0);
+        assert_int_equal(status.st_size, 64 << 20);
+        assert_int_equal(pwrite(fd, mark, sizeof mark, (64 << 20) - sizeof mark), sizeof mark);
+    }
+    (void)count_when_done(&with);
+    if (fd >= 0) {
+        assert_int_equal(pread(fd, text, sizeof text, (64 << 20) - sizeof mark), sizeof mark);
+        assert_string_equal(text, mark);
+        close(fd);
+    }
+    end(&with);
+}
+
 /* A database that is closed does not wait for it. */
 static void what_is_half_written_goes(void **state)
 {
@@ -184,7 +218,7 @@ static void what_is_half_written_goes(void **state)
     bench with;
     start(&with, 64 << 20);
     sk_spares_ask(&with.spares);
-    for (int tries = 0; tries < 5000 && files_in(&with) == 0; tries++) usleep(1000);
+    wait_for_a_file(&with);
     sk_worker_stop(&with.spares.worker, true);
     assert_int_equal(files_in(&with), with.spares.count);
     end(&with);
@@ -199,6 +233,7 @@ int main(void)
         cmocka_unit_test(one_that_is_gone_is_passed_over),
         cmocka_unit_test(one_is_written_where_there_is_none),
         cmocka_unit_test(none_is_written_where_there_is_no_room),
+        cmocka_unit_test(what_is_being_written_is_nobodys),
         cmocka_unit_test(what_is_half_written_goes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
