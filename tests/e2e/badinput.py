@@ -20,7 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import WAIT_S, Cluster, run_on, tests_of  # noqa: E402
 from load import Writer  # noqa: E402
 
-FAKETIME = (glob.glob("/usr/lib/*/faketime/libfaketime.so.1") or [""])[0]
+FAKETIME = (glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1") or [""])[0]
 
 
 def connect(port):
@@ -526,9 +526,6 @@ def test_full_disk(_):
 
 def clock_jumps(own, set_clock):
     eu, us = own["eu"].client(), own["us"].client()
-
-    def lives_on():  # libfaketime lets a thread see the real clock, now and then, while another asks it for the time
-        return eu.set("short", "1", ex=1000) and 990 < eu.ttl("short") <= 1000
     for offset in ("+10d", "-3d", "+0d", "-2h", "+40d", "+0d"):
         set_clock(offset)
         tag = f"clock{offset}"
@@ -539,7 +536,7 @@ def clock_jumps(own, set_clock):
         assert eu.set(tag, "of eu again") and eu.get(tag) == b"of eu again"
         own.wait(lambda: us.get(tag) == b"of eu again", f"{tag} goes on")
         assert eu.incrby("clock count", 3) and us.incrby("clock count", 4)
-        own.wait(lives_on, "what lives for 1000 s does so")
+        assert eu.set("short", "1", ex=1000) and 990 < eu.ttl("short") <= 1000, eu.ttl("short")
         assert eu.set("blink", "1", px=30)
         own.wait(lambda: not eu.exists("blink"), "what expires in 30 ms expires")
         assert own["eu"].links_up() == 1
@@ -576,7 +573,7 @@ def clock_alarms(own, set_clock):
     own.wait(lambda: offset() > 9 * day, "us measures the clock of eu")
     own.wait(lambda: own["us"].info("replication")["clock_alarms"] == 1, "us raises the alarm")
     own.wait(lambda: own["eu"].info("replication")["clock_ahead_ms"] > 9 * day, "eu sees that it is ahead itself")
-    own.wait(lambda: own["eu"].info("replication")["clock_held_back_ms"] > 9 * day, "eu holds its clock back")
+    assert own["eu"].info("replication")["clock_held_back_ms"] > 9 * day
     for node, event in (("us", "clock.differs"), ("eu", "clock.differs"), ("eu", "clock.ahead")):
         own.wait(lambda: event in own[node].log(), f"{node} logs {event}")
     own.cut("us")
