@@ -204,16 +204,24 @@ static int write_step(sk_placer *placer, char *error)
     return status ? status : placer->run_at < end;
 }
 
+/* What was written is on the disk before its log goes. */
 int sk_placer_step(sk_placer *placer, char *error)
 {
     int status = write_step(placer, error);
     if (status) return status;
     bool goes = sk_journal_has_done(placer->journal, placer->run_upto);
-    /* What was written is on the disk before its log goes. */
     if (goes) status = sk_database_sync_log(placer->database, error);
     if (goes && !status) status = sk_journal_remove(placer->journal, placer->run_upto, error);
     if (!status) finish(placer);
     return status;
+}
+
+/* Likewise. */
+int sk_placer_restart_log(sk_placer *placer, char *error)
+{
+    sk_assert(!placer->active && !placer->count);
+    int status = sk_database_sync_log(placer->database, error);
+    return status ? status : sk_journal_restart(placer->journal, error);
 }
 
 /* -- at the start ----------------------------------------------------------------------------------------------------- */
@@ -263,7 +271,5 @@ int sk_placer_replay(sk_placer *placer, uint64_t *last, char *error)
     sk_chunks_give_back(&of.chunks, &of.batch.memory);
     sk_chunks_free(&of.chunks);
     *last = placer->placed;
-    if (!status && *last) status = sk_database_sync_log(placer->database, error);
-    if (!status) status = sk_journal_restart(placer->journal, error);
-    return status;
+    return status ? status : sk_placer_restart_log(placer, error);
 }

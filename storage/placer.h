@@ -63,6 +63,8 @@ void sk_placer_begin(sk_placer *placer);
 /** The next step of the active run: its range removals, a slice, or a family's table. 1: more follows, 0: the run is
  *  finished; or a negative error with RocksDB's words in `error` (SK_FOLDER_ERROR bytes). */
 int sk_placer_step(sk_placer *placer, char *error);
+/** Begins the log anew where all that it holds is in its place: a start then has nothing to replay. 0 or an error. */
+int sk_placer_restart_log(sk_placer *placer, char *error);
 /** At the start: brings everything that the log holds into place, and restarts it empty. `last` gets the number of the last
  *  batch there was, 0 for an empty log. 0 or a negative error with a sentence in `error`. */
 int sk_placer_replay(sk_placer *placer, uint64_t *last, char *error);

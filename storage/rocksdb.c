@@ -597,7 +597,7 @@ static void rocks_close(sk_store *store)
     sk_placing_stop(&self->placing, false);
     char ignored[SK_ROCKSDB_ERROR];
     bool all_placed = !self->broken && !sk_failure_code(&self->failure) && !self->database.read_only;
-    if (all_placed) sk_journal_restart(&self->journal, ignored); /* nothing to replay at the next start */
+    if (all_placed) sk_placer_restart_log(&self->placing.placer, ignored); /* an error: the next start replays it */
     give_back(self);
 }
 
