@@ -30,6 +30,7 @@ static void sync_log(sk_committer *committer)
     int status = sk_journal_sync(committer->journal, text);
     if (status) {
         fail(committer, status, text);
+        if (committer->options.wake) committer->options.wake(committer->options.context);
         return;
     }
     atomic_fetch_add(&committer->syncs, 1);
@@ -85,6 +86,13 @@ static void begin_writing(sk_committer *committer)
     if (sk_journal_has_much(committer->journal)) sk_journal_begin_writing(committer->journal);
 }
 
+/* The sync that an interval brings, when it is time, or now if nobody will look for long. */
+static void sync_sometimes(sk_committer *committer, bool now)
+{
+    if (committer->options.durability != SK_DURABILITY_INTERVAL || !committer->dirty) return;
+    if (now || sk_worker_now_ms() - committer->synced_ms >= committer->options.interval_ms) sync_log(committer);
+}
+
 static void write_all(sk_committer *committer, sk_batch *const *batches, size_t count)
 {
     for (size_t at = 0; at < count && !sk_failure_code(committer->failure);) {
@@ -94,23 +102,19 @@ static void write_all(sk_committer *committer, sk_batch *const *batches, size_t 
         begin_writing(committer);
         at += group;
         if (committer->options.wake) committer->options.wake(committer->options.context);
+        sync_sometimes(committer, !sk_placing_has_room(committer->placing)); /* a run may take longer than the interval */
         sk_placing_wait_for_room(committer->placing);
     }
 }
 
 /* -- the thread --------------------------------------------------------------------------------------------------- */
 
-static void look_at_space(sk_committer *committer, uint64_t now)
+static void look_at_space(sk_committer *committer)
 {
-    if (!committer->options.min_free_bytes || now - committer->space_ms < SPACE_MS) return;
+    uint64_t now = sk_worker_now_ms(), least = committer->options.min_free_bytes;
+    if (now - committer->space_ms < SPACE_MS) return;
     committer->space_ms = now;
-    atomic_store(&committer->space_low, sk_folder_space(committer->folder) < committer->options.min_free_bytes);
-}
-
-static bool sync_due(const sk_committer *committer, uint64_t now)
-{
-    return committer->options.durability == SK_DURABILITY_INTERVAL && committer->dirty &&
-           now - committer->synced_ms >= committer->options.interval_ms;
+    atomic_store(&committer->space_low, least && sk_folder_space(committer->folder) < least);
 }
 
 static void wait_for_work(sk_committer *committer)
@@ -129,14 +133,9 @@ static void wait_for_work(sk_committer *committer)
 /* What there is to do besides writing batches. */
 static void housekeeping(sk_committer *committer)
 {
-    uint64_t now = sk_worker_now_ms();
     begin_writing(committer);
-    if (sync_due(committer, now)) {
-        sync_log(committer);
-        if (sk_failure_code(committer->failure) && committer->options.wake)
-            committer->options.wake(committer->options.context);
-    }
-    look_at_space(committer, now);
+    sync_sometimes(committer, false);
+    look_at_space(committer);
 }
 
 static void *run(void *argument)
@@ -186,7 +185,7 @@ int sk_committer_start(sk_committer *committer)
     committer->count = 0;
     committer->flush_done = committer->flush_wanted;
     committer->space_ms = 0;
-    look_at_space(committer, sk_worker_now_ms());
+    look_at_space(committer);
     return sk_worker_start(&committer->worker, "sk-commit", run, committer);
 }
 

@@ -48,17 +48,9 @@ static char *path_of(const sk_journal *journal, uint64_t number)
     return path;
 }
 
-static int sync_path(const char *folder)
-{
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int result = fd >= 0 ? fsync(fd) : -1;
-    if (fd >= 0) close(fd);
-    return result;
-}
-
 static int sync_folder(const sk_journal *journal, char *error)
 {
-    return sync_path(journal->path) == 0 ? 0 : say(error, "sync its folder", errno);
+    return sk_file_sync_folder(journal->path) == 0 ? 0 : say(error, "sync its folder", errno);
 }
 
 void sk_journal_init(sk_journal *journal, const char *parent, size_t segment_bytes)
@@ -68,6 +60,7 @@ void sk_journal_init(sk_journal *journal, const char *parent, size_t segment_byt
     journal->path = sk_alloc(room);
     snprintf(journal->path, room, "%s/log", parent);
     sk_spares_init(&journal->spares, journal->path, segment_bytes);
+    sk_assert(pthread_mutex_init(&journal->syncing, NULL) == 0);
     sk_assert(pthread_mutex_init(&journal->lock, NULL) == 0);
 }
 
@@ -75,6 +68,7 @@ void sk_journal_close(sk_journal *journal)
 {
     if (journal->fd >= 0) close(journal->fd);
     journal->fd = -1;
+    journal->sync_failed = 0;
     journal->count = 0;
 }
 
@@ -83,6 +77,7 @@ void sk_journal_free(sk_journal *journal)
     sk_journal_close(journal);
     sk_spares_free(&journal->spares);
     pthread_mutex_destroy(&journal->lock);
+    pthread_mutex_destroy(&journal->syncing);
     free(journal->segments);
     free(journal->path);
     *journal = (sk_journal){.fd = -1};
@@ -258,7 +253,7 @@ static int read_segment(const sk_journal *journal, sk_segment *segment, bool las
     segment_reader reader = {.fd = open(path, O_RDONLY | O_CLOEXEC)};
     struct stat status;
     bool empty = true;
-    bool open_now = reader.fd >= 0 && fstat(reader.fd, &status) == 0 && fdatasync(reader.fd) == 0; /* read is durable */
+    bool open_now = reader.fd >= 0 && fstat(reader.fd, &status) == 0 && fdatasync(reader.fd) == 0; /* read is durable, unless a sync failed before */
     int result = open_now ? 0 : say(error, "open a segment", errno);
     free(path);
     size_t full = 0;
@@ -348,7 +343,7 @@ static int begin_segment(sk_journal *journal, uint64_t number, char *error)
     int fd = open(path, spare ? flags : flags | O_TRUNC, 0600);
     int failed = fd < 0 ? errno : 0;
     /* The name first: under the one it had as a segment the new header would be damage in the midst of the log. */
-    if (!failed && sync_folder(journal, error)) failed = EIO;
+    if (!failed && sk_file_sync_folder(journal->path) < 0) failed = errno;
     uint8_t header[HEADER_BYTES];
     memcpy(header, MAGIC, MAGIC_BYTES);
     put_number(header + MAGIC_BYTES, number, 8);
@@ -362,6 +357,7 @@ static int begin_segment(sk_journal *journal, uint64_t number, char *error)
         if (fd >= 0) close(fd);
         return say(error, "begin a segment", failed);
     }
+    pthread_mutex_lock(&journal->syncing);
     pthread_mutex_lock(&journal->lock);
     if (journal->fd >= 0) close(journal->fd);
     journal->fd = fd;
@@ -371,6 +367,7 @@ static int begin_segment(sk_journal *journal, uint64_t number, char *error)
     journal->current = number;
     add_segment(journal, (sk_segment){number, 0});
     pthread_mutex_unlock(&journal->lock);
+    pthread_mutex_unlock(&journal->syncing);
     return 0;
 }
 
@@ -382,7 +379,7 @@ static int make_folder(const sk_journal *journal)
     *strrchr(parent, '/') = '\0';
     bool made = mkdir(parent, 0700) == 0 || errno == EEXIST;
     bool is_new = made && mkdir(journal->path, 0700) == 0;
-    made = is_new ? sync_path(parent) == 0 : made && errno == EEXIST;
+    made = is_new ? sk_file_sync_folder(parent) == 0 : made && errno == EEXIST;
     free(parent);
     return made ? 0 : -1;
 }
@@ -455,24 +452,22 @@ void sk_journal_begin_writing(sk_journal *journal)
     journal->on_the_way = whole;
 }
 
+/* One at a time, and none after one that failed: that a page could not be written the kernel tells one of those who ask, and
+ * then takes it for written. */
 int sk_journal_sync(sk_journal *journal, char *error)
 {
-    pthread_mutex_lock(&journal->lock); /* another thread may be about to go on to the next segment, which syncs this one */
-    int fd = journal->fd < 0 ? -1 : dup(journal->fd), failed = fd < 0 ? errno : 0;
-    bool none = journal->fd < 0;
-    uint64_t segment = journal->current;
+    pthread_mutex_lock(&journal->syncing);
+    pthread_mutex_lock(&journal->lock);
     size_t upto = journal->at;
     pthread_mutex_unlock(&journal->lock);
-    if (none) return 0;
-    if (fd >= 0) {
-        if (fdatasync(fd) < 0) failed = errno;
-        close(fd);
-    }
-    if (failed) return say(error, "sync", failed);
+    bool any = journal->fd >= 0;
+    if (any && !journal->sync_failed && fdatasync(journal->fd) < 0) journal->sync_failed = errno;
+    int failed = any ? journal->sync_failed : 0;
     pthread_mutex_lock(&journal->lock);
-    if (journal->current == segment && journal->synced < upto) journal->synced = upto;
+    if (any && !failed) journal->synced = upto;
     pthread_mutex_unlock(&journal->lock);
-    return 0;
+    pthread_mutex_unlock(&journal->syncing);
+    return failed ? say(error, "sync", failed) : 0;
 }
 
 bool sk_journal_has_done(sk_journal *journal, uint64_t upto)
@@ -483,15 +478,24 @@ bool sk_journal_has_done(sk_journal *journal, uint64_t upto)
     return done;
 }
 
+/* The oldest segment, if it is not needed: taken off the list. Its number, or 0. */
+static uint64_t take_done(sk_journal *journal, uint64_t upto)
+{
+    uint64_t number = 0;
+    pthread_mutex_lock(&journal->lock);
+    if (journal->count > 1 && journal->segments[0].last <= upto) {
+        number = journal->segments[0].number;
+        journal->count--;
+        memmove(journal->segments, journal->segments + 1, journal->count * sizeof *journal->segments);
+    }
+    pthread_mutex_unlock(&journal->lock);
+    return number;
+}
+
 int sk_journal_remove(sk_journal *journal, uint64_t upto, char *error)
 {
-    pthread_mutex_lock(&journal->lock);
-    size_t gone = 0;
     int result = 0;
-    while (gone + 1 < journal->count && journal->segments[gone].last <= upto && !result)
-        result = put_away(journal, journal->segments[gone++].number, error);
-    journal->count -= gone;
-    if (gone) memmove(journal->segments, journal->segments + gone, journal->count * sizeof *journal->segments);
-    pthread_mutex_unlock(&journal->lock);
+    uint64_t number; /* without the lock: who appends does not wait for what the folder takes */
+    while (!result && (number = take_done(journal, upto))) result = put_away(journal, number, error);
     return result;
 }

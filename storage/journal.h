@@ -44,7 +44,9 @@ typedef struct {
     uint64_t current;     /* its number */
     size_t at;            /* bytes in use of it; written with the lock */
     size_t on_the_way;    /* bytes of it that the system was told to write */
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t syncing; /* held through a sync: the segment stays the current one meanwhile. Taken before `lock` */
+    int sync_failed;         /* the errno of a sync, guarded by `syncing`; 0: none failed */
+    pthread_mutex_t lock;    /* guards what follows */
     size_t synced;        /* bytes of the current segment that are on the disk */
     sk_segment *segments; /* owned; ascending, the current one last */
     size_t count, room;
@@ -84,7 +86,8 @@ static inline bool sk_journal_has_much(const sk_journal *journal)
  *  thread that clients wait for. Left to itself it keeps all of a segment in memory, and whoever then waits for a sync waits
  *  for all of it. An error is met again, and told, by that sync. While nobody appends. */
 void sk_journal_begin_writing(sk_journal *journal);
-/** What was appended is on the disk (fdatasync). Nothing to do if no segment is current: what was read was synced. */
+/** What was appended is on the disk (fdatasync). Nothing to do if no segment is current: what was read was synced. After an
+ *  error every sync is one, until the journal was read and restarted. */
 int sk_journal_sync(sk_journal *journal, char *error);
 /** Whether there is a segment that sk_journal_remove would take. */
 bool sk_journal_has_done(sk_journal *journal, uint64_t upto);

@@ -51,8 +51,8 @@ void sk_placer_begin(sk_placer *placer)
 
 /* -- writing a run -------------------------------------------------------------------------------------------------- */
 
-/* A key above every one that the family has on disk, into `key`. False: the family is empty. */
-static bool above_all(sk_placer *placer, sk_cf cf, sk_buf *key)
+/* A key above every one that the family has on disk, into `key`. 1, 0 if the family is empty, or an error. */
+static int above_all(sk_placer *placer, sk_cf cf, sk_buf *key, char *error)
 {
     sk_database *database = placer->database;
     rocksdb_iterator_t *last = rocksdb_create_iterator_cf(database->db, database->read, database->family[cf]);
@@ -64,20 +64,24 @@ static bool above_all(sk_placer *placer, sk_cf cf, sk_buf *key)
         sk_buf_append(key, data, len);
         sk_buf_byte(key, 0);
     }
+    char *message = NULL;
+    if (!any) rocksdb_iter_get_error(last, &message);
     rocksdb_iter_destroy(last);
-    return any;
+    int status = sk_database_error(message, error);
+    return status ? status : any;
 }
 
-static void write_range(sk_placer *placer, const sk_change *range)
+static int write_range(sk_placer *placer, const sk_change *range, char *error)
 {
     sk_bytes from = sk_change_key(range), to = sk_change_value(range);
     sk_buf above = {0};
-    bool any = !range->open_end || above_all(placer, (sk_cf)range->cf, &above);
+    int any = range->open_end ? above_all(placer, (sk_cf)range->cf, &above, error) : 1;
     if (range->open_end) to = sk_buf_view(&above);
-    if (any && sk_bytes_compare(from, to) < 0)
+    if (any > 0 && sk_bytes_compare(from, to) < 0)
         rocksdb_writebatch_delete_range_cf(placer->write, placer->database->family[range->cf], (const char *)from.data,
                                            from.len, (const char *)to.data, to.len);
     sk_buf_free(&above);
+    return any < 0 ? any : 0;
 }
 
 /* A removal of what RocksDB does not have leaves nothing to be written: only a tombstone, which would stay for long. */
@@ -111,8 +115,8 @@ static int step_begin(sk_placer *placer, char *error)
 {
     const sk_run *run = &placer->run;
     int status = sk_journal_sync(placer->journal, error);
+    for (size_t i = 0; i < run->range_count && !status; i++) status = write_range(placer, run->ranges[i], error);
     if (status) return status;
-    for (size_t i = 0; i < run->range_count; i++) write_range(placer, run->ranges[i]);
     placer->begun = true;
     return write_now(placer, error);
 }

@@ -216,7 +216,7 @@ static sk_store_iter *rocks_iter(sk_store *store, sk_store_snapshot *snapshot, s
 static int peek_below(sk_store_iter *iter, sk_bytes *key)
 {
     if (!iter->below) return why_not(iter->store);
-    if (iter->past) rocksdb_iter_next(iter->below);
+    if (iter->past && rocksdb_iter_valid(iter->below)) rocksdb_iter_next(iter->below);
     iter->past = false;
     if (rocksdb_iter_valid(iter->below)) {
         key->data = (const uint8_t *)rocksdb_iter_key(iter->below, &key->len);

@@ -49,11 +49,12 @@ static char *path_of(const sk_spares *spares, uint64_t number)
     return named(spares, name);
 }
 
-/* 0 or an errno. */
-static int look_at_file(int folder, const char *path)
+/* 0 or an errno. `whole`: it has its room on the disk. One that was to become a segment when the disk was full has not. */
+static int look_at_file(const sk_spares *spares, int folder, const char *path, bool *whole)
 {
     struct stat status;
     if (fstatat(folder, path, &status, AT_SYMLINK_NOFOLLOW) < 0) return errno;
+    *whole = (uint64_t)status.st_size >= spares->bytes;
     return S_ISREG(status.st_mode) ? 0 : EISDIR;
 }
 
@@ -79,10 +80,11 @@ uint64_t sk_spares_look(sk_spares *spares)
     spares->count = 0;
     DIR *list = opendir(spares->folder);
     for (struct dirent *entry; list && (entry = readdir(list));) {
-        if (!is_name(entry->d_name) || look_at_file(dirfd(list), entry->d_name)) continue;
+        bool whole;
+        if (!is_name(entry->d_name) || look_at_file(spares, dirfd(list), entry->d_name, &whole)) continue;
         uint64_t number = strtoull(entry->d_name + sizeof PREFIX - 1, NULL, 16);
         if (number > highest) highest = number;
-        if (spares->count < SK_SPARES_MAX)
+        if (whole && spares->count < SK_SPARES_MAX)
             spares->numbers[spares->count++] = number;
         else
             (void)remove_spare(spares, number);
@@ -111,8 +113,9 @@ int sk_spares_give(sk_spares *spares, const char *path, uint64_t number)
 {
     char *new = path_of(spares, number);
     pthread_mutex_lock(&spares->worker.lock);
-    bool kept = spares->count < SK_SPARES_MAX;
-    int failed = look_at_file(AT_FDCWD, path);
+    bool whole = false;
+    int failed = look_at_file(spares, AT_FDCWD, path, &whole);
+    bool kept = whole && spares->count < SK_SPARES_MAX;
     if (!failed && (kept ? rename(path, new) : unlink(path)) < 0) failed = errno;
     if (kept && !failed) spares->numbers[spares->count++] = number;
     pthread_mutex_unlock(&spares->worker.lock);
@@ -144,8 +147,9 @@ static bool write_zeros(sk_spares *spares, int fd)
         ssize_t done = pwrite(fd, zeros, len, (off_t)at);
         if (done < 0 && errno == EINTR) continue;
         if (done <= 0 || is_stopping(spares)) return false;
-        (void)sync_file_range(fd, (off_t)at, done,
-                              SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER);
+        /* Who waits is told of an error, and the sync below then is not. */
+        unsigned wait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+        if (sync_file_range(fd, (off_t)at, done, wait) < 0 && (errno == EIO || errno == ENOSPC)) return false;
         at += (size_t)done;
     }
     return fdatasync(fd) == 0;

@@ -1,5 +1,6 @@
 /* Durability as the kernel sees it: this program's own fdatasync and fsync stand before the C library's and count, so that
  * a commit that says it is on disk without having asked for it is seen without a power loss. */
+#include "storage/committer.h"
 #include "tests/unit/store_harness.h"
 
 #include <pthread.h>
@@ -13,6 +14,7 @@ static pthread_t tester;
 static atomic_uint written_here; /* appends by the thread that tests */
 static atomic_bool pretended;    /* a sync does nothing but take so long */
 static atomic_uint takes_us;
+static atomic_uint failing;      /* so many syncs fail */
 
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
@@ -24,6 +26,11 @@ int fdatasync(int fd)
 {
     atomic_fetch_add(&syncs, 1);
     if (atomic_load(&takes_us)) usleep(atomic_load(&takes_us));
+    if (atomic_load(&failing)) {
+        atomic_fetch_sub(&failing, 1);
+        errno = EIO;
+        return -1;
+    }
     return atomic_load(&pretended) ? 0 : (int)syscall(SYS_fdatasync, fd);
 }
 
@@ -109,6 +116,66 @@ static void a_small_commit_without_a_sync_wakes_no_thread(void **state)
     assert_true(commits_written_here(SK_DURABILITY_INTERVAL) > 0);
 }
 
+/* The kernel says once that it could not write, and takes it for written then: to whom it said so may be another thread. */
+static void after_a_sync_that_failed_none_is_good(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/skerry-sync-XXXXXX", error[SK_FOLDER_ERROR];
+    sk_journal journal;
+    assert_non_null(mkdtemp(path));
+    sk_journal_init(&journal, path, 1 << 20);
+    assert_int_equal(sk_journal_restart(&journal, error), 0);
+    assert_int_equal(sk_journal_append(&journal, 1, sk_bytes_str("some"), error), 0);
+    atomic_store(&failing, 1);
+    assert_int_equal(sk_journal_sync(&journal, error), SK_E_IO);
+    assert_int_equal(sk_journal_sync(&journal, error), SK_E_IO);
+    sk_journal_close(&journal);
+    assert_int_equal(sk_journal_restart(&journal, error), 0);
+    assert_int_equal(sk_journal_sync(&journal, error), 0);
+    sk_journal_free(&journal);
+    remove_tree(path);
+}
+
+/* Placing is behind, and nobody knows for how long: the interval is not to become that. */
+static void what_waits_for_room_is_synced_first(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/skerry-sync-XXXXXX", error[SK_FOLDER_ERROR];
+    sk_rocksdb_options options = {.durability = SK_DURABILITY_INTERVAL, .interval_ms = 3600000, .place_bytes = 1};
+    sk_journal journal;
+    sk_failure failure;
+    sk_placing placing;
+    sk_committer committer;
+    sk_overlay overlay;
+    assert_non_null(mkdtemp(path));
+    sk_journal_init(&journal, path, 1 << 20);
+    assert_int_equal(sk_journal_restart(&journal, error), 0);
+    sk_failure_init(&failure);
+    sk_placing_init(&placing, NULL, &journal, &failure, &options);
+    sk_committer_init(&committer, &journal, NULL, &placing, &failure, &options);
+    sk_overlay_init(&overlay, 1, 1 << 20);
+    assert_int_equal(sk_committer_start(&committer), 0);
+    for (int i = 0; i < 3; i++) {
+        sk_overlay_change(&overlay, SK_CHANGE_PUT, SK_CF_ROW, sk_bytes_str("key"), sk_bytes_str("value"));
+        sk_committer_submit(&committer, sk_overlay_seal(&overlay));
+    }
+    bool synced = false;
+    for (int tries = 0; tries < 10000 && !synced; tries++) {
+        usleep(1000);
+        pthread_mutex_lock(&journal.lock);
+        synced = atomic_load(&committer.durable) == 3 && journal.synced == journal.at;
+        pthread_mutex_unlock(&journal.lock);
+    }
+    assert_true(synced);
+    sk_committer_stop(&committer, true);
+    sk_committer_free(&committer);
+    sk_placing_free(&placing);
+    sk_overlay_free(&overlay);
+    sk_journal_free(&journal);
+    sk_failure_free(&failure);
+    remove_tree(path);
+}
+
 /* Under `always` likewise, while the disk is quick: for one that is slow nobody but the thread waits, once that is seen. */
 static void a_quick_sync_wakes_no_thread_and_a_slow_one_is_waited_for_once(void **state)
 {
@@ -156,6 +223,8 @@ int main(void)
         cmocka_unit_test(os_leaves_it_to_the_system),
         cmocka_unit_test(a_flush_is_synced_whatever_is_configured),
         cmocka_unit_test(a_small_commit_without_a_sync_wakes_no_thread),
+        cmocka_unit_test(after_a_sync_that_failed_none_is_good),
+        cmocka_unit_test(what_waits_for_room_is_synced_first),
         cmocka_unit_test(a_quick_sync_wakes_no_thread_and_a_slow_one_is_waited_for_once),
         cmocka_unit_test(a_large_commit_that_is_synced_is_left_to_the_thread),
     };
