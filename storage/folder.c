@@ -67,9 +67,7 @@ static int write_identity(sk_folder *folder, char *error)
 {
     char text[IDENTITY_MAX];
     int len = snprintf(text, sizeof text, MAGIC "format %d\n", SK_FOLDER_FORMAT);
-    int result = sk_file_write(folder->path, "SKERRY", sk_bytes_of(text, (size_t)len), error);
-    folder->created = result == SK_OK;
-    return result;
+    return sk_file_write(folder->path, "SKERRY", sk_bytes_of(text, (size_t)len), error);
 }
 
 static int parse_identity(const sk_folder *folder, const char *text, size_t len, char *error)
@@ -151,6 +149,7 @@ int sk_folder_open(sk_folder *folder, const char *path, char *error)
     int result = sk_file_make_folder(path, error);
     if (result == SK_OK) result = take_lock(folder, false, error);
     if (result == SK_OK) result = check_identity(folder, false, error);
+    if (result == SK_OK) result = sk_file_make_folder(folder->db_path, error); /* RocksDB would not sync its name */
     if (result != SK_OK) sk_folder_close(folder);
     return result;
 }

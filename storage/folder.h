@@ -26,7 +26,6 @@ typedef struct {
     char *path;    /* owned */
     char *db_path; /* owned: path/db */
     int lock;      /* file descriptor; -1: not open */
-    bool created;  /* SKERRY was written by this opening */
 } sk_folder;
 
 /** Opens the directory at `path`, making it (mode 0700) if it is missing. 0 or SK_E_LOCKED, SK_E_FORMAT, SK_E_CORRUPT,

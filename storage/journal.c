@@ -42,10 +42,9 @@ static int say(char *error, const char *what, int number)
 
 static char *path_of(const sk_journal *journal, uint64_t number)
 {
-    size_t room = strlen(journal->path) + NAME_DIGITS + 2;
-    char *path = sk_alloc(room);
-    snprintf(path, room, "%s/%016llx", journal->path, (unsigned long long)number);
-    return path;
+    char name[NAME_DIGITS + 1];
+    snprintf(name, sizeof name, "%016llx", (unsigned long long)number);
+    return sk_file_join(journal->path, name);
 }
 
 static int sync_folder(const sk_journal *journal, char *error)
@@ -56,9 +55,7 @@ static int sync_folder(const sk_journal *journal, char *error)
 void sk_journal_init(sk_journal *journal, const char *parent, size_t segment_bytes)
 {
     *journal = (sk_journal){.fd = -1, .segment_bytes = segment_bytes};
-    size_t room = strlen(parent) + sizeof "/log";
-    journal->path = sk_alloc(room);
-    snprintf(journal->path, room, "%s/log", parent);
+    journal->path = sk_file_join(parent, "log");
     sk_spares_init(&journal->spares, journal->path, segment_bytes);
     sk_assert(pthread_mutex_init(&journal->syncing, NULL) == 0);
     sk_assert(pthread_mutex_init(&journal->lock, NULL) == 0);
@@ -371,19 +368,6 @@ static int begin_segment(sk_journal *journal, uint64_t number, char *error)
     return 0;
 }
 
-/* It and its parent, and that its name outlives a power loss. 0, or -1 and errno. */
-static int make_folder(const sk_journal *journal)
-{
-    char *parent = strdup(journal->path);
-    sk_assert(parent != NULL);
-    *strrchr(parent, '/') = '\0';
-    bool made = mkdir(parent, 0700) == 0 || errno == EEXIST;
-    bool is_new = made && mkdir(journal->path, 0700) == 0;
-    made = is_new ? sk_file_sync_folder(parent) == 0 : made && errno == EEXIST;
-    free(parent);
-    return made ? 0 : -1;
-}
-
 /* A segment that is not needed any more. */
 static int put_away(sk_journal *journal, uint64_t number, char *error)
 {
@@ -396,9 +380,9 @@ static int put_away(sk_journal *journal, uint64_t number, char *error)
 int sk_journal_restart(sk_journal *journal, char *error)
 {
     sk_journal_close(journal);
-    if (make_folder(journal)) return say(error, "make its folder", errno);
+    int result = sk_file_make_folder(journal->path, error);
     uint64_t number = sk_spares_look(&journal->spares);
-    int result = list_segments(journal, error);
+    if (!result) result = list_segments(journal, error);
     for (size_t i = 0; i < journal->count && !result; i++) {
         number = journal->segments[i].number > number ? journal->segments[i].number : number;
         /* Never older ones without the newest: they would be replayed over what came after them. */

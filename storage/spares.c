@@ -1,6 +1,6 @@
 #include "storage/spares.h"
 
-#include "crdt/memory.h"
+#include "storage/file.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -34,19 +34,11 @@ void sk_spares_free(sk_spares *spares)
 
 /* -- their names -------------------------------------------------------------------------------------------------- */
 
-static char *named(const sk_spares *spares, const char *name)
-{
-    size_t room = strlen(spares->folder) + strlen(name) + 2;
-    char *path = sk_alloc(room);
-    snprintf(path, room, "%s/%s", spares->folder, name);
-    return path;
-}
-
 static char *path_of(const sk_spares *spares, uint64_t number)
 {
     char name[sizeof PREFIX + NAME_DIGITS];
     snprintf(name, sizeof name, "%s%016llx", PREFIX, (unsigned long long)number);
-    return named(spares, name);
+    return sk_file_join(spares->folder, name);
 }
 
 /* 0 or an errno. `whole`: it has its room on the disk. One that was to become a segment when the disk was full has not. */
@@ -170,7 +162,7 @@ static void *run(void *argument)
 {
     sk_spares *spares = argument;
     sk_worker *worker = &spares->worker;
-    char *path = named(spares, WRITING); /* nobody takes it for a spare before it is one */
+    char *path = sk_file_join(spares->folder, WRITING); /* nobody takes it for a spare before it is one */
     pthread_mutex_lock(&worker->lock);
     while (!worker->stopping) {
         if (!spares->asked) {
