@@ -127,3 +127,5 @@ const redisReply *ctl_field(const redisReply *map, const char *name)
         if (sk_bytes_equal(ctl_text(map->element[i]), sk_bytes_str(name))) return map->element[i + 1];
     return NULL;
 }
+
+bool ctl_is_peer(const redisReply *region) { return ctl_field(region, "lag") != NULL; }

@@ -209,8 +209,7 @@ static bool links_up(const redisReply *regions)
 {
     for (size_t i = 0; i < ctl_count(regions); i++) {
         sk_bytes link = ctl_text(ctl_field(regions->element[i], "link"));
-        bool is_member = ctl_field(regions->element[i], "lag") != NULL;
-        if (is_member && !sk_bytes_equal(link, sk_bytes_str("up"))) return false;
+        if (ctl_is_peer(regions->element[i]) && !sk_bytes_equal(link, sk_bytes_str("up"))) return false;
     }
     return true;
 }

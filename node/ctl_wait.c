@@ -27,6 +27,7 @@ static int one_agrees(ctl_tool *ctl)
     int outcome = ctl_count(regions) ? CTL_OK : CTL_FAILED;
     for (size_t i = 1; i < ctl_count(regions); i++) {
         const redisReply *peer = regions->element[i];
+        if (!ctl_is_peer(peer)) continue;
         bool up = sk_bytes_equal(ctl_text(ctl_field(peer, "link")), sk_bytes_str("up"));
         if (!up || !sk_bytes_equal(ctl_text(ctl_field(peer, "vector")), own)) outcome = CTL_NO;
     }
