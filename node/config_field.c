@@ -45,14 +45,16 @@ const sk_config_field sk_config_fields[] = {
      .about =
          "The other regions: their names, where they listen for replication, and their public keys (32 bytes in hex\n"
          "or base64, as skerryctl keygen prints them). A node talks to nobody else. An address is host:port, or\n"
-         "[IPv6]:port; a name is looked up anew each time. Of several they are tried in turn. A region that cannot be\n"
-         "reached from here (behind NAT) has no address: it calls, and both directions use that connection."},
+         "[IPv6]:port; a name is looked up anew each time. Of several, 8 at the most, they are tried in turn. A region that\n"
+         "cannot be reached from here (behind NAT) has no address: it calls, and both directions use that connection."},
 
     {"join.region", SK_CONFIG_REGION, AT(join.region), .sample = "eu",
      .about =
-         "A new node, one with an empty data_dir, first gets everything from this region, the nearest of its peers, and\n"
-         "answers clients -LOADING until it has. The others need not know the node before (skerryctl region add), and it\n"
-         "learns of them by itself: peers may hold this one alone. Without effect once the node is complete."},
+         "A new node, one with an empty data_dir, first gets everything from this region, the nearest of its peers (it must\n"
+         "be one of them), and answers clients -LOADING until it has. The others need not know the node before (skerryctl\n"
+         "region add), and it learns of them by itself: peers may hold this one alone. Without effect once the node is\n"
+         "complete. Where it is not set, an empty node begins by itself, and one that is not complete goes on with what it\n"
+         "has."},
     {"join.writes", SK_CONFIG_CHOICE, AT(join.writes), .initial = "refuse", .choices = join_writes,
      .about = "Whether a new node takes writes while it is not complete (accept), or refuses them as it does reads."},
 
@@ -112,8 +114,10 @@ const sk_config_field sk_config_fields[] = {
          "Messages of at least so many bytes are compressed (zstd) for peers that want it; 0: none, and none are wanted.\n"
          "What does not get smaller is sent as it is. An onlooker sees sizes: with compression they tell a little of what\n"
          "values have in common."},
-    {"replication.bytes_per_s", SK_CONFIG_SIZE, AT(replication.bytes_per_s), .live = true, .initial = "0", .max = 16 * GB,
-     .about = "Bytes that may be sent in a second to each of the other regions; 0: as many as go."},
+    {"replication.bytes_per_s", SK_CONFIG_SIZE, AT(replication.bytes_per_s), .live = true, .initial = "0", .or_zero = true,
+     .min = 16 * KB, .max = 16 * GB,
+     .about = "Bytes that may be sent in a second to each of the other regions; 0: as many as go. The least leaves a link\n"
+              "room for its heartbeats."},
     {"replication.send_window", SK_CONFIG_SIZE, AT(replication.send_window), .live = true, .initial = "4mb",
      .min = 64 * KB, .max = GB,
      .about =
@@ -157,7 +161,9 @@ const sk_config_field sk_config_fields[] = {
          "Memory for writes on their way to files. A third of it is gathered and sorted at a time: more of it\n"
          "makes larger files and less work. Writes wait when it is full."},
     {"storage.min_free", SK_CONFIG_SIZE, AT(storage.min_free), .initial = "64mb", .max = 1024 * GB,
-     .about = "Writes are refused while the disk has less space than this; reads go on. A backup leaves as much free."},
+     .about =
+         "Commands that need room are refused while the disk has less space than this; reads and removals go on, and what\n"
+         "other regions write still comes in. A backup leaves as much free."},
     {"storage.backup_dir", SK_CONFIG_PATH, AT(storage.backup_dir), .max = 4000, .sample = "/var/backups/skerry",
      .about =
          "The folder, by its whole path, in which BACKUP CREATE (skerryctl backup) may make backups, itself or folders\n"
@@ -319,7 +325,8 @@ static bool store_number(const sk_config_field *field, const char *text, void *p
         return wrong_value(why, text, "is not a duration (such as 500ms; the units are ms, s, m, h and d)");
     }
     if (!good) return wrong_value(why, text, "is not a number");
-    if (value < field->min || value > field->max) {
+    bool fits = value >= field->min && value <= field->max;
+    if (!fits && !(field->or_zero && value == 0)) {
         char shown[256];
         sk_buf range = {0};
         sk_config_show(text, shown, sizeof shown);
@@ -480,6 +487,7 @@ void sk_config_field_range(const sk_config_field *field, sk_buf *out)
     case SK_CONFIG_COUNT:
     case SK_CONFIG_SIZE:
     case SK_CONFIG_DURATION:
+        sk_buf_printf(out, "%s", field->or_zero ? "0, or " : "");
         put_measure(field, field->min, out);
         sk_buf_printf(out, " to ");
         put_measure(field, field->max, out);

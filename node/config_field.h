@@ -29,6 +29,7 @@ typedef struct {
     const char *initial;        /* the default, as it would be written; NULL: required, or not set */
     const char *sample;         /* what the example file has when there is no default */
     uint64_t min, max;          /* see kind */
+    bool or_zero;               /* 0 will do, too: it has a meaning of its own */
     const char *const *choices; /* NULL at the end */
     const char *about;          /* for people; lines end with \n, the last one does not */
 } sk_config_field;

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BYTES_PER_S_MIN = 16 * 1024 };
-
 static bool complain(char why[SK_CONFIG_WHY_MAX], const char *text, const char *what)
 {
     char shown[250];
@@ -135,10 +133,6 @@ const sk_config_field *sk_config_conflict(const sk_config *config, char why[SK_C
         snprintf(why, SK_CONFIG_WHY_MAX, "%u is also listen.port; clients and regions need a port each",
                  (unsigned)config->replication.port);
         return blame("replication.port");
-    }
-    if (config->replication.bytes_per_s && config->replication.bytes_per_s < BYTES_PER_S_MIN) {
-        snprintf(why, SK_CONFIG_WHY_MAX, "0 (no limit) or at least 16kb: a link must have room for its heartbeats");
-        return blame("replication.bytes_per_s");
     }
     if (config->listen.query_buffer_max < config->listen.bulk_max) {
         snprintf(why, SK_CONFIG_WHY_MAX, "a command must have room for one argument: at least listen.bulk_max");

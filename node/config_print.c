@@ -142,8 +142,8 @@ void sk_config_example(sk_buf *out)
              "#\n"
              "# In parentheses: what may be written, and the environment variable that overrides the file. CONFIG SET\n"
              "# means that a running node can be told another value, until it stops.\n"
-             "# Sizes are written as 64mb (b, kb, mb, gb; 1kb is 1024 bytes), durations as 500ms, 30s or 5m; a field\n"
-             "# whose name ends in _ms takes a bare number of milliseconds too.\n");
+             "# Sizes are written as 64mb (b, kb, mb, gb; 1kb is 1024 bytes), durations as 500ms, 30s, 5m, 2h or 7d; a\n"
+             "# field whose name ends in _ms takes a bare number of milliseconds too.\n");
     for (size_t i = 0, section = 0; i < sk_config_count(); i++) {
         if (begins_section(i, &section)) {
             sk_buf_printf(out, "\n# %s\n%s:", sections[section].about, sections[section].name);

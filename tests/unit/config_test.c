@@ -250,6 +250,10 @@ static void sizes_and_durations_that_are_wrong(void **state)
     bad("replication: {flush_ms: 2mb}\n",
         "skerry.yaml:1: replication.flush_ms: 2mb is not a duration (such as 500ms; the units are ms, s, m, h and d)");
     bad("replication: {flush_ms: 2s}\n", "skerry.yaml:1: replication.flush_ms: 2s is out of range (0 to 1000)");
+    bad("replication: {bytes_per_s: 16383b}\n",
+        "skerry.yaml:1: replication.bytes_per_s: 16383b is out of range (0, or 16kb to 16gb)");
+    good(REQUIRED "replication: {key_file: /key, bytes_per_s: 16kb}\n");
+    good(REQUIRED "replication: {key_file: /key, bytes_per_s: 0}\n");
 }
 
 static void peers_that_are_wrong(void **state)
