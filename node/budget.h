@@ -15,7 +15,8 @@
  * On top of the sum come the clients: each has at most listen.query_buffer_max of a request and listen.output_buffer_max
  * of replies, and one that is idle nothing; and one transaction of up to limits.transaction_max, while it is made, and
  * once more for each peer that it is on its way to. The one command that runs at a time has in memory what it reads and
- * writes, at most SK_TRANSACTION_MEMORY more than the replies may be (node/command.c); beyond it the answer is -OOM. */
+ * makes to write, at most SK_TRANSACTION_MEMORY more than the replies may be (node/command.c; beyond it the answer is
+ * -OOM), and as much again for the rows that its transaction changes (node/txn.c; beyond it the transaction is undone). */
 #ifndef SK_NODE_BUDGET_H
 #define SK_NODE_BUDGET_H
 
