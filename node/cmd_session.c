@@ -96,7 +96,7 @@ static void wait_regions(sk_ctx *ctx)
 static void session_token(sk_ctx *ctx)
 {
     ctx->db->read_batch = UINT64_MAX;
-    sk_bytes token = sk_context_text(ctx->db, &ctx->db->vv, SK_BYTES_NONE, NULL, ctx->arena);
+    sk_bytes token = sk_context_text(ctx->db, sk_db_vector(ctx->db), SK_BYTES_NONE, NULL, ctx->arena);
     if (token.data)
         sk_reply_bulk(ctx->reply, token);
     else
@@ -157,7 +157,8 @@ static const sk_command session_commands[] = {
 };
 
 const sk_command sk_commands_session[] = {
-    OWN("digest", digest, 1, SK_CMD_READONLY | SK_CMD_ALL_KEYS, "",
+    /* Not within MULTI: the digest of half a transaction belongs to no vector. */
+    OWN("digest", digest, 1, SK_CMD_READONLY | SK_CMD_ALL_KEYS | SK_CMD_NO_MULTI, "",
         "A digest of the whole replicated state, with the version vector that it belongs to"),
     {"region", NULL, -2, SK_CMD_READONLY, 0, 0, 0, "replication", "", "skerry 0.1", "", "The regions of this cluster",
      sk_region_commands},

@@ -69,6 +69,10 @@ static void siblings_get(sk_ctx *ctx)
     sk_bytes field;
     sk_register read;
     if (!field_arg(ctx, 3, &field) || !row_of(ctx, ctx->argv[2], field, &key, &name, &row)) return;
+    if (sk_db_amid_changes(ctx->db)) { /* neither our vector nor the counts are what they will be */
+        sk_reply_error(ctx->reply, "ERR SIBLINGS GET comes before all that writes in a MULTI: half a transaction has no context");
+        return;
+    }
     if (sk_register_read(&row, &ctx->db->origins, ctx->arena, &read)) {
         sk_reply_failure(ctx, SK_E_MEMORY);
         return;

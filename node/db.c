@@ -349,6 +349,7 @@ void sk_db_close(sk_db *db)
     sk_vv_free(&db->revisit_by);
     sk_vv_free(&db->scan_until);
     sk_vv_free(&db->txn.seen);
+    sk_vv_free(&db->txn.told);
     free(db->txn.touched);
     free(db->txn.index);
     db->txn.touched = NULL;

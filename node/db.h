@@ -53,6 +53,7 @@ typedef struct {
     sk_dot dot;
     sk_hlc hlc;
     sk_vv seen; /* owned */
+    sk_vv told; /* owned: what sk_db_vector gave, where that has the dot; else empty */
     sk_touched *touched; /* owned array */
     uint32_t count, room;
     uint32_t *index; /* owned; open addressing over touched, used when there are many */
@@ -179,6 +180,11 @@ static inline sk_dot sk_db_next_dot(const sk_db *db)
 {
     return (sk_dot){db->own, sk_vv_get(&db->vv, db->own) + 1};
 }
+/** Has the open transaction, if there is one, changed anything by now? */
+bool sk_db_amid_changes(const sk_db *db);
+/** Our vector, with the open transaction where that has changed anything by now: what a client is told to have seen. Once it
+ *  was told, the transaction keeps its dot, even if what follows makes nothing of it. Borrowed until the next call. */
+const sk_vv *sk_db_vector(sk_db *db);
 /** What a transaction of at most so many packed bytes may take in memory while it is made. */
 #define SK_TRANSACTION_MEMORY(bytes) (16 * (size_t)(bytes) + 1024 * 1024)
 /** Could the open transaction take operations of so many packed bytes more? */

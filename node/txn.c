@@ -90,6 +90,7 @@ void sk_db_begin(sk_db *db)
     txn->bytes = 0;
     txn->refused = 0;
     txn->resized = false;
+    sk_vv_free(&txn->told);
     if (txn->index_size) {
         free(txn->index);
         txn->index = NULL;
@@ -203,6 +204,23 @@ static bool without_effect(const sk_touched *touched)
     return sk_op_only_removes(&touched->op) && touched->before.count == 0;
 }
 
+bool sk_db_amid_changes(const sk_db *db)
+{
+    const sk_open_txn *txn = &db->txn;
+    bool changed = txn->active && txn->told.count;
+    for (uint32_t i = 0; txn->active && i < txn->count && !changed; i++) changed = !without_effect(&txn->touched[i]);
+    return changed;
+}
+
+const sk_vv *sk_db_vector(sk_db *db)
+{
+    sk_open_txn *txn = &db->txn;
+    if (!sk_db_amid_changes(db)) return &db->vv;
+    sk_vv_copy(&txn->told, &db->vv);
+    sk_vv_set(&txn->told, txn->dot.origin, txn->dot.seq);
+    return &txn->told;
+}
+
 uint64_t sk_db_commit(sk_db *db)
 {
     sk_open_txn *txn = &db->txn;
@@ -215,7 +233,7 @@ uint64_t sk_db_commit(sk_db *db)
     sk_buf_reset(ops);
     for (uint32_t i = 0; i < txn->count; i++) {
         sk_touched *touched = &txn->touched[i];
-        if (without_effect(touched)) continue;
+        if (without_effect(touched) && txn->told.count == 0) continue;
         sk_op_pack(ops, &touched->op);
         unsigned flags = sk_op_only_removes(&touched->op) ? SK_HISTORY_REMOVES : 0;
         if (touched->left_dead) flags |= SK_HISTORY_DEAD;

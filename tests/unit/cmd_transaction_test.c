@@ -225,13 +225,88 @@ static void watch_sees_other_regions(void **state)
     region_close(&us);
 }
 
+/* What `format` answers with `token` in place of the %s. */
+static const char *answer_to(region *at, const char *format, const char *token)
+{
+    static char request[2048];
+    snprintf(request, sizeof request, format, token);
+    return ask(at, request);
+}
+
+/* The token that SESSION TOKEN gives in a MULTI with a write before it and one behind it (NULL: none). */
+static void token_within(region *at, const char *before, const char *behind, char token[1024])
+{
+    expect(at, "MULTI", "+OK");
+    expect(at, before, "+QUEUED");
+    expect(at, "SESSION TOKEN", "+QUEUED");
+    if (behind) expect(at, behind, "+QUEUED");
+    assert_int_equal(sscanf(strstr(ask(at, "EXEC"), " $"), " $%*d %1023s", token), 1);
+}
+
+/* A token stands for what its transaction has done too, whatever that comes to. */
+static void a_token_covers_its_transaction(void **state)
+{
+    (void)state;
+    region eu, us;
+    char token[1024];
+    regions_open(&eu, &us);
+    expect(&eu, "SET old 1", "+OK");
+    regions_meet(&eu, &us);
+    token_within(&eu, "SET k v", NULL, token);
+    assert_int_equal(strncmp(answer_to(&us, "SESSION AFTER %s TIMEOUT 0", token), "-BEHIND", 7), 0);
+    regions_meet(&eu, &us);
+    assert_string_equal(answer_to(&us, "SESSION AFTER %s TIMEOUT 0", token), "+OK");
+    token_within(&eu, "SET fleeting v", "DEL fleeting", token);
+    assert_string_equal(answer_to(&eu, "SESSION AFTER %s TIMEOUT 0", token), "+OK");
+    regions_meet(&eu, &us);
+    assert_string_equal(answer_to(&us, "SESSION AFTER %s TIMEOUT 0", token), "+OK");
+    uint64_t made = transactions(&eu);
+    token_within(&eu, "DEL none", NULL, token);
+    assert_int_equal(transactions(&eu), made);
+    assert_string_equal(answer_to(&eu, "SESSION AFTER %s TIMEOUT 0", token), "+OK");
+    sk_db_check(&eu.replica->db);
+    sk_db_check(&us.replica->db);
+    region_close(&eu);
+    region_close(&us);
+}
+
+/* A context tells of whole transactions: what the open one has done is not to be resolved before the rest is there. */
+static void no_context_of_half_a_transaction(void **state)
+{
+    region *eu = *state;
+    char context[1024];
+    expect(eu, "INCR n", ":1");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "DEL none", "+QUEUED");
+    expect(eu, "SIBLINGS GET n", "+QUEUED");
+    expect(eu, "INCRBY n 10", "+QUEUED");
+    expect(eu, "SIBLINGS GET n", "+QUEUED");
+    const char *answer = ask(eu, "EXEC");
+    assert_int_equal(sscanf(answer, "*4 :0 *4 $7 context $%*d %1023s", context), 1);
+    assert_non_null(strstr(answer, " :11 -ERR SIBLINGS GET comes before all that writes in a MULTI"));
+    assert_string_equal(answer_to(eu, "SIBLINGS RESOLVE n %s 100", context), ":1");
+    expect(eu, "GET n", "$3 110");
+}
+
+/* Half a transaction has no vector that a digest could be shown with. */
+static void no_digest_within_a_transaction(void **state)
+{
+    region *eu = *state;
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "SET k v", "+QUEUED");
+    expect(eu, "DIGEST", "-ERR this command is not allowed inside MULTI");
+    expect(eu, "DISCARD", "+OK");
+    expect_begins(eu, "DIGEST", "*4 $6 digest");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
         ONE(exec_is_one_transaction), ONE(the_queue_has_rules), ONE(watch_sees_changes), ONE(watch_sees_deadlines),
         ONE(exec_too_large_is_undone), ONE(a_large_key_expires_in_parts), cmocka_unit_test(watch_of_an_expired_key),
-        cmocka_unit_test(watch_sees_other_regions),
+        cmocka_unit_test(watch_sees_other_regions), cmocka_unit_test(a_token_covers_its_transaction),
+        ONE(no_context_of_half_a_transaction), ONE(no_digest_within_a_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
