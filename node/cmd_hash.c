@@ -214,7 +214,7 @@ static int list_field(void *self, sk_bytes field, const sk_row *row)
     if (list->fields) sk_reply_bulk(&list->found.reply, field);
     if (list->values) sk_reply_bulk(&list->found.reply, value);
     list->found.count++;
-    return 0;
+    return list->found.buf.full;
 }
 
 static void reply_fields(sk_ctx *ctx, bool fields, bool values)

@@ -115,7 +115,7 @@ static int list_member(void *self, sk_bytes member, const sk_row *row)
     sk_collected *found = self;
     sk_reply_bulk(&found->reply, member);
     found->count++;
-    return 0;
+    return found->buf.full;
 }
 
 static void smembers(sk_ctx *ctx)
@@ -337,28 +337,34 @@ static int compare_members(const void *a, const void *b)
     return sk_bytes_compare(*(const sk_bytes *)a, *(const sk_bytes *)b);
 }
 
+/* The members of each. Their numbers are what was found: a size is derived, and may wait for the audit to mend it. */
+static bool list_operands(sk_ctx *ctx, operand *operands, size_t sets, sk_bytes **lists, size_t *all)
+{
+    *all = 0;
+    for (size_t i = 0; i < sets; i++) {
+        size_t found = 0;
+        if (operands[i].size && !sk_members_list(ctx, SK_TABLE_SET, operands[i].key, &lists[i], &found)) return false;
+        operands[i].size = found;
+        *all += found;
+    }
+    return true;
+}
+
 static bool unite(sk_ctx *ctx, size_t first, size_t sets, sk_bytes **list, size_t *count)
 {
     operand *operands;
-    uint64_t most = 0;
-    size_t all = 0, unlike = 0;
+    size_t all, to = 0, unlike = 0;
     *count = 0;
     if (!find_operands(ctx, first, sets, &operands)) return false;
-    for (size_t i = 0; i < sets; i++) most += operands[i].size;
-    *list = sk_arena_take(ctx->arena, (most + 1) * sizeof **list);
+    sk_bytes **lists = sk_arena_take(ctx->arena, sets * sizeof *lists);
+    if (lists && !list_operands(ctx, operands, sets, lists, &all)) return false;
+    *list = lists ? sk_arena_take(ctx->arena, (all + 1) * sizeof **list) : NULL;
     if (!*list) {
         sk_reply_failure(ctx, SK_E_MEMORY);
         return false;
     }
-    for (size_t i = 0; i < sets; i++) {
-        sk_bytes *members;
-        size_t some;
-        if (operands[i].size == 0) continue;
-        if (!sk_members_list(ctx, SK_TABLE_SET, operands[i].key, &members, &some)) return false;
-        sk_assert(some <= most - all);
-        if (some) memcpy(*list + all, members, some * sizeof **list);
-        all += some;
-    }
+    for (size_t i = 0; i < sets; to += operands[i++].size)
+        if (operands[i].size) memcpy(*list + to, lists[i], operands[i].size * sizeof **list);
     qsort(*list, all, sizeof **list, compare_members);
     for (size_t i = 0; i < all; i++)
         if (unlike == 0 || !sk_bytes_equal((*list)[unlike - 1], (*list)[i])) (*list)[unlike++] = (*list)[i];

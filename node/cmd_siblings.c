@@ -1,6 +1,6 @@
 /* SIBLINGS and POLICY: conflicts, seen and resolved. */
+#include "node/collection.h"
 #include "node/context.h"
-#include "node/keyspace.h"
 #include "node/replica.h"
 
 #include "crdt/number.h"
@@ -332,19 +332,19 @@ static void siblings_list(sk_ctx *ctx)
     uint8_t index = SK_INDEX_CONFLICT;
     int status = list.raws ? sk_db_each_derived(ctx->db, sk_bytes_of(&index, 1), from, add_conflict, &list) : SK_E_MEMORY;
     if (list.failed) status = SK_E_MEMORY;
-    sk_buf shown = {.max = ctx->reply->out->max};
-    sk_reply reply = {&shown, ctx->reply->proto};
-    for (size_t i = 0; i < list.count && status >= 0; i++) status = reply_conflicted(ctx, &reply, list.raws[i]);
+    sk_collected shown;
+    sk_collected_begin(&shown, ctx);
+    for (; shown.count < list.count && status >= 0 && !shown.buf.full; shown.count++)
+        status = reply_conflicted(ctx, &shown.reply, list.raws[shown.count]);
     sk_bytes next = status >= 0 ? cursor_text(ctx, list.next) : SK_BYTES_NONE;
     if (status < 0 || !next.data) {
         sk_reply_failure(ctx, status < 0 ? status : SK_E_MEMORY);
+        sk_collected_drop(&shown);
     } else {
         sk_reply_array(ctx->reply, 2);
         sk_reply_bulk(ctx->reply, next);
-        sk_reply_array(ctx->reply, list.count);
-        sk_buf_bytes(ctx->reply->out, sk_buf_view(&shown));
+        sk_collected_send(&shown, sk_reply_array);
     }
-    sk_buf_free(&shown);
 }
 
 static void siblings_count(sk_ctx *ctx)

@@ -97,12 +97,14 @@ static int scan_member(void *self, sk_bytes member, const sk_row *row)
         at->failed = true;
         return 1;
     }
+    if (!found) return 0;
     sk_reply_bulk(&at->items.reply, member);
     at->items.count++;
-    if (at->table != SK_TABLE_HASH) return 0;
-    sk_reply_bulk(&at->items.reply, value);
-    at->items.count++;
-    return 0;
+    if (at->table == SK_TABLE_HASH) {
+        sk_reply_bulk(&at->items.reply, value);
+        at->items.count++;
+    }
+    return at->items.buf.full;
 }
 
 static void reply_scan(sk_ctx *ctx, uint64_t cursor)

@@ -18,7 +18,8 @@ typedef struct {
     size_t count;   /* elements (or pairs); counted by the caller */
 } sk_collected;
 
-/** Elements go to `collected` first, so that an error may still take the place of them all. Send or drop it. */
+/** Elements go to `collected` first, so that an error may still take the place of them all. Send or drop it. Once buf.full,
+ *  nothing more need be looked at: what is sent then is no reply, and the connection is closed. */
 void sk_collected_begin(sk_collected *collected, sk_ctx *ctx);
 /** The client's reply: a header (sk_reply_array, _map, _set) with `count`, and the elements. */
 void sk_collected_send(sk_collected *collected, void (*header)(const sk_reply *reply, size_t count));

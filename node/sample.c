@@ -337,7 +337,6 @@ static bool choose_many(population *of, bool distinct, sk_bytes *members, size_t
 bool sk_sample(sk_ctx *ctx, sk_table table, sk_bytes key, uint64_t size, int64_t count, sk_bytes **members,
                size_t *picked)
 {
-    sk_assert(size > 0);
     bool distinct = count >= 0;
     uint64_t wanted = distinct ? (uint64_t)count : -(uint64_t)count;
     if (distinct && wanted > size) wanted = size;

@@ -19,8 +19,9 @@ enum {
     SK_SAMPLE_REPEATS_MAX = 1 << 20, /* of a negative count: its reply is not bounded by what is stored */
 };
 
-/** `count` random members of a collection of `size` > 0 (as its key's row says): different ones, all of them if it has
- *  no more; with `count` negative -count independent ones. In the arena. False after replying with an error. */
+/** `count` random members of a collection of `size`: different ones, all of them if it has no more; with `count` negative
+ *  -count independent ones. In the arena. The size is what its key's row says: if the disk is damaged, members are lacking or
+ *  left out. False after replying with an error. */
 bool sk_sample(sk_ctx *ctx, sk_table table, sk_bytes key, uint64_t size, int64_t count, sk_bytes **members,
                size_t *picked);
 

@@ -87,11 +87,35 @@ static void siblings_have_a_limit_where_they_are_made(void **state)
     region_close(&us);
 }
 
+/* A list that is too long for a reply is no reply, as anywhere: not one with fewer elements than it says. */
+static void a_list_too_long_is_no_reply(void **state)
+{
+    (void)state;
+    region eu, us;
+    sk_bytes list[] = {sk_bytes_str("SIBLINGS"), sk_bytes_str("LIST")};
+    regions_open(&eu, &us);
+    expect(&eu, "MSET a-long-name-1 x a-long-name-2 x a-long-name-3 x", "+OK");
+    expect(&us, "MSET a-long-name-1 y a-long-name-2 y a-long-name-3 y", "+OK");
+    regions_meet(&eu, &us);
+    for (size_t max = 40; max < 180; max += 20) {
+        sk_buf_free(&eu.reply);
+        eu.reply.max = max;
+        sk_reply reply = {&eu.reply, 2};
+        sk_command_execute(eu.replica, eu.client, list, 2, &reply);
+        assert_true(eu.reply.full);
+    }
+    eu.reply.max = 0;
+    expect_begins(&eu, "SIBLINGS LIST", "*2 $1 0 *3 *4 $3 key $13 a-long-name-1 $8 siblings :2 *4");
+    region_close(&eu);
+    region_close(&us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_context_is_of_one_key),
         cmocka_unit_test(siblings_have_a_limit_where_they_are_made),
+        cmocka_unit_test(a_list_too_long_is_no_reply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
