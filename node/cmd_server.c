@@ -8,6 +8,7 @@
 /* As in Redis, keys that have expired and are not yet removed are counted. */
 static void cmd_dbsize(sk_ctx *ctx)
 {
+    ctx->db->read_batch = UINT64_MAX; /* the number tells of everything that we have */
     sk_reply_int(ctx->reply, (int64_t)ctx->db->keys);
 }
 

@@ -349,6 +349,7 @@ static void siblings_list(sk_ctx *ctx)
 
 static void siblings_count(sk_ctx *ctx)
 {
+    ctx->db->read_batch = UINT64_MAX; /* the number tells of everything that we have */
     sk_reply_int(ctx->reply, (int64_t)ctx->db->conflicts);
 }
 

@@ -502,6 +502,12 @@ int sk_db_row_mend(sk_db *db, const sk_row_name *name, const sk_row *old, const 
     return status;
 }
 
+/* What a look at everything shows may rest on what is not committed: a reply waits for it. */
+static void rest_on_all(sk_db *db)
+{
+    if (sk_store_open_bytes(db->store) || sk_store_pending_bytes(db->store)) db->read_batch = UINT64_MAX;
+}
+
 /* -- policies ------------------------------------------------------------------------------------------------------------------- */
 
 static int add_rule(void *self, sk_bytes raw, const sk_row *row)
@@ -528,7 +534,10 @@ sk_policy sk_db_policy(sk_db *db, sk_bytes key)
         sk_arena_reset(&db->scratch);
         uint8_t table = SK_TABLE_POLICY;
         if (sk_db_each(db, sk_bytes_of(&table, 1), SK_BYTES_NONE, add_rule, db) == 0) db->rules_stale = false;
+        bool committed = sk_store_open_bytes(db->store) == 0 && sk_store_pending_bytes(db->store) == 0;
+        db->rules_batch = committed ? 0 : db->sealed + 1;
     }
+    if (db->rules_batch > db->read_batch) db->read_batch = db->rules_batch;
     sk_policy policy = SK_POLICY_SIBLINGS;
     size_t longest = 0;
     for (uint32_t i = 0; i < db->rule_count; i++)
@@ -566,12 +575,12 @@ static int each(sk_db *db, sk_cf cf, sk_bytes prefix, sk_bytes from, sk_visit *v
 
 int sk_db_each(sk_db *db, sk_bytes prefix, sk_bytes from, sk_visit *visit, void *self)
 {
-    /* What an iteration shows may rest on the open batch: a reply waits for it. */
-    if (sk_store_open_bytes(db->store) || sk_store_pending_bytes(db->store)) db->read_batch = UINT64_MAX;
+    rest_on_all(db);
     return each(db, SK_CF_ROW, prefix, from, visit, self);
 }
 
 int sk_db_each_derived(sk_db *db, sk_bytes prefix, sk_bytes from, sk_visit *visit, void *self)
 {
+    rest_on_all(db);
     return each(db, SK_CF_DERIVED, prefix, from, visit, self);
 }

@@ -88,6 +88,7 @@ struct sk_db {
     uint64_t rest; /* the sum over all rows of sk_row_rest */
     sk_policy_rule *rules; /* owned */
     uint32_t rule_count;
+    uint64_t rules_batch;  /* the last that they may rest on */
     sk_open_txn txn;
     sk_history_page page; /* the open batch's, not yet put into it */
     size_t transaction_max; /* bytes of a local transaction, packed; 0: no limit. Set by the owner */

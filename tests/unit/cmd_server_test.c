@@ -61,6 +61,31 @@ static void flush_in_parts(void **state)
     region_close(&us);
 }
 
+/* What another connection is shown of a write waits for the disk as the write's own reply does, and for nothing else. */
+static void what_is_not_committed_is_waited_for(void **state)
+{
+    region *eu = *state;
+    static const char *const requests[][2] = {
+        {"SET new v", "DBSIZE"},           {"SET k v", "SIBLINGS COUNT"},        {"SET k w", "SIBLINGS LIST"},
+        {"POLICY SET p newest", "POLICY GET p"}, {"POLICY SET p siblings", "POLICY LIST"},
+    };
+    for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {
+        region_turn(eu, 1);
+        sk_client *readers[3];
+        for (int r = 0; r < 3; r++) readers[r] = sk_client_new(eu->replica);
+        expect(eu, requests[i][0], "+OK");
+        for (int r = 0; r < 2; r++) { /* also where it was shown before */
+            (void)ask_as(eu, readers[r], requests[i][1]);
+            if (readers[r]->hold <= eu->replica->durable) fail_msg("%s does not wait", requests[i][1]);
+            assert_int_equal(readers[r]->hold, eu->client->hold);
+        }
+        region_turn(eu, 1);
+        (void)ask_as(eu, readers[2], requests[i][1]);
+        assert_true(readers[2]->hold <= eu->replica->durable);
+        for (int r = 0; r < 3; r++) sk_client_free(readers[r]);
+    }
+}
+
 static void info_has_sections(void **state)
 {
     region *eu = *state;
@@ -251,6 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
         ONE(time_is_the_wall_clock), ONE(flush_removes_all), cmocka_unit_test(flush_in_parts), ONE(info_has_sections),
+        ONE(what_is_not_committed_is_waited_for),
         cmocka_unit_test(info_shows_regions), cmocka_unit_test(info_tells_whether_the_rows_are_what_was_committed), ONE(config_gets_and_sets), ONE(command_describes),
         ONE(command_knows_arguments), ONE(command_lists),
     };
