@@ -281,7 +281,21 @@ static const char *refusal(const sk_replica *replica, const sk_client *client, c
     return NULL;
 }
 
-/* Rows of a transfer that has just become visible are brought into place before anybody looks at them. */
+/* Does it look at the whole keyspace? An EXEC does if anything does that was queued. */
+static bool looks_at_all(const sk_client *client, const sk_command *command)
+{
+    bool looks = command->flags & SK_CMD_ALL_KEYS;
+    for (size_t i = 0; i < client->queue_count && !looks && strcmp(command->name, "exec") == 0; i++) {
+        const sk_queued *queued = &client->queue[i];
+        const sk_command *each = sk_command_find(queued->argv[0]);
+        if (each->subcommands && queued->argc >= 2) each = find_subcommand(each, queued->argv[1]);
+        looks = each->flags & SK_CMD_ALL_KEYS;
+    }
+    return looks;
+}
+
+/* Rows of a transfer that has just become visible are brought into place before anybody looks at them. For who looks at all,
+ * that was done before the transaction was opened; only an error of it is met here. */
 static int touch_keys(sk_ctx *ctx)
 {
     if (!sk_fold_active(ctx->db)) return 0;
@@ -328,6 +342,7 @@ static void run(sk_replica *replica, sk_client *client, const sk_command *comman
     uint64_t seq = 0;
     uint32_t own = db->own;
     size_t reply_len = reply->out->len;
+    if (db->fold && looks_at_all(client, command)) (void)sk_replica_fold_all(replica);
     /* EXEC opens a transaction too: it is flagged as a write. */
     bool writes = command->flags & SK_CMD_WRITE;
     if (writes) sk_db_begin(db);

@@ -304,6 +304,16 @@ static void seal(sk_replica *replica)
     sealed->batch = replica->last_sealed = sk_db_seal(&replica->db);
 }
 
+int sk_replica_commit(sk_replica *replica)
+{
+    uint64_t durable;
+    seal(replica);
+    int status = sk_store_flush(replica->store);
+    if (!status) status = sk_store_reap(replica->store, &durable); /* it lets go of what is in its place */
+    if (status) replica->db.failed = status;
+    return status;
+}
+
 /* The keys whose deadline has passed: a few at a time, each in a transaction of its own. */
 typedef struct {
     sk_replica *replica;
@@ -502,6 +512,19 @@ static void fold(sk_replica *replica)
     replica->fold_at_ms = replica->now_ms + replica->fold_debt_us / 1000;
     replica->fold_debt_us %= 1000;
     replica->more_to_do = more && replica->now_ms >= replica->fold_at_ms;
+}
+
+/* What has become of a transfer after each step is a state like any other: the cursor is in the batch. While the store takes no
+ * writes, all of it is held. */
+int sk_replica_fold_all(sk_replica *replica)
+{
+    int more = 1;
+    while (more > 0) {
+        more = sk_fold_step(&replica->db, replica->fold_rows);
+        bool full = sk_store_open_bytes(replica->store) >= replica->options.transaction_bytes_max;
+        if (more > 0 && full && !replica->store_error && sk_replica_commit(replica)) more = replica->db.failed;
+    }
+    return more;
 }
 
 /* Damaged rows are asked for, of one peer after the other. */

@@ -143,6 +143,11 @@ void sk_replica_free(sk_replica *replica);
 void sk_replica_time(sk_replica *replica, uint64_t now_ms, uint64_t wall_ms);
 /** The end of a turn of the event loop: expiry, folding, then seals what the turn changed. */
 void sk_replica_turn(sk_replica *replica);
+/** Puts the open batch, and all before it, to the disk, and waits for that: for what changes more in one turn than memory is
+ *  to hold. No transaction is open. An error is in db.failed too. */
+int sk_replica_commit(sk_replica *replica);
+/** Brings all rows of a transfer into place, as sk_db_touch_all, and commits meanwhile. No transaction is open. */
+int sk_replica_fold_all(sk_replica *replica);
 /** Asks the store what is durable now; tells the engine; answers blocked clients. Call when the store wakes the owner,
  *  and at least every sk_replica_next_ms. Afterwards the owner sends every reply whose hold is at most `durable`; if
  *  `epoch` has moved, held replies of an older epoch must be replaced by an error and their connections closed. */

@@ -48,9 +48,12 @@ static void flush_in_parts(void **state)
         expect(&eu, request, "+OK");
     }
     expect(&us, "SET theirs 1", "+OK");
-    uint64_t before = transactions(&eu);
+    region_turn(&eu, 1);
+    uint64_t before = transactions(&eu), sealed = eu.replica->last_sealed;
     expect(&eu, "FLUSHALL", "+OK");
     uint64_t parts = transactions(&eu) - before;
+    assert_int_equal(eu.replica->last_sealed, sealed + parts - 1); /* a part is not held until the others are made */
+    assert_int_equal(sk_store_pending_bytes(eu.store), 0);
     assert_in_range(parts, 3, 5); /* 100 rows of 121 bytes and 100 of 20, 4096 each */
     assert_int_equal(eu.client->last_write.seq, before + parts);
     expect(&eu, "DBSIZE", ":0");

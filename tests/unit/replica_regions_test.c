@@ -116,34 +116,41 @@ static void watch_sees_a_change_within_a_member(void **state)
     region_close(&us);
 }
 
-enum { OTHER_KEYS = 600 }; /* more than one step of the fold puts into place */
+enum { OTHER_KEYS = 1000 }; /* more than one step of the fold puts into place */
+
+/* Two regions, of which eu has just been brought by a transfer what us wrote: nearly none of it is in its place yet. `z`, the
+ * last of all keys, was "old" to both before, and is "new"; eu's client had watched it. */
+static void regions_folding(region *eu, region *us)
+{
+    static const char *const peers[] = {"eu"};
+    char request[32];
+    regions_open(eu, us);
+    expect(us, "SET z old", "+OK");
+    regions_meet(eu, us);
+    for (int i = 0; i < OTHER_KEYS; i++) {
+        snprintf(request, sizeof request, "SET k%d v", i);
+        expect(us, request, "+OK");
+    }
+    expect(us, "SET z new", "+OK");
+    region_turn(us, 1);
+    sk_replica_free(us->replica);
+    region_boot(us, "us", peers, NULL); /* none of it is in its ring any more */
+    expect(eu, "WATCH z", "+OK");
+    sk_replica_link_up(eu->replica, 0);
+    sk_replica_link_up(us->replica, 0);
+    for (int i = 0; i < 100 && !sk_fold_active(&eu->replica->db); i++) {
+        region_turn(us, 5);
+        region_turn(eu, 5);
+    }
+    assert_true(sk_fold_active(&eu->replica->db));
+}
 
 /* What a transfer has brought is a change from the moment that it counts, also where its row is not in its place yet. */
 static void watch_sees_what_a_transfer_brought(void **state)
 {
     (void)state;
-    static const char *const peers[] = {"eu"};
     region eu, us;
-    char request[32];
-    regions_open(&eu, &us);
-    expect(&us, "SET z old", "+OK");
-    regions_meet(&eu, &us);
-    for (int i = 0; i < OTHER_KEYS; i++) {
-        snprintf(request, sizeof request, "SET k%d v", i);
-        expect(&us, request, "+OK");
-    }
-    expect(&us, "SET z new", "+OK"); /* the last of all rows */
-    region_turn(&us, 1);
-    sk_replica_free(us.replica);
-    region_boot(&us, "us", peers, NULL); /* none of it is in its ring any more */
-    expect(&eu, "WATCH z", "+OK");
-    sk_replica_link_up(eu.replica, 0);
-    sk_replica_link_up(us.replica, 0);
-    for (int i = 0; i < 100 && !sk_fold_active(&eu.replica->db); i++) {
-        region_turn(&us, 5);
-        region_turn(&eu, 5);
-    }
-    assert_true(sk_fold_active(&eu.replica->db));
+    regions_folding(&eu, &us);
     expect(&eu, "MULTI", "+OK");
     expect(&eu, "SET z mine", "+QUEUED");
     expect(&eu, "EXEC", "*-1");
@@ -151,6 +158,32 @@ static void watch_sees_what_a_transfer_brought(void **state)
     expect(&eu, "GET z", "$3 new");
     region_close(&eu);
     region_close(&us);
+}
+
+/* Who looks at everything has all of it brought into place first, and put to the disk meanwhile: not held in memory as one
+ * batch. In a MULTI too, before it begins. */
+static void a_whole_transfer_is_no_one_batch(void **state)
+{
+    (void)state;
+    region eu, us;
+    for (int multi = 0; multi < 2; multi++) {
+        regions_folding(&eu, &us);
+        uint64_t sealed = eu.replica->last_sealed;
+        if (multi) {
+            expect(&eu, "UNWATCH", "+OK");
+            expect(&eu, "MULTI", "+OK");
+            expect(&eu, "SET first v", "+QUEUED");
+            expect(&eu, "DBSIZE", "+QUEUED");
+            expect(&eu, "EXEC", "*2 +OK :1002");
+        } else {
+            expect(&eu, "DBSIZE", ":1001");
+        }
+        assert_false(sk_fold_active(&eu.replica->db));
+        assert_int_equal(eu.replica->last_sealed, sealed + 2); /* 745 rows are left, 256 are put into place at a time */
+        sk_db_check(&eu.replica->db);
+        region_close(&eu);
+        region_close(&us);
+    }
 }
 
 /* It may rest on all that is there now, and on nothing that is yet to come. */
@@ -193,6 +226,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_began_ahead_comes_back),
         cmocka_unit_test(watch_sees_a_change_within_a_member),
         cmocka_unit_test(watch_sees_what_a_transfer_brought),
+        cmocka_unit_test(a_whole_transfer_is_no_one_batch),
         cmocka_unit_test(a_session_that_waited_is_answered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
