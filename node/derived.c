@@ -86,7 +86,7 @@ int sk_derived_mend_row(sk_db *db, sk_bytes raw, const sk_row *row)
 static int row_of_entry(sk_bytes entry, sk_arena *arena, sk_row_name *name, uint64_t *deadline)
 {
     *deadline = 0;
-    if (entry.len > SK_INDEX_DEADLINE_BYTES && entry.data[0] == SK_INDEX_DEADLINE) {
+    if (entry.len >= SK_INDEX_DEADLINE_BYTES && entry.data[0] == SK_INDEX_DEADLINE) {
         for (int i = 1; i < SK_INDEX_DEADLINE_BYTES; i++) *deadline = *deadline << 8 | entry.data[i];
         sk_bytes key = {entry.data + SK_INDEX_DEADLINE_BYTES, entry.len - SK_INDEX_DEADLINE_BYTES};
         *name = sk_row_name_of(arena, SK_TABLE_KEY, key, SK_BYTES_NONE);

@@ -45,6 +45,18 @@ static void what_is_right_stays(void **state)
     assert_int_equal(mend_entry("ckboth", 6, ""), 0);
 }
 
+/* The empty key is a key. */
+static void the_empty_key_has_a_deadline(void **state)
+{
+    (void)state;
+    txn(&a, put(&a, SK_TABLE_KEY, "", NULL, "1"));
+    txn(&a, expire(&a, "", 5000));
+    assert_int_equal(mend_entry("x\0\0\0\0\0\0\x13\x88", 9, ""), 0);
+    assert_int_equal(mend_row(""), 0);
+    assert_int_equal(pairs_in(&a, SK_CF_DERIVED), 3);
+    txn(&a, take_away(&a, SK_TABLE_KEY, "", NULL));
+}
+
 static void what_lacks_is_put(void **state)
 {
     (void)state;
@@ -96,6 +108,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_is_right_stays),
+        TEST(the_empty_key_has_a_deadline),
         TEST(what_lacks_is_put),
         TEST(what_no_row_bears_out_goes),
         TEST(a_damaged_row_is_another_matter),
