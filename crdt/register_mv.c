@@ -116,9 +116,7 @@ bool sk_register_conflicted(const sk_row *row)
 
 static bool newer(const sk_sibling *a, const sk_sibling *b, const sk_origins *origins)
 {
-    if (a->hlc != b->hlc) return a->hlc > b->hlc;
-    int order = sk_origins_compare(origins, a->dot.origin, b->dot.origin);
-    return order ? order > 0 : a->dot.seq > b->dot.seq;
+    return sk_newer(origins, a->hlc, a->dot, b->hlc, b->dot);
 }
 
 int sk_register_read(const sk_row *row, const sk_origins *origins, sk_arena *arena, sk_register *out)

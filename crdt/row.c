@@ -7,6 +7,14 @@
 
 enum { INSERTION_MOST = 32 };
 
+bool sk_newer(const sk_origins *origins, sk_hlc a, sk_dot a_dot, sk_hlc b, sk_dot b_dot)
+{
+    if (a != b) return a > b;
+    if (!a_dot.seq || !b_dot.seq) return a_dot.seq > b_dot.seq;
+    int order = sk_origins_compare(origins, a_dot.origin, b_dot.origin);
+    return order ? order > 0 : a_dot.seq > b_dot.seq;
+}
+
 uint32_t sk_row_live(const sk_row *row, sk_entry_class class)
 {
     uint32_t live = 0;

@@ -62,6 +62,9 @@ static inline bool sk_entry_live(const sk_entry *entry)
     return entry->kind != SK_ENTRY_COUNT || entry->count.base_seq < entry->dot.seq;
 }
 
+/** Which of two entries is newer, of one row or not: the later one; of one time that of the later origin, then the later
+ *  transaction. The same answer everywhere. Any is newer than one without a dot. */
+bool sk_newer(const sk_origins *origins, sk_hlc a, sk_dot a_dot, sk_hlc b, sk_dot b_dot);
 /** Live entries of a class. */
 uint32_t sk_row_live(const sk_row *row, sk_entry_class class);
 /** Nothing to keep: no entries, dead ones included, and no sizes. */

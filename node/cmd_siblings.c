@@ -27,15 +27,21 @@ static void reply_sibling(sk_ctx *ctx, const char *type, const sk_sibling *sibli
     sk_reply_int(ctx->reply, (int64_t)sk_hlc_ms(sibling->hlc));
 }
 
+typedef struct {
+    const sk_origins *origins;
+    sk_sibling newest;
+} newest_member;
+
 static int take_newest(void *self, sk_bytes member, const sk_row *row)
 {
     (void)member;
-    sk_sibling *newest = self;
-    for (uint32_t i = 0; i < row->count; i++)
-        if (row->entries[i].hlc >= newest->hlc && sk_entry_live(&row->entries[i])) {
-            newest->hlc = row->entries[i].hlc;
-            newest->dot = row->entries[i].dot;
-        }
+    newest_member *of = self;
+    for (uint32_t i = 0; i < row->count; i++) {
+        const sk_entry *entry = &row->entries[i];
+        if (!sk_entry_live(entry) || !sk_newer(of->origins, entry->hlc, entry->dot, of->newest.hlc, of->newest.dot)) continue;
+        of->newest.hlc = entry->hlc;
+        of->newest.dot = entry->dot;
+    }
     return 0;
 }
 
@@ -46,7 +52,10 @@ static bool row_of(sk_ctx *ctx, sk_bytes name, sk_bytes field, sk_key *key, sk_r
     if (!(changes ? sk_key_overwrite : sk_key_peek)(ctx, name, key)) return false;
     *row_name = key->name;
     *row = key->row;
-    return !field.data || sk_member_row(ctx, SK_TABLE_HASH, name, field, row_name, row);
+    if (!field.data) return true;
+    if (!sk_member_row(ctx, SK_TABLE_HASH, name, field, row_name, row)) return false;
+    if (!changes && key->type == SK_TYPE_NONE) *row = (sk_row){0}; /* what has expired is gone, removed by now or not */
+    return true;
 }
 
 static bool field_arg(sk_ctx *ctx, size_t at, sk_bytes *field)
@@ -77,7 +86,7 @@ static void siblings_get(sk_ctx *ctx)
         sk_reply_failure(ctx, SK_E_MEMORY);
         return;
     }
-    sk_sibling hash = {0}, set = {0};
+    newest_member hash = {.origins = &ctx->db->origins}, set = hash;
     if (!field.data && row.fields &&
         !sk_members_each(ctx, SK_TABLE_HASH, key.key, SK_BYTES_NONE, take_newest, &hash))
         return;
@@ -94,10 +103,10 @@ static void siblings_get(sk_ctx *ctx)
     sk_reply_bulk_str(ctx->reply, "context");
     sk_reply_bulk(ctx->reply, context);
     sk_reply_bulk_str(ctx->reply, "siblings");
-    sk_reply_array(ctx->reply, read.count + (hash.dot.seq != 0) + (set.dot.seq != 0));
+    sk_reply_array(ctx->reply, read.count + (hash.newest.dot.seq != 0) + (set.newest.dot.seq != 0));
     for (uint32_t i = 0; i < read.count; i++) reply_sibling(ctx, "string", &read.siblings[i], 0);
-    if (hash.dot.seq) reply_sibling(ctx, "hash", &hash, row.fields);
-    if (set.dot.seq) reply_sibling(ctx, "set", &set, row.members);
+    if (hash.newest.dot.seq) reply_sibling(ctx, "hash", &hash.newest, row.fields);
+    if (set.newest.dot.seq) reply_sibling(ctx, "set", &set.newest, row.members);
 }
 
 /* -- SIBLINGS RESOLVE ---------------------------------------------------------------------------------------------------------- */
@@ -178,32 +187,28 @@ static void resolve(sk_ctx *ctx, sk_bytes field, sk_bytes value, sk_type keep, c
         sk_reply_error(ctx->reply, "ERR this context is of another key or field: take one from SIBLINGS GET of this one");
         return;
     }
+    if (keep != SK_TYPE_STRING && !remove_seen(ctx, &row, context, &op)) {
+        sk_reply_failure(ctx, SK_E_MEMORY);
+        return;
+    }
+    if (value.data) {
+        op.has_content = true;
+        op.content = (sk_entry){.kind = SK_ENTRY_VALUE, .value = value};
+    }
+    if (is_full(&row, &op)) {
+        sk_reply_errorf(ctx->reply, "ERR there are %d siblings, as many as there may be, and this context covers none "
+                                    "of them: take a new one from SIBLINGS GET", SK_SIBLINGS_MAX);
+        return;
+    }
     if (!field.data && row.fields && keep != SK_TYPE_HASH &&
         !remove_seen_members(ctx, SK_TABLE_HASH, key.key, context))
         return;
     if (!field.data && row.members && keep != SK_TYPE_SET && !remove_seen_members(ctx, SK_TABLE_SET, key.key, context))
         return;
-    if (keep != SK_TYPE_STRING) {
-        int status = sk_db_row(ctx->db, name.raw, ctx->arena, &row);
-        if (!status && !remove_seen(ctx, &row, context, &op)) status = SK_E_MEMORY;
-        if (value.data) {
-            op.has_content = true;
-            op.content = (sk_entry){.kind = SK_ENTRY_VALUE, .value = value};
-        }
-        if (!status && is_full(&row, &op)) {
-            sk_reply_errorf(ctx->reply, "ERR there are %d siblings, as many as there may be, and this context covers none "
-                                        "of them: take a new one from SIBLINGS GET", SK_SIBLINGS_MAX);
-            return;
-        }
-        if (!status && (op.has_content || op.removed_count || op.reset_count))
-            status = sk_db_change(ctx->db, &name, &row, &op);
-        if (status) {
-            sk_reply_failure(ctx, status);
-            return;
-        }
-    }
     uint32_t left;
-    int status = siblings_left(ctx, &name, &left);
+    int status = 0;
+    if (op.has_content || op.removed_count || op.reset_count) status = sk_db_change(ctx->db, &name, NULL, &op);
+    if (!status) status = siblings_left(ctx, &name, &left);
     if (status)
         sk_reply_failure(ctx, status);
     else

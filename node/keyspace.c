@@ -31,9 +31,7 @@ static void reply_conflict(sk_ctx *ctx, sk_bytes key, sk_bytes field, const char
 
 static bool newer(sk_db *db, const sk_entry *a, const sk_entry *b)
 {
-    if (a->hlc != b->hlc) return a->hlc > b->hlc;
-    int order = sk_origins_compare(&db->origins, a->dot.origin, b->dot.origin);
-    return order ? order > 0 : a->dot.seq > b->dot.seq;
+    return sk_newer(&db->origins, a->hlc, a->dot, b->hlc, b->dot);
 }
 
 typedef struct {

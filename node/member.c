@@ -47,10 +47,7 @@ static int compare(const sk_member *a, sk_bytes region, const uint8_t *public_ke
 /* Is what decides about `a` newer? The same answer everywhere. */
 static bool is_newer(const sk_db *db, const sk_member *a, sk_hlc hlc, sk_dot dot)
 {
-    if (a->hlc != hlc) return a->hlc > hlc;
-    if (!a->dot.seq || !dot.seq) return a->dot.seq > dot.seq;
-    int order = sk_origins_compare(&db->origins, a->dot.origin, dot.origin);
-    return order ? order > 0 : a->dot.seq > dot.seq;
+    return sk_newer(&db->origins, a->hlc, a->dot, hlc, dot);
 }
 
 static void keep_addresses(sk_members *members, sk_member_addresses *addresses)

@@ -110,12 +110,66 @@ static void a_list_too_long_is_no_reply(void **state)
     region_close(&us);
 }
 
+/* A key that has expired is gone, with its fields. */
+static void fields_of_an_expired_key_are_gone(void **state)
+{
+    region *eu = *state;
+    expect(eu, "HSET h f v", ":1");
+    expect(eu, "PEXPIRE h 50", ":1");
+    assert_non_null(strstr(ask(eu, "SIBLINGS GET h FIELD f"), " siblings *1 "));
+    sk_replica_time(eu->replica, eu->replica->now_ms + 60, eu->replica->wall_ms + 60); /* nobody has removed it yet */
+    assert_non_null(strstr(ask(eu, "SIBLINGS GET h"), " siblings *0"));
+    assert_non_null(strstr(ask(eu, "SIBLINGS GET h FIELD f"), " siblings *0"));
+}
+
+/* What RESOLVE refuses changes nothing, of the members of the key neither. */
+static void what_is_refused_changes_nothing(void **state)
+{
+    (void)state;
+    region eu, us;
+    char none[1024], of_hash[1024], format[64];
+    regions_open(&eu, &us);
+    strcpy(none, context_of(&eu, "k"));
+    for (int i = 1; i <= SK_SIBLINGS_MAX; i++) {
+        snprintf(format, sizeof format, "SIBLINGS RESOLVE k %%s v%d", i);
+        (void)resolve(&eu, format, none);
+    }
+    expect(&us, "HSET k f v", ":1");
+    strcpy(of_hash, context_of(&us, "k"));
+    regions_meet(&eu, &us);
+    uint64_t before = transactions(&eu);
+    assert_int_equal(strncmp(resolve(&eu, "SIBLINGS RESOLVE k %s more", of_hash), "-ERR there are 64", 17), 0);
+    assert_int_equal(transactions(&eu), before);
+    assert_non_null(strstr(ask(&eu, "SIBLINGS GET k"), " siblings *65 "));
+    region_close(&eu);
+    region_close(&us);
+}
+
+/* Which of two is newer has one answer everywhere, also of two that were written at the same time. */
+static void regions_name_the_same_one(void **state)
+{
+    (void)state;
+    region eu, us;
+    regions_open(&eu, &us);
+    expect(&eu, "HSET h f 1", ":1");
+    expect(&us, "HSET h f 2", ":1");
+    regions_meet(&eu, &us);
+    const char *here = strstr(ask(&eu, "SIBLINGS GET h"), " siblings "), *there = strstr(ask(&us, "SIBLINGS GET h"), " siblings ");
+    assert_string_equal(here, " siblings *1 *8 $4 size :1 $4 type $4 hash $6 region $2 us $7 time_ms :1700000000000");
+    assert_string_equal(there, here);
+    region_close(&eu);
+    region_close(&us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_context_is_of_one_key),
         cmocka_unit_test(siblings_have_a_limit_where_they_are_made),
         cmocka_unit_test(a_list_too_long_is_no_reply),
+        cmocka_unit_test_setup_teardown(fields_of_an_expired_key_are_gone, open_one, close_one),
+        cmocka_unit_test(what_is_refused_changes_nothing),
+        cmocka_unit_test(regions_name_the_same_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
