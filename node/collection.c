@@ -33,13 +33,16 @@ void sk_collected_drop(sk_collected *collected)
 
 bool sk_collection_shrunk(sk_ctx *ctx, sk_key *key)
 {
-    if (sk_row_live(&key->row, SK_CLASS_DEADLINE) == 0) return true;
+    const sk_row *row = &key->row;
+    bool lost = sk_row_live(row, SK_CLASS_CONTENT) || (row->fields && row->members);
+    if (!lost && sk_row_live(row, SK_CLASS_DEADLINE) == 0) return true;
     int status = sk_db_row(ctx->db, key->name.raw, ctx->arena, &key->row);
     if (status) {
         sk_reply_failure(ctx, status);
         return false;
     }
-    return sk_key_row_exists(&key->row) || sk_key_remove(ctx, key, false);
+    bool left = key->type == SK_TYPE_HASH ? key->row.fields : key->row.members;
+    return left || sk_key_remove(ctx, key, false);
 }
 
 /* -- scans --------------------------------------------------------------------------------------------------------- */

@@ -27,8 +27,8 @@ void sk_collected_drop(sk_collected *collected);
 
 /* -- the rest ------------------------------------------------------------------------------------------------------ */
 
-/** After members of `key` were removed: if nothing of it is left, its deadlines go too, as in Redis. False after
- *  replying with a failure. */
+/** After members of `key` were removed: if none is left, its deadlines go too, as in Redis, and what had lost to it (policy
+ *  `newest`): to whoever removed them that was not there. False after replying with a failure. */
 bool sk_collection_shrunk(sk_ctx *ctx, sk_key *key);
 
 /** HSCAN (SK_TABLE_HASH) and SSCAN (SK_TABLE_SET): key cursor [MATCH pattern] [COUNT count]. */

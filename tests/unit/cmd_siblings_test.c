@@ -161,6 +161,33 @@ static void regions_name_the_same_one(void **state)
     region_close(&us);
 }
 
+/* Under `newest` the last member takes with it what had lost to it: nothing comes back that nobody has seen. */
+static void what_lost_does_not_come_back(void **state)
+{
+    static const char *const writes[][3] = {
+        {"HSET k f v", "HDEL k f", ":1"}, {"SADD k m", "SREM k m", ":1"},
+        {"SADD k m", "SPOP k", "$1 m"},   {"SADD k m", "SMOVE k to m", ":1"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
+        region eu, us;
+        regions_open(&eu, &us);
+        expect(&eu, "POLICY SET k newest", "+OK");
+        expect(&eu, "SET k old", "+OK");
+        region_turn(&us, 1000);
+        expect(&us, writes[i][0], ":1");
+        regions_meet(&eu, &us);
+        expect_begins(&eu, "TYPE k", i ? "+set" : "+hash");
+        expect(&eu, writes[i][1], writes[i][2]);
+        expect(&eu, "EXISTS k", ":0");
+        regions_meet(&eu, &us);
+        expect(&us, "GET k", "$-1");
+        sk_db_check(&eu.replica->db);
+        region_close(&eu);
+        region_close(&us);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +197,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(fields_of_an_expired_key_are_gone, open_one, close_one),
         cmocka_unit_test(what_is_refused_changes_nothing),
         cmocka_unit_test(regions_name_the_same_one),
+        cmocka_unit_test(what_lost_does_not_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
