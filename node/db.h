@@ -188,7 +188,7 @@ bool sk_db_amid_changes(const sk_db *db);
 const sk_vv *sk_db_vector(sk_db *db);
 /** What a transaction of at most so many packed bytes may take in memory while it is made. */
 #define SK_TRANSACTION_MEMORY(bytes) (16 * (size_t)(bytes) + 1024 * 1024)
-/** Could the open transaction take operations of so many packed bytes more? */
+/** Could the open transaction take operations of so many packed bytes more, and in memory the row of one of them? */
 bool sk_db_has_room(const sk_db *db, size_t bytes);
 /** Closes it: every row is again as it was before sk_db_begin. */
 void sk_db_abort(sk_db *db);

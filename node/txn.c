@@ -19,6 +19,8 @@ struct sk_touched {
 /* Memory of a transaction over its largest packed size: the rows that it touches are held as they were and as they
  * become, and a value that it changes again and again in each of its states. */
 
+enum { ROW_MEMORY = 4 }; /* of that, what is left for one row more: it may hold values as large as any, before and after */
+
 enum { OPS_KEEP = 64 * 1024 }; /* a buffer that grew beyond this is given back */
 
 enum { INDEX_FROM = 16 }; /* below this many touched rows a look at each is cheaper than an index */
@@ -146,7 +148,8 @@ bool sk_db_has_room(const sk_db *db, size_t bytes)
     size_t most = db->transaction_max;
     if (most == 0) return true;
     size_t memory = txn->arena.used + txn->count * sizeof *txn->touched;
-    return bytes <= most && txn->bytes <= most - bytes && memory <= SK_TRANSACTION_MEMORY(most);
+    size_t more = bytes ? ROW_MEMORY * most : 0;
+    return bytes <= most && txn->bytes <= most - bytes && memory + more <= SK_TRANSACTION_MEMORY(most);
 }
 
 /* Adds an operation to what the transaction did to a row. SK_E_LIMIT: it must be aborted. */

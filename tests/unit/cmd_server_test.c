@@ -64,6 +64,29 @@ static void flush_in_parts(void **state)
     region_close(&us);
 }
 
+/* Of small rows a part takes more memory than it may before it is as large as it may be: it ends there too. */
+static void parts_of_small_rows(void **state)
+{
+    region *eu = *state;
+    char request[64];
+    enum { ROWS = 16000 };
+    for (int i = 0; i < ROWS; i++) {
+        snprintf(request, sizeof request, "SET %d v", i);
+        expect(eu, request, "+OK");
+        snprintf(request, sizeof request, "SADD set %d", i);
+        expect(eu, request, ":1");
+    }
+    eu->replica->db.transaction_max = 256 << 10;
+    expect(eu, "PEXPIRE set 50", ":1");
+    sk_replica_time(eu->replica, eu->replica->now_ms + 60, eu->replica->wall_ms + 60);
+    for (int i = 0; i < 5; i++) region_turn(eu, 100);
+    expect(eu, "DBSIZE", ":16000"); /* the set has expired, and was removed */
+    uint64_t before = transactions(eu);
+    expect(eu, "FLUSHALL", "+OK");
+    assert_in_range(transactions(eu) - before, 2, 4);
+    expect(eu, "DBSIZE", ":0");
+}
+
 /* What another connection is shown of a write waits for the disk as the write's own reply does, and for nothing else. */
 static void what_is_not_committed_is_waited_for(void **state)
 {
@@ -279,7 +302,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
         ONE(time_is_the_wall_clock), ONE(flush_removes_all), cmocka_unit_test(flush_in_parts), ONE(info_has_sections),
-        ONE(what_is_not_committed_is_waited_for),
+        ONE(what_is_not_committed_is_waited_for), ONE(parts_of_small_rows),
         cmocka_unit_test(info_shows_regions), cmocka_unit_test(info_tells_whether_the_rows_are_what_was_committed), ONE(config_gets_and_sets), ONE(command_describes),
         ONE(command_knows_arguments), ONE(command_lists),
     };
