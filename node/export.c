@@ -14,7 +14,7 @@ struct sk_export {
     uint64_t sum;
     sk_buf next;         /* ROWS: the least row key, HISTORY: the least history key to come */
     sk_buf body, stream; /* of a frame; what was not handed out yet */
-    size_t given;        /* bytes of the stream handed out */
+    size_t given;        /* bytes of `stream` handed out */
     int failed;
 };
 
@@ -151,16 +151,15 @@ static int step(sk_export *export)
 
 int sk_export_read(sk_export *export, size_t max, sk_buf *out)
 {
-    while (!export->failed && export->stage != DONE && export->stream.len - export->given < max)
+    while (!export->failed && export->stage != DONE && export->stream.len - export->given < max) {
+        sk_buf_consume(&export->stream, export->given); /* what is left is less than a piece */
+        export->given = 0;
         export->failed = step(export);
+    }
     if (export->failed) return export->failed;
     size_t len = export->stream.len - export->given;
     if (len > max) len = max;
     if (len) sk_buf_append(out, export->stream.data + export->given, len);
     export->given += len;
-    if (export->given == export->stream.len) {
-        sk_buf_reset(&export->stream);
-        export->given = 0;
-    }
     return 0;
 }

@@ -36,6 +36,15 @@ def benchmark(node, *arguments):
                    stdout=subprocess.DEVNULL)
 
 
+def export(node):
+    """Reads one to its end; how many bytes it had."""
+    client, length = node.client(), 0
+    client.execute_command("EXPORT", "OPEN")
+    while piece := client.execute_command("EXPORT", "READ"):
+        length += len(piece)
+    return length
+
+
 def check(node, what):
     info = node.info("everything")
     parts = sum(info[f"memory_max_{part}"] for part in
@@ -76,6 +85,8 @@ def main():
         node.kill()
         node.start()
         check(node, "a replay")
+        exported = export(node)
+        check(node, f"an export of {exported / MB:.0f} MB")
         assert stored > 40 * MB or os.environ.get("SK_E2E_SCALE"), f"only {stored} bytes were stored: no test of a bound"
 
 
