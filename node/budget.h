@@ -16,7 +16,9 @@
  * of replies, and one that is idle nothing; and one transaction of up to limits.transaction_max, while it is made, and
  * once more for each peer that it is on its way to. The one command that runs at a time has in memory what it reads and
  * makes to write, at most SK_TRANSACTION_MEMORY more than the replies may be (node/command.c; beyond it the answer is
- * -OOM), and as much again for the rows that its transaction changes (node/txn.c; beyond it the transaction is undone). */
+ * -OOM), and as much again for the rows that its transaction changes (node/txn.c; beyond it the transaction is undone).
+ * Imports (one at a time) and exports hold one frame each: 64 KB and one row, of siblings each as large as a transaction may
+ * be; SK_STREAM_BODY_MAX at the most. */
 #ifndef SK_NODE_BUDGET_H
 #define SK_NODE_BUDGET_H
 

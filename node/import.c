@@ -185,9 +185,10 @@ int sk_import_write(sk_import *import, sk_bytes piece, sk_buf *error)
     }
     if (status && error->len == 0)
         sk_buf_printf(error, "the stream cannot be used: %s",
-                      status == SK_E_FORMAT    ? "it has a format that this binary does not read"
-                      : status == SK_E_CORRUPT ? "it is damaged: a checksum is wrong"
-                                               : sk_error_text(status));
+                      status == SK_E_FORMAT      ? "it has a format that this binary does not read"
+                      : status == SK_E_CORRUPT   ? "it is damaged: a checksum is wrong"
+                      : status == SK_E_TOO_LARGE ? "a frame of it, or a list in a row, is larger than any export's"
+                                                 : sk_error_text(status));
     return status;
 }
 

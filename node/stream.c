@@ -30,6 +30,12 @@ static uint64_t sum_of(sk_bytes body, uint64_t before, sk_stream_kind kind)
     return XXH3_64bits_withSeed(body.data, body.len, before + (uint64_t)kind);
 }
 
+/* Bytes of a body. */
+static size_t most_of(sk_stream_kind kind)
+{
+    return kind == SK_STREAM_HEAD ? SK_STREAM_HEAD_MAX : kind == SK_STREAM_END ? SK_STREAM_END_MAX : SK_STREAM_BODY_MAX;
+}
+
 /* -- frames -------------------------------------------------------------------------------------------------------- */
 
 void sk_stream_begin(sk_buf *out, uint64_t *sum)
@@ -41,7 +47,7 @@ void sk_stream_begin(sk_buf *out, uint64_t *sum)
 
 void sk_stream_frame(sk_buf *out, uint64_t *sum, sk_stream_kind kind, sk_bytes body)
 {
-    sk_assert(body.len <= SK_STREAM_BODY_MAX);
+    sk_assert(body.len <= most_of(kind));
     *sum = sum_of(body, *sum, kind);
     sk_buf_byte(out, (uint8_t)kind);
     sk_buf_byte(out, BIN_32);
@@ -51,7 +57,13 @@ void sk_stream_frame(sk_buf *out, uint64_t *sum, sk_stream_kind kind, sk_bytes b
     put_number(out, *sum, 8);
 }
 
-void sk_stream_feed(sk_stream_reader *reader, sk_bytes piece) { sk_buf_bytes(&reader->held, piece); }
+/* Dropped here and not frame by frame: that would move the rest of the piece once for each frame of it. */
+void sk_stream_feed(sk_stream_reader *reader, sk_bytes piece)
+{
+    sk_buf_consume(&reader->held, reader->used);
+    reader->used = 0;
+    sk_buf_bytes(&reader->held, piece);
+}
 
 static int read_preamble(sk_stream_reader *reader)
 {
@@ -59,32 +71,30 @@ static int read_preamble(sk_stream_reader *reader)
     if (known && memcmp(reader->held.data, PREAMBLE, known) != 0) return SK_E_MALFORMED;
     if (reader->held.len < PREAMBLE_BYTES) return 0;
     if (reader->held.data[PREAMBLE_BYTES - 1] != SK_STREAM_FORMAT) return SK_E_FORMAT;
-    sk_buf_consume(&reader->held, PREAMBLE_BYTES);
+    reader->used = PREAMBLE_BYTES;
     reader->begun = true;
     return 1;
 }
 
 int sk_stream_next(sk_stream_reader *reader, sk_stream_kind *kind, sk_bytes *body)
 {
-    if (reader->used) sk_buf_consume(&reader->held, reader->used);
-    reader->used = 0;
     int status = reader->begun ? 1 : read_preamble(reader);
     if (status <= 0) return status;
-    const uint8_t *at = reader->held.data;
-    size_t len = reader->held.len;
+    const uint8_t *at = reader->held.data + reader->used;
+    size_t len = reader->held.len - reader->used;
     if (reader->ended) return len ? SK_E_MALFORMED : 0;
     if (len > 0 && at[0] > SK_STREAM_END) return SK_E_MALFORMED;
     if (len > 1 && at[1] != BIN_32) return SK_E_MALFORMED;
     if (len < BEFORE_BYTES) return 0;
     size_t body_len = (size_t)get_number(at + 2, 4);
-    if (body_len > SK_STREAM_BODY_MAX) return SK_E_TOO_LARGE;
+    if (body_len > most_of((sk_stream_kind)at[0])) return SK_E_TOO_LARGE;
     if (len < BEFORE_BYTES + body_len + AFTER_BYTES) return 0;
     if (at[BEFORE_BYTES + body_len] != UINT_64) return SK_E_MALFORMED;
     *kind = (sk_stream_kind)at[0];
     *body = sk_bytes_of(at + BEFORE_BYTES, body_len);
     reader->sum = sum_of(*body, reader->sum, *kind);
     if (reader->sum != get_number(at + BEFORE_BYTES + body_len + 1, 8)) return SK_E_CORRUPT;
-    reader->used = BEFORE_BYTES + body_len + AFTER_BYTES;
+    reader->used += BEFORE_BYTES + body_len + AFTER_BYTES;
     reader->ended = *kind == SK_STREAM_END;
     return 1;
 }

@@ -21,8 +21,10 @@
 
 enum {
     SK_STREAM_FORMAT = 1,
-    SK_STREAM_BODY_MAX = 1 << 30, /* bytes of a frame's */
-    SK_STREAM_ROWS = 64 << 10,    /* of a frame of rows, about; one row may be more */
+    SK_STREAM_ROWS = 64 << 10,    /* bytes of a frame of rows, about; one row may be more */
+    SK_STREAM_BODY_MAX = 1 << 30, /* of any frame: a row of many large siblings. An export of a larger one fails */
+    SK_STREAM_HEAD_MAX = 1 << 20, /* of a head: SK_ORIGINS_MAX origins take a third of it */
+    SK_STREAM_END_MAX = 64,
 };
 
 typedef enum { SK_STREAM_HEAD, SK_STREAM_CHUNK, SK_STREAM_END } sk_stream_kind;
@@ -34,17 +36,17 @@ void sk_stream_begin(sk_buf *out, uint64_t *sum);
 void sk_stream_frame(sk_buf *out, uint64_t *sum, sk_stream_kind kind, sk_bytes body);
 
 typedef struct {
-    sk_buf held; /* what came and was not used */
-    size_t used; /* of it: the last frame, which the next call drops */
+    sk_buf held; /* the last piece, behind what the one before it left of a frame */
+    size_t used; /* of it: the frames that were read, which the next piece drops, all at once */
     uint64_t sum;
     bool begun, ended;
 } sk_stream_reader;
 
 /** Takes the next piece, of any length. */
 void sk_stream_feed(sk_stream_reader *reader, sk_bytes piece);
-/** 1 and a frame (borrowed until the next call), 0: more is needed, or all was read; SK_E_MALFORMED for bytes that are
- * no stream, SK_E_FORMAT for another format, SK_E_CORRUPT for a wrong sum, SK_E_TOO_LARGE. Nothing may follow the end.
- */
+/** 1 and a frame (borrowed until the next piece), 0: more is needed, or all was read; SK_E_MALFORMED for bytes that are
+ * no stream, SK_E_FORMAT for another format, SK_E_CORRUPT for a wrong sum, SK_E_TOO_LARGE for a frame that claims more
+ * than one of its kind can have. Nothing may follow the end. */
 int sk_stream_next(sk_stream_reader *reader, sk_stream_kind *kind, sk_bytes *body);
 void sk_stream_reader_free(sk_stream_reader *reader);
 

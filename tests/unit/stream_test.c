@@ -60,6 +60,31 @@ static void what_was_written_is_read_in_any_pieces(void **state)
     sk_buf_free(&stream);
 }
 
+/* A piece of many frames is gone through once, and what is left of it moved once. */
+static void frames_of_a_piece_are_read_where_they_lie(void **state)
+{
+    (void)state;
+    sk_buf stream = {0};
+    sk_stream_reader reader = {0};
+    sk_stream_kind kind;
+    sk_bytes body;
+    write_stream(&stream);
+    sk_stream_feed(&reader, sk_bytes_of(stream.data, stream.len - 1));
+    const uint8_t *piece = reader.held.data;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(sk_stream_next(&reader, &kind, &body), 1);
+        assert_memory_equal(body.data, stream.data + (body.data - piece), body.len);
+    }
+    assert_int_equal(sk_stream_next(&reader, &kind, &body), 0);
+    size_t unread = reader.held.len - reader.used;
+    sk_stream_feed(&reader, sk_bytes_of(stream.data + stream.len - 1, 1));
+    assert_int_equal(reader.held.len, unread + 1);
+    assert_int_equal(sk_stream_next(&reader, &kind, &body), 1);
+    assert_int_equal(kind, SK_STREAM_END);
+    sk_stream_reader_free(&reader);
+    sk_buf_free(&stream);
+}
+
 static void bodies_are_read(void **state)
 {
     (void)state;
@@ -180,16 +205,71 @@ static void another_format_and_absurd_lengths_are_refused(void **state)
     assert_int_equal(read_stream(sk_bytes_str("x"), 1, &frames, &ended), SK_E_MALFORMED);
 }
 
+/* What a frame may claim goes by its kind: nobody sends a head of a gigabyte. */
+static void no_frame_is_larger_than_exports_make(void **state)
+{
+    (void)state;
+    static const struct {
+        sk_stream_kind kind;
+        size_t most;
+    } kinds[] = {{SK_STREAM_HEAD, SK_STREAM_HEAD_MAX},
+                 {SK_STREAM_CHUNK, SK_STREAM_BODY_MAX},
+                 {SK_STREAM_END, SK_STREAM_END_MAX}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        for (size_t more = 0; more < 2; more++) {
+            sk_buf stream = {0};
+            uint64_t sum;
+            int frames;
+            bool ended;
+            size_t len = kinds[i].most + more;
+            sk_stream_begin(&stream, &sum);
+            uint8_t before[] = {(uint8_t)kinds[i].kind, 0xc6,        (uint8_t)(len >> 24), (uint8_t)(len >> 16),
+                                (uint8_t)(len >> 8),    (uint8_t)len};
+            sk_buf_append(&stream, before, sizeof before);
+            assert_int_equal(read_stream(sk_buf_view(&stream), 1, &frames, &ended), more ? SK_E_TOO_LARGE : 0);
+            sk_buf_free(&stream);
+        }
+}
+
+/* The most origins that a database can have, with the longest names and numbers, fit into a head. */
+static void the_largest_head_fits(void **state)
+{
+    (void)state;
+    sk_stream_head head = {.made_ms = UINT64_MAX};
+    char name[SK_REGION_NAME_MAX + 1] = {0}, cluster[256];
+    sk_buf body = {0};
+    uint32_t number;
+    memset(name, 'r', SK_REGION_NAME_MAX);
+    memset(cluster, 'c', sizeof cluster);
+    head.cluster = sk_bytes_of((const uint8_t *)cluster, sizeof cluster);
+    head.region = sk_bytes_str(name);
+    for (uint32_t i = 0; i < SK_ORIGINS_MAX; i++) {
+        assert_int_equal(sk_origins_intern(&head.origins, head.region, UINT64_MAX - i, &number), 0);
+        sk_vv_set(&head.vv, number, UINT64_MAX);
+        sk_vv_set(&head.floor, number, UINT64_MAX);
+    }
+    sk_stream_head_pack(&body, &head);
+    assert_true(body.len <= SK_STREAM_HEAD_MAX);
+    sk_buf_reset(&body);
+    sk_stream_end_pack(&body, &(sk_stream_end){UINT64_MAX, UINT64_MAX, ~(sk_digest)0});
+    assert_true(body.len <= SK_STREAM_END_MAX);
+    sk_stream_head_free(&head);
+    sk_buf_free(&body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_read_in_any_pieces),
+        cmocka_unit_test(frames_of_a_piece_are_read_where_they_lie),
         cmocka_unit_test(bodies_are_read),
         cmocka_unit_test(no_cut_stream_has_an_end),
         cmocka_unit_test(every_flipped_bit_is_seen),
         cmocka_unit_test(frames_cannot_be_left_out_repeated_or_exchanged),
         cmocka_unit_test(nothing_follows_the_end),
         cmocka_unit_test(another_format_and_absurd_lengths_are_refused),
+        cmocka_unit_test(no_frame_is_larger_than_exports_make),
+        cmocka_unit_test(the_largest_head_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
