@@ -1,6 +1,4 @@
-/* CONFIG: GET and SET of what the owner of the replica can be asked and told; RESETSTAT.
- *
- * Invariant: CONFIG SET with several parameters changes all of them or none. */
+/* CONFIG: GET and SET of what the owner of the replica can be asked and told; RESETSTAT. */
 #include "node/cmd_server.h"
 
 #include "node/replica.h"
@@ -103,22 +101,6 @@ static bool named_twice(sk_ctx *ctx)
     return false;
 }
 
-/* What a parameter is now: data NULL if there is none of that very name. SK_E_MEMORY. */
-static int value_now(sk_ctx *ctx, sk_bytes name, sk_bytes *value)
-{
-    settings found = {0};
-    sk_bytes view, same, now;
-    *value = SK_BYTES_NONE;
-    int status = add_matching(ctx, name, &found);
-    view = sk_buf_view(&found.out);
-    if (!status && found.count == 1 && next_bulk(&view, &same) && next_bulk(&view, &now)) {
-        *value = sk_arena_copy(ctx->arena, now);
-        if (!value->data) status = SK_E_MEMORY;
-    }
-    free_settings(&found);
-    return status;
-}
-
 static void config_set(sk_ctx *ctx)
 {
     const sk_replica_host *host = &ctx->replica->host;
@@ -127,31 +109,20 @@ static void config_set(sk_ctx *ctx)
         return;
     }
     if (named_twice(ctx)) return;
-    sk_bytes *before = sk_arena_take(ctx->arena, ctx->argc * sizeof *before);
-    if (!before) {
-        sk_reply_failure(ctx, SK_E_MEMORY);
-        return;
-    }
     sk_buf error = {0};
-    int status = host->config_set ? 0 : SK_E_CONFIG, memory = 0;
-    if (status) sk_buf_printf(&error, "nothing can be changed while this node runs");
-    size_t at = 2;
-    for (; at < ctx->argc && !status; at += 2) {
-        memory = value_now(ctx, ctx->argv[at], &before[at]);
-        if (memory || !before[at].data) break;
-        status = host->config_set(host->self, ctx->argv[at], ctx->argv[at + 1], &error);
-    }
-    size_t failed = status && at > 2 ? at - 2 : at; /* the first that was not set */
-    if (memory)
-        sk_reply_failure(ctx, memory);
-    else if (status)
-        reply_refused(ctx, ctx->argv[failed], sk_buf_view(&error));
-    else if (failed < ctx->argc)
-        reply_unknown(ctx, ctx->argv[failed]);
+    size_t failed = 0;
+    int status = SK_E_CONFIG;
+    if (host->config_set)
+        status = host->config_set(host->self, ctx->argv + 2, (ctx->argc - 2) / 2, &failed, &error);
     else
+        sk_buf_printf(&error, "nothing can be changed while this node runs");
+    sk_bytes name = ctx->argv[2 + 2 * failed];
+    if (!status)
         sk_reply_ok(ctx->reply);
-    for (size_t i = 2; i < failed && failed < ctx->argc; i += 2)
-        host->config_set(host->self, ctx->argv[i], before[i], &error);
+    else if (error.len)
+        reply_refused(ctx, name, sk_buf_view(&error));
+    else
+        reply_unknown(ctx, name);
     sk_buf_free(&error);
 }
 

@@ -384,16 +384,17 @@ static sk_retention_cap retention_cap(const sk_config *config)
     return (sk_retention_cap){config->replication.retention_bytes, config->replication.retention_time};
 }
 
-static int host_config_set(void *self, sk_bytes name, sk_bytes value, sk_buf *error)
+static int host_config_set(void *self, const sk_bytes *pairs, size_t count, size_t *failed, sk_buf *error)
 {
     node *n = self;
-    int status = sk_settings_set(n->config, name, value, error);
+    int status = sk_settings_set(n->config, pairs, count, failed, error);
+    if (status) return status;
     sk_log_set_level(n->config->log.level);
     sk_engine_limits limits = engine_limits(n->config);
     sk_engine_set_limits(n->replica->engine, &limits);
     sk_backups_set_rate(n->backups, n->config->storage.backup_bytes_per_s);
     n->replica->retention.cap = retention_cap(n->config);
-    return status;
+    return 0;
 }
 
 static int host_backup(void *self, sk_bytes directory, sk_buf *error)

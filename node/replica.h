@@ -63,9 +63,9 @@ typedef struct {
     /* Appends what a person should know of the link to a peer that is not up; may be NULL. */
     void (*link_note)(void *self, uint32_t peer, sk_buf *text);
     /* CONFIG GET and SET; may be NULL. `get` appends each parameter that the pattern matches as two bulks, name and
-     * value, and returns how many; `set` changes one, or returns an error with a sentence. */
+     * value, and returns how many; `set` is sk_settings_set (node/settings.h). */
     int (*config_get)(void *self, sk_bytes pattern, const sk_reply *reply);
-    int (*config_set)(void *self, sk_bytes name, sk_bytes value, sk_buf *error);
+    int (*config_set)(void *self, const sk_bytes *pairs, size_t count, size_t *failed, sk_buf *error);
     /* Appends "name:value\r\n" lines of what the owner knows to a section of INFO (server, clients,
      * memory, persistence, stats, replication, keyspace); may be NULL. */
     void (*info)(void *self, const char *section, sk_buf *text);

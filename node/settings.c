@@ -52,7 +52,9 @@ static void alias_value(const sk_config *config, const alias *of, sk_buf *out)
                       strcmp(of->field, "listen.bulk_max") == 0 ? config->listen.bulk_max
                                                                 : config->listen.query_buffer_max);
         break;
-    case SECONDS: sk_buf_printf(out, "%" PRIu64, config->listen.idle_timeout / 1000); break;
+    case SECONDS: /* upwards: 0 is without an end */
+        sk_buf_printf(out, "%" PRIu64, (config->listen.idle_timeout + 999) / 1000);
+        break;
     case LEVEL: sk_buf_bytes(out, sk_bytes_str(redis_levels[config->log.level])); break;
     case SYNC: sk_buf_bytes(out, sk_bytes_str(syncs[config->storage.durability])); break;
     }
@@ -120,7 +122,7 @@ static bool translate(const alias *of, const char *value, char *ours, size_t cap
     return false;
 }
 
-int sk_settings_set(sk_config *config, sk_bytes name, sk_bytes value, sk_buf *error)
+static int set_one(sk_config *config, sk_bytes name, sk_bytes value, sk_buf *error)
 {
     enum { LONGEST = 4096 };
     sk_buf now = {0};
@@ -129,8 +131,10 @@ int sk_settings_set(sk_config *config, sk_bytes name, sk_bytes value, sk_buf *er
     char text[LONGEST + 1], ours[LONGEST + 1], why[SK_CONFIG_ERROR_MAX];
     int status = SK_E_CONFIG;
     if (!find(config, name, &of, &field, &now)) {
-        sk_buf_printf(error, "there is no such parameter");
-    } else if (sk_bytes_equal(sk_buf_view(&now), value)) {
+        sk_buf_free(&now);
+        return SK_E_CONFIG;
+    }
+    if (sk_bytes_equal(sk_buf_view(&now), value)) {
         status = 0;
     } else if (!field) {
         sk_buf_printf(error, "skerry has only one value for it");
@@ -148,4 +152,17 @@ int sk_settings_set(sk_config *config, sk_bytes name, sk_bytes value, sk_buf *er
     }
     sk_buf_free(&now);
     return status;
+}
+
+int sk_settings_set(sk_config *config, const sk_bytes *pairs, size_t count, size_t *failed, sk_buf *error)
+{
+    sk_config changed = *config; /* what can be set owns no memory: see sk_config_set */
+    for (size_t i = 0; i < count; i++) {
+        int status = set_one(&changed, pairs[2 * i], pairs[2 * i + 1], error);
+        if (!status) continue;
+        *failed = i;
+        return status;
+    }
+    *config = changed;
+    return 0;
 }

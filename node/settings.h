@@ -11,8 +11,9 @@
 /** Appends name and value, as bulks, of every parameter that the glob matches (ASCII case aside). Returns how many. */
 int sk_settings_get(const sk_config *config, sk_bytes pattern, const sk_reply *reply);
 
-/** Changes one. 0, or SK_E_CONFIG with a sentence in `error` and nothing changed. The caller looks at the configuration
- *  afterwards for what it keeps a copy of (the log level). */
-int sk_settings_set(sk_config *config, sk_bytes name, sk_bytes value, sk_buf *error);
+/** Changes all of `count` parameters or none; `pairs` has the name of each and behind it its value. 0, or SK_E_CONFIG with the
+ *  place of the first that will not do in `failed` and a sentence in `error`, or none if there is no such parameter. The
+ *  caller looks at the configuration afterwards for what it keeps a copy of (the log level). */
+int sk_settings_set(sk_config *config, const sk_bytes *pairs, size_t count, size_t *failed, sk_buf *error);
 
 #endif

@@ -78,13 +78,17 @@ static inline int region_config_get(void *self, sk_bytes pattern, const sk_reply
     return 1;
 }
 
-static inline int region_config_set(void *self, sk_bytes name, sk_bytes value, sk_buf *error)
+/* All or none, as sk_settings_set. */
+static inline int region_config_set(void *self, const sk_bytes *pairs, size_t count, size_t *failed, sk_buf *error)
 {
-    if (sk_bytes_equal(name, sk_bytes_str("locked"))) {
-        sk_buf_printf(error, "it cannot be changed");
+    for (size_t i = 0; i < count; i++) {
+        if (sk_bytes_equal(pairs[2 * i], sk_bytes_str("level"))) continue;
+        if (sk_bytes_equal(pairs[2 * i], sk_bytes_str("locked"))) sk_buf_printf(error, "it cannot be changed");
+        *failed = i;
         return SK_E_CONFIG;
     }
-    snprintf(((region *)self)->setting, 64, "%.*s", (int)value.len, (const char *)value.data);
+    const sk_bytes *last = &pairs[2 * count - 1];
+    snprintf(((region *)self)->setting, 64, "%.*s", (int)last->len, (const char *)last->data);
     return 0;
 }
 

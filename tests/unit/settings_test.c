@@ -8,6 +8,7 @@
 #include "node/settings.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static sk_config config;
 
@@ -40,8 +41,11 @@ static void assert_get(const char *pattern, int count, const char *expected)
 static int set(const char *name, const char *value)
 {
     sk_buf error = {0};
-    int status = sk_settings_set(&config, sk_bytes_str(name), sk_bytes_str(value), &error);
-    assert_true((status == 0) == (error.len == 0));
+    sk_bytes pair[] = {sk_bytes_str(name), sk_bytes_str(value)};
+    size_t failed = 7;
+    int status = sk_settings_set(&config, pair, 1, &failed, &error);
+    assert_int_equal(failed, status ? 0 : 7);
+    assert_true((status == 0 || strcmp(name, "nothing") == 0) == (error.len == 0));
     sk_buf_free(&error);
     return status;
 }
@@ -80,9 +84,18 @@ static void test_refused(void **state)
 {
     (void)state;
     static const char *const bad[][2] = {
-        {"nothing", "1"},     {"listen.port", "1"},  {"port", "1"},         {"save", "900 1"},
-        {"maxclients", "-1"}, {"maxclients", "x"},   {"timeout", "-1"},     {"timeout", "99999999999999999999"},
-        {"timeout", "1s"},    {"loglevel", "loud"},  {"appendfsync", "no"}, {"replication.flush_ms", "9"},
+        {"nothing", "1"},
+        {"listen.port", "1"},
+        {"port", "1"},
+        {"save", "900 1"},
+        {"maxclients", "-1"},
+        {"maxclients", "x"},
+        {"timeout", "-1"},
+        {"timeout", "99999999999999999999"},
+        {"timeout", "1s"},
+        {"loglevel", "loud"},
+        {"appendfsync", "no"},
+        {"replication.flush_ms", "9"},
         {"storage.min_free", "1gb"},
     };
     sk_config before = config;
@@ -102,7 +115,41 @@ static void test_same_value(void **state)
     assert_int_equal(set("replication.flush_ms", "2"), 0);
 }
 
-/* What CONFIG GET says can be set again: CONFIG SET of several takes the first back so when a later one is refused. */
+/* Where a later one will not do, the first stays as it was, also where its alias tells it less exactly. */
+static void test_all_or_none(void **state)
+{
+    (void)state;
+    static const char *const last[][2] = {{"nothing", "1"}, {"port", "1"}, {"maxclients", "x"}};
+    assert_int_equal(set("listen.idle_timeout", "500ms"), 0);
+    assert_int_equal(set("log.level", "error"), 0);
+    sk_config before = config;
+    for (size_t i = 0; i < sizeof last / sizeof *last; i++) {
+        sk_bytes pairs[] = {sk_bytes_str("timeout"), sk_bytes_str("5"),        sk_bytes_str("loglevel"),
+                            sk_bytes_str("debug"),   sk_bytes_str(last[i][0]), sk_bytes_str(last[i][1]),
+                            sk_bytes_str("nothing"), sk_bytes_str("1")};
+        sk_buf error = {0};
+        size_t failed = 7;
+        assert_int_equal(sk_settings_set(&config, pairs, 4, &failed, &error), SK_E_CONFIG);
+        assert_int_equal(failed, 2);
+        assert_memory_equal(&before, &config, sizeof config);
+        assert_int_equal(sk_settings_set(&config, pairs, 2, &failed, &error), 0);
+        assert_true(config.listen.idle_timeout == 5000 && config.log.level == SK_LOG_DEBUG);
+        sk_buf_free(&error);
+        config = before;
+    }
+}
+
+/* In whole seconds: what is less than one is not shown as never, and never can be set. */
+static void test_below_a_second(void **state)
+{
+    (void)state;
+    assert_int_equal(set("listen.idle_timeout", "500ms"), 0);
+    assert_get("timeout", 1, "$7\r\ntimeout\r\n$1\r\n1\r\n");
+    assert_int_equal(set("timeout", "0"), 0);
+    assert_int_equal(config.listen.idle_timeout, 0);
+}
+
+/* What CONFIG GET says can be set again. */
 static void test_round_trip(void **state)
 {
     (void)state;
@@ -121,6 +168,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_set, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_same_value, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_or_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_below_a_second, setup, teardown),
         cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
