@@ -35,6 +35,14 @@ static void export_open(sk_ctx *ctx)
         sk_reply_ok(ctx->reply);
 }
 
+/* Half of what this connection may have unread, so that no piece ends it (listen.output_buffer_max). */
+static size_t piece_bytes(const sk_buf *replies)
+{
+    if (!replies->max) return EXPORT_PIECE;
+    size_t half = (replies->max - replies->len) / 2;
+    return half < EXPORT_PIECE ? half + 1 : EXPORT_PIECE; /* none would be the end */
+}
+
 static void export_read(sk_ctx *ctx)
 {
     sk_buf piece = {0};
@@ -42,7 +50,7 @@ static void export_read(sk_ctx *ctx)
         sk_reply_error(ctx->reply, "ERR this connection has no export open (or the store failed meanwhile)");
         return;
     }
-    int status = sk_export_read(ctx->client->export, EXPORT_PIECE, &piece);
+    int status = sk_export_read(ctx->client->export, piece_bytes(ctx->reply->out), &piece);
     if (status)
         reply_error(ctx, status, "the export failed");
     else

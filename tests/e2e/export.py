@@ -60,7 +60,9 @@ def test_into_an_empty_node(cluster):
     """All of it is there: the same digest, and a context that was read elsewhere resolves here."""
     eu = cluster["eu"]
     stream = os.path.join(cluster.folder, "stream")
+    eu.client().config_set("listen.output_buffer_max", "64kb")  # the least that there is
     ctl(eu, "export", stream)
+    eu.client().config_set("listen.output_buffer_max", "64mb")
     context = siblings(eu, "both")[b"context"]
     with Cluster(["sa"], name=cluster.name) as other:
         other.start()

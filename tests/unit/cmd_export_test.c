@@ -12,6 +12,7 @@ static void take_export(region *from, sk_buf *stream)
         sk_buf_reset(&from->reply);
         sk_reply reply = {&from->reply, 2};
         sk_command_execute(from->replica, from->client, argv, 2, &reply);
+        assert_false(from->reply.full);
         assert_int_equal(from->reply.data[0], '$');
         char *end;
         size_t len = strtoul((char *)from->reply.data + 1, &end, 10);
@@ -57,6 +58,33 @@ static void a_stream_goes_from_one_region_to_another(void **state)
     sk_buf_free(&stream);
     region_close(&a);
     region_close(&b);
+}
+
+/* However little a connection may have unread (listen.output_buffer_max), the next piece fits. */
+static void a_piece_fits_into_what_may_be_unread(void **state)
+{
+    (void)state;
+    enum { LEAST = 32 << 10, KEYS = 40 };
+    region a;
+    sk_buf wide = {0}, narrow = {0};
+    char command[2100];
+    region_open(&a, "eu", NULL, NULL);
+    for (int i = 0; i < KEYS; i++) {
+        int len = snprintf(command, sizeof command, "SET k%d ", i);
+        memset(command + len, 'v', 2000);
+        command[len + 2000] = 0;
+        ask(&a, command);
+    }
+    region_turn(&a, 1);
+    take_export(&a, &wide);
+    assert_true(wide.len > 2 * LEAST);
+    a.reply.max = LEAST;
+    take_export(&a, &narrow);
+    assert_true(sk_bytes_equal(sk_buf_view(&wide), sk_buf_view(&narrow)));
+    a.reply.max = 0;
+    sk_buf_free(&wide);
+    sk_buf_free(&narrow);
+    region_close(&a);
 }
 
 static void an_import_is_one_connections(void **state)
@@ -231,6 +259,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stream_goes_from_one_region_to_another),
+        cmocka_unit_test(a_piece_fits_into_what_may_be_unread),
         cmocka_unit_test(an_import_is_one_connections),
         cmocka_unit_test(imports_and_transfers_do_not_mix),
         cmocka_unit_test(a_stream_of_a_later_self_ends_the_incarnation),
