@@ -53,9 +53,10 @@ int64_t ctl_int(const redisReply *reply);
 /** The value of that name in a map; NULL if it is not there. */
 const redisReply *ctl_field(const redisReply *map, const char *name);
 size_t ctl_count(const redisReply *array);
-/** Whether an element of REGION LIST is another region of the cluster: not the node's own, and none that was forgotten,
- *  replaced or refused, which are listed too. */
+/** Is what REGION LIST says of a database that of another region of the cluster? Not of the node that was asked, nor of one
+ *  that is out (forgotten, replaced, refused). */
 bool ctl_is_peer(const redisReply *region);
+bool ctl_is_up(const redisReply *region);
 
 /* -- printing ------------------------------------------------------------------------------------------------------ */
 

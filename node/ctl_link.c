@@ -121,11 +121,17 @@ size_t ctl_count(const redisReply *array)
     return array && array->type == REDIS_REPLY_ARRAY ? array->elements : 0;
 }
 
+/* Only of those there is something that they lack. */
+bool ctl_is_peer(const redisReply *region) { return ctl_field(region, "lag") != NULL; }
+
+bool ctl_is_up(const redisReply *region)
+{
+    return sk_bytes_equal(ctl_text(ctl_field(region, "link")), sk_bytes_str("up"));
+}
+
 const redisReply *ctl_field(const redisReply *map, const char *name)
 {
     for (size_t i = 0; i + 1 < ctl_count(map); i += 2)
         if (sk_bytes_equal(ctl_text(map->element[i]), sk_bytes_str(name))) return map->element[i + 1];
     return NULL;
 }
-
-bool ctl_is_peer(const redisReply *region) { return ctl_field(region, "lag") != NULL; }

@@ -207,10 +207,8 @@ static int show_regions(ctl_tool *ctl, ctl_node *node, const redisReply *answer,
 
 static bool links_up(const redisReply *regions)
 {
-    for (size_t i = 0; i < ctl_count(regions); i++) {
-        sk_bytes link = ctl_text(ctl_field(regions->element[i], "link"));
-        if (ctl_is_peer(regions->element[i]) && !sk_bytes_equal(link, sk_bytes_str("up"))) return false;
-    }
+    for (size_t i = 0; i < ctl_count(regions); i++)
+        if (ctl_is_peer(regions->element[i]) && !ctl_is_up(regions->element[i])) return false;
     return true;
 }
 

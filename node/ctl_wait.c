@@ -1,7 +1,7 @@
 /* skerryctl wait-converged: waits until regions agree.
  *
  * Of several nodes: when their version vectors and digests are equal. Of one: when every link is up and every other
- * region has acknowledged, on disk, exactly what this one has; then equal state follows, but is not compared. */
+ * member has acknowledged, on disk, exactly what this one has; then equal state follows, but is not compared. */
 #include "node/ctl.h"
 
 #include <stdio.h>
@@ -26,10 +26,9 @@ static int one_agrees(ctl_tool *ctl)
     sk_bytes own = ctl_count(regions) ? ctl_text(ctl_field(regions->element[0], "vector")) : SK_BYTES_NONE;
     int outcome = ctl_count(regions) ? CTL_OK : CTL_FAILED;
     for (size_t i = 1; i < ctl_count(regions); i++) {
-        const redisReply *peer = regions->element[i];
-        if (!ctl_is_peer(peer)) continue;
-        bool up = sk_bytes_equal(ctl_text(ctl_field(peer, "link")), sk_bytes_str("up"));
-        if (!up || !sk_bytes_equal(ctl_text(ctl_field(peer, "vector")), own)) outcome = CTL_NO;
+        const redisReply *region = regions->element[i];
+        if (!ctl_is_peer(region)) continue;
+        if (!ctl_is_up(region) || !sk_bytes_equal(ctl_text(ctl_field(region, "vector")), own)) outcome = CTL_NO;
     }
     freeReplyObject(regions);
     return outcome;

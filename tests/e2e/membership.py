@@ -244,8 +244,9 @@ def test_forget(cluster):
     write(eu, "after", 10)
     cluster.wait(lambda: history_is_gone(eu) and history_is_gone(us), "nothing is kept for it")
     assert eu.client().set("k", "v") and eu.client().wait(1, 10000) == 1
-    ctl(eu, "wait-converged")  # nor does skerryctl
     assert eu.info("replication")["regions"] == 2
+    for node in (eu, us):  # asked alone, of those that are members
+        assert ctl(node, "wait-converged", "--timeout", "10") == "converged\n"
 
 
 def test_return(cluster):
