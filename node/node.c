@@ -479,7 +479,8 @@ static int open_store(node *n)
                sk_log_text("error", error[0] ? error : sk_error_text(status)),
                sk_log_text("do", status == SK_E_CORRUPT || status == SK_E_IO ? SK_RECORD_ADVICE
                                  : status == SK_E_FORMAT ? "run the skerryd that it is of; if it is damaged, " SK_RECORD_ADVICE
-                                                         : "see the error"));
+                                 : status == SK_E_DISK_FULL ? "make room and start it again"
+                                                            : "see the error"));
     return status;
 }
 
@@ -603,6 +604,13 @@ static void log_ready(const node *n)
            sk_log_text("public_key", key), sk_log_int("pid", getpid()));
 }
 
+/* Why a start came to nothing. A full disk may have room, and a machine memory, when it is tried again; an I/O error is an
+ * operator's matter. */
+static int exit_code(int status)
+{
+    return status == SK_E_DISK_FULL || status == SK_E_MEMORY ? SK_EXIT_RUNTIME : SK_EXIT_DATA;
+}
+
 /* Everything up to `ready`, or an exit code. */
 static int start(node *n)
 {
@@ -613,7 +621,9 @@ static int start(node *n)
         return SK_EXIT_CONFIG;
     }
     raise_file_limit(config);
-    if (open_store(n) != 0 || open_replica(n) != 0) return SK_EXIT_DATA;
+    int status = open_store(n);
+    if (!status) status = open_replica(n);
+    if (status) return exit_code(status);
     n->backups = sk_backups_new(n->store, config->data_dir, config->storage.backup_dir, config->storage.min_free,
                                 backup_ended, n);
     sk_backups_set_rate(n->backups, config->storage.backup_bytes_per_s);

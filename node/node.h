@@ -25,10 +25,11 @@ enum { SK_NODE_STOP_MS = 5000 };
 /* Exit codes of skerryd. */
 enum {
     SK_EXIT_OK = 0,
-    SK_EXIT_RUNTIME = 1, /* a port in use, a failure while running, or left at once on a second signal */
+    SK_EXIT_RUNTIME = 1, /* a port in use, a full disk, a failure while running, or left at once on a second signal: another
+                            start may do better, and whoever starts nodes tries again */
     SK_EXIT_USAGE = 2,
     SK_EXIT_CONFIG = 3, /* the configuration, or a file that it names */
-    SK_EXIT_DATA = 4,   /* the data directory */
+    SK_EXIT_DATA = 4,   /* the data directory: locked, damaged, unreadable, another region's, another format */
 };
 
 /** Runs a node until it is told to stop; returns the exit code. What goes wrong is logged. The configuration stays the

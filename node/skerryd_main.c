@@ -20,7 +20,8 @@ static const char help[] =
     "\n"
     "  -c, --config FILE     the configuration (YAML); every field can be overridden by the\n"
     "                        environment: listen.port by SKERRY_LISTEN_PORT, and so on\n"
-    "      --check-config    say whether the configuration is valid, and stop\n"
+    "      --check-config    say whether the configuration is valid, and stop; only the file and the environment\n"
+    "                        are looked at, not the key, the data directory or whether ports are free\n"
     "      --print-config    print the whole configuration, defaults and environment included,\n"
     "                        without its secret, and stop\n"
     "      --example-config  print a configuration file with every field explained, and stop\n"
@@ -35,10 +36,11 @@ static const char help[] =
     "         SIGHUP            open log.file again, after it was rotated\n"
     "\n"
     "exit codes: 0  stopped as told, or the configuration is valid\n"
-    "            1  a failure while running or starting (a port in use), or stopped at once\n"
+    "            1  a failure while running or starting (a port in use, a full disk), or stopped at once\n"
     "            2  wrong arguments\n"
     "            3  the configuration is not valid, or the key or log file cannot be used\n"
-    "            4  the data directory cannot be used (locked, damaged, another region's, a newer format)\n";
+    "            4  the data directory cannot be used (locked, damaged, unreadable, another region's,\n"
+    "               another format)\n";
 
 extern char **environ;
 

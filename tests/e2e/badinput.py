@@ -418,13 +418,13 @@ def mount(path, size):
     return done.returncode == 0
 
 
-def fill(folder, ballast):
-    """Leaves 1 MiB of the folder's file system; less where a node took some meanwhile."""
+def fill(folder, ballast, leave=1 << 20):
+    """Leaves so many bytes of the folder's file system; fewer where a node took some meanwhile."""
     block = bytes(1 << 16)
     with open(ballast, "wb", buffering=0) as f:
         while True:
             space = os.statvfs(folder)
-            if space.f_bavail * space.f_frsize < (1 << 20) + len(block):
+            if space.f_bavail * space.f_frsize < leave + len(block):
                 return
             try:
                 f.write(block)
@@ -432,6 +432,30 @@ def fill(folder, ballast):
                 if error.errno != errno.ENOSPC:
                     raise
                 return
+
+
+def start_with(own, node, data, ballast, mb):
+    """Starts a node that was killed where so much room is left: it serves reads (None), or says why not, with the exit code
+    that has whoever started it try again (1): there may be room then."""
+    fill(data, ballast, mb << 20)
+    logged = len(node.log())
+    node.spawn()
+
+    def decided():
+        try:
+            return node.process.poll() is not None or node.client().ping()
+        except redis.RedisError:
+            return False
+    own.wait(decided, f"with {mb} MB it starts, or does not")
+    code = node.process.poll()
+    if code is None:
+        assert node.client().get("before") == b"full"
+        node.kill()
+    else:
+        said = node.log()[logged:]
+        assert code == 1 and "the disk is full" in said and "make room" in said, f"{mb} MB: {code}\n{said}"
+    os.unlink(ballast)
+    return code
 
 
 def full_disk(own, data):
@@ -474,11 +498,8 @@ def full_disk(own, data):
                 lost = writer.missing(node.client())
                 assert not lost, f"{node.region} lost {len(lost)} acknowledged writes: {lost[:3]}"
     eu.kill()
-    fill(data, ballast)  # now there is nothing at all to start with
-    eu.spawn()
-    assert eu.process.wait(timeout=30) == 4, eu.log_tail()
-    assert "the disk is full" in eu.log_tail(), eu.log_tail()
-    os.unlink(ballast)
+    starts = [start_with(own, eu, data, ballast, mb) for mb in (1, 4, 16, 32)]
+    assert starts[0] == 1, "with nothing at all it starts"
     eu.start()
     assert not [lost for w in writers for lost in w.missing(eu.client())]
     eu.write_config(storage={"min_free": "1gb"})
