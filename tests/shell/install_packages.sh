@@ -59,4 +59,40 @@ program id 'echo 0'
 program apt-get '[ "$1" != update ]'
 install
 [[ $code -eq 1 && $said == *"apt-get update failed"* ]] || fail "no network: $code, $said"
+
+# The policy that keeps services from starting: made and taken away again, one that a killed run left too, and no other.
+# The script is a copy with another place for it, since it is a file of the system.
+mkdir "$fake/deploy"
+policy=$fake/policy-rc.d
+cp "$root/deploy/packages.txt" "$fake/deploy/"
+sed "s|^policy=.*|policy=$policy|" "$root/deploy/install-packages" >"$fake/deploy/install-packages"
+grep -qx "policy=$policy" "$fake/deploy/install-packages" || fail "the copy has the system's policy"
+for tool in rm chmod tee sed; do real_program "$tool"; done
+# shellcheck disable=SC2016
+program apt-get "[ \"\$1\" = update ] || cat '$policy' >'$fake/seen'"
+
+# with_policy TEXT STAYS: runs it where the policy is TEXT (none: -); is it there afterwards?
+with_policy() {
+    rm -f "$policy" "$fake/seen"
+    [ "$1" = - ] || printf '%s\n' "$1" >"$policy"
+    code=0
+    said=$(PATH=$fake /bin/sh "$fake/deploy/install-packages" 2>&1) || code=$?
+    [ "$code" -eq 0 ] || fail "with the policy '$1': $code, $said"
+    if [ -e "$policy" ]; then stays=yes; else stays=no; fi
+    [ "$stays" = "$2" ] || fail "the policy '$1' should stay: $2"
+}
+left='# from skerry, while it installs packages'
+with_policy - no
+grep -qx 'exit 101' "$fake/seen" || fail "services may start while packages are installed"
+cp "$fake/seen" "$fake/ours"
+with_policy 'exit 104' yes
+with_policy "$left" no
+grep -q "$left" "$fake/seen" || fail "what a killed run left is gone while packages are installed"
+with_policy "$(cat "$fake/ours")" no
+with_policy "$(sed "s/process [0-9]*/process $$/" "$fake/ours")" yes # of one that still runs
+
+program dpkg-query 'echo "installed "'
+with_policy 'exit 104' yes
+with_policy "$(cat "$fake/ours")" no
+[ -z "$said" ] || fail "nothing is missing, and it says: $said"
 echo "install-packages: all as it should be"
