@@ -420,9 +420,9 @@ static void info_backup(node *n, sk_buf *text)
 {
     sk_backup_status status;
     sk_backups_status(n->backups, &status);
+    const char *last[] = {"none", "running", "ok", status.text}; /* by state: since the start */
     sk_buf_printf(text, "backup_in_progress:%d\r\nbackup_last_ended_ms:%" PRIu64 "\r\nbackup_last_status:%s\r\n",
-                  status.state == SK_BACKUP_RUNNING, status.ended_ms,
-                  status.state == SK_BACKUP_FAILED ? status.text : "ok");
+                  status.state == SK_BACKUP_RUNNING, status.ended_ms, last[status.state]);
 }
 
 static void host_info(void *self, const char *section, sk_buf *text)

@@ -92,6 +92,7 @@ class Load:
 def test_backup_under_load(cluster):
     """Each backup is of one moment, with everything that was acknowledged before it was asked for; later ones share."""
     eu = cluster["eu"]
+    assert eu.info("persistence")["backup_last_status"] == "none" and eu.info("persistence")["backup_last_ended_ms"] == 0
     pipe = eu.client().pipeline(transaction=False)
     for i in range(scaled(20000)):
         pipe.set(f"ballast {i}", os.urandom(300))
@@ -108,7 +109,7 @@ def test_backup_under_load(cluster):
     assert [b["number"] for b in listed] == [1, 2, 3, 4] and all(b["region"] == "eu" for b in listed), listed
     assert [b["bytes"] for b in listed] == [m["bytes"] for m in made]
     info = eu.info("persistence")
-    assert info["backup_in_progress"] == 0 and info["backup_last_status"] == "ok"
+    assert info["backup_in_progress"] == 0 and info["backup_last_status"] == "ok" and info["backup_last_ended_ms"] > 0
     # An idle store: all tables are there already.
     assert ask("backup", node=eu)["directory"] == backups(eu)
     cluster.wait(lambda: ask("backup", backups(eu), node=eu)["copied_bytes"] < 100_000, "nothing is new")
