@@ -2,6 +2,7 @@
  *
  * Each section ends with what the owner knows of it (sockets, process, memory; sk_replica_host.info), so that the
  * replica itself asks neither the operating system nor the clock. */
+#include "node/cmd_region.h"
 #include "node/cmd_server.h"
 
 #include "node/context.h"
@@ -105,10 +106,9 @@ static uint64_t lag(const sk_replica *replica, const sk_vv *acked)
 static void append_peer(const sk_replica *replica, uint32_t index, sk_buf *text)
 {
     sk_peer_status peer = sk_engine_peer_status(replica->engine, index);
-    const char *link = replica->link_down[index] ? "out_of_service" : peer.up ? "up" : "down";
     int64_t heard = peer.last_heard_ms ? (int64_t)(replica->now_ms - peer.last_heard_ms) : -1;
     sk_buf_printf(text, "region%" PRIu32 ":name=%s,link=%s,lag=%" PRIu64 ",heard_ms_ago=%" PRId64, index, peer.region,
-                  link, lag(replica, peer.acked), heard);
+                  sk_region_link_state(replica, index, &peer), lag(replica, peer.acked), heard);
     sk_buf_printf(text, ",round_trip_ms=%" PRIu64 ",clock_offset_ms=%" PRId64 ",sent_bytes=%" PRIu64
                         ",received_bytes=%" PRIu64 ",sent_transactions=%" PRIu64 ",received_transactions=%" PRIu64,
                   peer.round_trip_ms, peer.clock_offset_ms, peer.sent_bytes, peer.received_bytes, peer.sent_txns,

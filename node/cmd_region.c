@@ -72,9 +72,9 @@ static void reply_history(sk_ctx *ctx, uint32_t index, const sk_peer_status *pee
     reply_field_int(ctx, "laggard", peer->laggard);
 }
 
-static const char *link_state(const sk_replica *replica, uint32_t index, const sk_peer_status *peer)
+const char *sk_region_link_state(const sk_replica *replica, uint32_t index, const sk_peer_status *peer)
 {
-    if (replica->link_down[index]) return "out of service";
+    if (replica->link_down[index]) return "out_of_service";
     return peer->up ? "up" : "down";
 }
 
@@ -132,7 +132,7 @@ static void list_peer(sk_ctx *ctx, uint32_t index)
         sk_buf_printf(&note, "%sit lacks more than history is kept for: it will be reconciled", note.len ? "; " : "");
     sk_reply_map(ctx->reply, 9 + TRANSFER_FIELDS + HISTORY_FIELDS);
     reply_field(ctx, "region", peer.region);
-    reply_field(ctx, "link", link_state(replica, index, &peer));
+    reply_field(ctx, "link", sk_region_link_state(replica, index, &peer));
     reply_field_vector(ctx, "vector", peer.acked);
     reply_field_int(ctx, "lag", (int64_t)distance(&replica->durable_vv, peer.acked));
     reply_field_int(ctx, "heard_ms_ago", heard_ago(replica, &peer));

@@ -308,7 +308,7 @@ int ctl_region_link(ctl_tool *ctl, int argc, char **argv)
 static int show_audit(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)
 {
     static const char *const counts[] = {"rows", "history", "damaged_history", "damaged_staged", "mended", "repairs",
-                                         "drift_regions", "drift_settled"};
+                                         "drift_regions", "drift_settled", "not_named"};
     static const char *const names[] = {"STATE", "TABLE", "KEY", "MEMBER", "REGION", "OURS", "THEIRS"};
     (void)ctl, (void)node;
     sk_bytes state = ctl_text(ctl_field(answer, "state")), why = ctl_text(ctl_field(answer, "why"));
@@ -322,7 +322,6 @@ static int show_audit(ctl_tool *ctl, ctl_node *node, const redisReply *answer, s
         sk_buf_printf(text, "%-15s  %" PRId64 "\n", counts[i], count);
         ctl_json_int(json, counts[i], count);
     }
-    ctl_json_int(json, "not_named", ctl_int(ctl_field(answer, "not_named")));
     ctl_json_open(json, "named", '[');
     for (size_t i = 0; i < ctl_count(rows); i++) ctl_json_map(json, NULL, rows->element[i]);
     ctl_json_close(json, ']');

@@ -97,10 +97,12 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 static const char options_help[] =
     "options:\n"
     "  -H, --host HOST[:PORT]   the node to ask (127.0.0.1:7101); [ADDRESS]:PORT for IPv6. status, digest,\n"
-    "                           region list, region lag and wait-converged take several\n"
+    "                           region list, region lag, region audit and wait-converged take several\n"
     "      --password-file FILE the node's password is the first line of FILE; else $SKERRYCTL_PASSWORD, if it is set\n"
     "      --public-key KEY     a region's public key, in hex or base64\n"
     "      --address HOST:PORT  a region's replication address; may be given several times\n"
+    "      --keep WHAT          with siblings resolve the type that stays, with purge how many backups, with\n"
+    "                           region rekey for how long the old key will do\n"
     "      --json               print one JSON document\n"
     "      --timeout SECONDS    how long to wait: for an answer (5 at most), with wait-converged for the regions\n"
     "                           to agree (60)\n"

@@ -2,6 +2,7 @@
 """skerryctl against two real nodes: what it prints, as text and as JSON, and its exit codes."""
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -36,7 +37,11 @@ def test_arguments(cluster):
             ["--password-file", "/none", "status"]:
         run(*args, nodes=[eu], code=USAGE)
     run("siblings", "list", nodes=cluster, code=USAGE)
-    assert "wait-converged" in run("--help")
+    commands, options = run("--help").split("\noptions:\n")
+    assert "wait-converged" in commands
+    unexplained = set(re.findall("--[a-z-]+", commands)) - set(re.findall("--[a-z-]+", options)) - {"--help"}
+    assert not unexplained, unexplained
+    assert "region audit" in options.split("take several")[0]
     assert "Exit code 1" in run("siblings", "get", "--help")
     assert run("--version").startswith("skerryctl ")
 
@@ -62,7 +67,7 @@ def test_conflict(cluster):
     assert run("wait-converged", nodes=cluster) == "converged\n"
     run("region", "link", "us", "down", nodes=[eu])
     cluster.wait(lambda: us.links_up() == 0, "the link is down")
-    assert "out of service" in run("status", nodes=[eu], code=NO)
+    assert "out_of_service" in run("status", nodes=[eu], code=NO)
     eu.client().set("k", "one")
     us.client().set("k", b"\xff\x00two")
     eu.client().hset("h", "f", "1")

@@ -93,7 +93,9 @@ def test_link_out_of_service(cluster):
     eu.set("both", "eu")
     us.set("both", "us")
     assert us.get("counter") == b"10" and eu.get("counter") == b"1"
-    assert "out_of_service" in str(cluster["eu"].info("replication")["link_us"])
+    info = cluster["eu"].info("replication")
+    assert info["link_us"]["state"] == "out_of_service" and b"out_of_service" in eu.execute_command("REGION", "LIST")[1]
+    assert "out_of_service" in [r["link"] for k, r in info.items() if k.startswith("region") and isinstance(r, dict)]
     for peer in ("us", "ap"):
         assert eu.execute_command("REGION", "LINK", peer, "up")
     cluster.wait_links()

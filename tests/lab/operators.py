@@ -269,7 +269,7 @@ def settle(tool, nodes, give_up_s):
     raise AssertionError(f"the members are not settled: {last}")
 
 
-MEMBER = ("up", "down", "out of service")
+MEMBER = ("up", "down", "out_of_service")
 
 
 def counts(node, found):
