@@ -477,7 +477,7 @@ static void region_help(sk_ctx *ctx)
         "LAG",
         "    For each other region how many transactions it lacks of ours, and we of it.",
         "LINK <region> up|down",
-        "    Take the link to a region out of service, or into it again.",
+        "    Take the link to a region out of service, until this node is started again at most, or into it again.",
         "LIST",
         "    Every region with link, version vector, lag, round trip and clock offset; those that were forgotten too.",
         "REKEY <region> <public-key> [KEEP <seconds>]",
@@ -506,7 +506,7 @@ const sk_command sk_region_commands[] = {
         "For each other region how many transactions it lacks of ours, and we of it, how its clock differs, and what "
         "history is kept for it"),
     OWN("link", region_link, 4, SK_CMD_ADMIN | SK_CMD_NO_MULTI | SK_CMD_LOADING, "region up|down",
-        "Take the link to a region out of service, or into it again"),
+        "Take the link to a region out of service, until this node is started again at most, or into it again"),
     OWN("list", region_list, 2, SK_CMD_READONLY | SK_CMD_FAST | SK_CMD_LOADING, "",
         "Every region with link, version vector, lag, round trip and clock offset; those that were forgotten too"),
     OWN("rekey", region_rekey, -4, SK_CMD_WRITE | SK_CMD_ADMIN | SK_CMD_NO_MULTI,

@@ -40,7 +40,8 @@ static const ctl_command commands[] = {
      "exit code 1 where it is not, or not known yet. With start it looks anew. With resolve the rows of a key that differ\n"
      "from that region's become that region's."},
     {"region", "link", "NAME up|down", 2, 2, false, ctl_region_link,
-     "Takes the node's link to region NAME out of service, or into it again. Both sides go on taking writes."},
+     "Takes the node's link to region NAME out of service, or into it again. Both sides go on taking writes. It is\n"
+     "remembered in memory only: when the node is started again the link is in service."},
     {NULL, "backup", "[DIR]", 0, 1, false, ctl_backup,
      "Has the node make a backup and waits until it is done: in DIR, a directory on the node's machine, which must be\n"
      "its storage.backup_dir (the default) or below it. The node goes on serving. Several backups in one directory\n"
