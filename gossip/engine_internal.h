@@ -239,6 +239,8 @@ int sk_status_amnesia(sk_engine *engine, uint64_t seq);
 void sk_send_pump(sk_engine *engine, uint32_t peer);
 /** From now on the peer gets this origin from us: its backlog live, or by a transfer where that costs less. */
 void sk_send_start(sk_engine *engine, uint32_t peer, uint32_t origin);
+/** We cannot send it a transfer: what the ring has for it goes live, whatever that costs. */
+void sk_send_live(sk_peer *to);
 /** Looks again which origins the peer needs to get from us. */
 void sk_send_review(sk_engine *engine, uint32_t peer);
 /** The peer's vector has moved: cursors with it. */

@@ -14,7 +14,9 @@
  * (tests/sim/crossing.c).
  *
  * Where the ring no longer has what a cursor needs, the peer is offered a transfer; also where it has, but a transfer
- * costs less (backlog.c). That is decided when a link comes up, or a relay begins, for what is there by then. */
+ * costs less (backlog.c). That is decided when a link comes up, or a relay begins, for what is there by then. Where we then
+ * cannot send that transfer (our rows are damaged, or something is folded in), what the ring has goes live after all: nothing
+ * may wait for what may never be had. */
 #include "gossip/engine_internal.h"
 
 typedef enum { SENT, NOTHING_DUE, WAITS, BY_TRANSFER } send_result;
@@ -117,6 +119,11 @@ void sk_send_start(sk_engine *engine, uint32_t peer, uint32_t origin)
 {
     if (!sk_backlog_is_wasteful(engine, peer, origin)) return;
     sk_link_track(engine, &engine->peers[peer], origin)->transferred = sk_vv_get(&engine->durable, origin);
+}
+
+void sk_send_live(sk_peer *to)
+{
+    for (uint32_t o = 0; o < to->track_count; o++) to->tracks[o].transferred = 0;
 }
 
 /* -- cursors ------------------------------------------------------------------------------------------------------- */

@@ -59,6 +59,13 @@ static void give_up_sending(sk_engine *engine, uint32_t peer, int code)
     send_cancel(engine, peer, engine->peers[peer].out.number, true, code);
 }
 
+/* It is for us that there is no transfer now, and may be for long. */
+static void cannot_send(sk_engine *engine, uint32_t peer, int code)
+{
+    give_up_sending(engine, peer, code);
+    sk_send_live(&engine->peers[peer]);
+}
+
 static void send_offer(sk_engine *engine, uint32_t peer)
 {
     sk_peer *to = &engine->peers[peer];
@@ -138,7 +145,7 @@ static bool send_chunk(sk_engine *engine, uint32_t peer)
     int more = engine->host.source_chunk(engine->host.self, out->source, engine->limits.chunk_bytes, &engine->ops);
     sk_transfer_charge(engine, peer, engine->ops.len);
     if (more < 0) {
-        give_up_sending(engine, peer, more);
+        cannot_send(engine, peer, more);
         return false;
     }
     if (engine->ops.len == 0 && more) out->again_at_ms = engine->now_ms + PAUSE_MS;
@@ -162,7 +169,7 @@ static bool send_next(sk_engine *engine, uint32_t peer)
         if (more < 0 && sk_error_class(more) == SK_CLASS_HANGUP)
             sk_link_close(engine, peer, more, true);
         else if (more < 0)
-            give_up_sending(engine, peer, more);
+            cannot_send(engine, peer, more);
         return more > 0;
     }
     return out->sent - out->acked < engine->limits.transfer_window && send_chunk(engine, peer);
@@ -211,7 +218,7 @@ static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *re
     int status = open_source(engine, peer, request, &head);
     if (status) {
         to->out.source = NULL;
-        give_up_sending(engine, peer, status);
+        cannot_send(engine, peer, status);
         if (status == SK_E_BUSY) to->out.offer_at_ms = engine->now_ms + BUSY_MS;
         if (status == SK_E_BUSY && request->resumable) { /* it is to go on with that soon */
             sk_vv_copy(&to->staged, &request->vv);

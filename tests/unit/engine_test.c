@@ -462,6 +462,37 @@ static void what_was_overwritten_is_sent_once_though_it_fails(void **state)
     world_free(w);
 }
 
+/* A sender that is damaged, or busy for long, sends what its ring has, overwritten or not: nothing waits for a transfer
+ * that cannot be had. */
+static void what_was_overwritten_goes_live_where_no_transfer_can_be_had(void **state)
+{
+    (void)state;
+    static const int errors[] = {SK_E_CORRUPT, SK_E_BUSY};
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
+        sk_engine_limits limits = world_limits();
+        limits.batch_bytes = 2000;
+        world *w = world_new(2, &limits);
+        w->lenient = true;
+        world_run(w, 100);
+        set_cut(w, 0, 1, true);
+        for (int n = 0; n < 1000; n++) node_set(&w->nodes[0], n % 50, 1);
+        world_run(w, 100);
+        w->nodes[0].fail_open = INT32_MAX;
+        w->nodes[0].open_error = errors[i];
+        set_cut(w, 0, 1, false);
+        world_must_converge(w, 1000);
+        node_set(&w->nodes[0], 0, 1);
+        world_must_converge(w, 1000);
+        assert_int_equal(status_of(w, 0, 1).sent_txns, 1001);
+        assert_int_equal(status_of(w, 0, 1).transfers_out, 0);
+        int refused = INT32_MAX - w->nodes[0].fail_open;
+        assert_int_equal(refused, 1);
+        world_run(w, 5000);
+        assert_int_equal(INT32_MAX - w->nodes[0].fail_open, refused); /* nothing is asked for any more */
+        world_free(w);
+    }
+}
+
 static void a_newcomer_gets_everything_once(void **state)
 {
     (void)state;
@@ -581,6 +612,7 @@ int main(void)
         cmocka_unit_test(what_was_overwritten_is_sent_once),
         cmocka_unit_test(what_was_overwritten_is_relayed_once),
         cmocka_unit_test(what_was_overwritten_is_sent_once_though_it_fails),
+        cmocka_unit_test(what_was_overwritten_goes_live_where_no_transfer_can_be_had),
         cmocka_unit_test(a_newcomer_gets_everything_once),
         cmocka_unit_test(a_stalled_transfer_is_given_up),
         cmocka_unit_test(a_silent_link_is_closed),

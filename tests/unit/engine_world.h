@@ -18,7 +18,7 @@ static inline int host_source_open(void *self, const sk_vv *known, const sk_tran
                                    sk_source **out, sk_transfer_head *head)
 {
     world_node *node = self;
-    if (node->fail_open > 0 && node->fail_open--) return SK_E_BUSY;
+    if (node->fail_open > 0 && node->fail_open--) return node->open_error ? node->open_error : SK_E_BUSY;
     sk_source *source = sk_alloc(sizeof *source);
     head->reconcile = source->reconcile = head->purpose || !sk_vv_at_most(&node->forgotten, known);
     head->resumed = progress && progress->reconcile == head->reconcile &&

@@ -57,7 +57,8 @@ typedef struct {
     bool holds_sync; /* nothing becomes durable by itself */
     int fail_apply;  /* the next so many applies fail… */
     int good_applies, apply_error; /* …behind so many that do not; with SK_E_IO, or this */
-    int fail_open;   /* the next so many transfers find it busy */
+    int fail_open;   /* the next so many transfers find it busy… */
+    int open_error;  /* …or this */
     int fail_answer; /* the next so many answers fail */
     int fail_sink_end;
     int slow_audit; /* so many steps more until all that an audit has staged was gone through */
