@@ -254,8 +254,9 @@ static int dispatch(sk_engine *engine, uint32_t peer, sk_bytes message)
     sk_reader reader = sk_reader_of(message);
     int type = sk_message_type_read(&reader);
     if (type < 0) return type;
-    /* What holds a row, or its key, may be as large as one. */
-    bool may_be_large = type == SK_MESSAGE_BATCH || type == SK_MESSAGE_CHUNK || type >= SK_MESSAGE_COMPARE;
+    /* What holds a row, or its key, may be as large as one. (Of a REQUEST it is where an interrupted transfer goes on.) */
+    bool may_be_large = type == SK_MESSAGE_BATCH || type == SK_MESSAGE_CHUNK || type == SK_MESSAGE_REQUEST ||
+                        type >= SK_MESSAGE_COMPARE;
     if (message.len > (may_be_large ? (size_t)SK_TRANSACTION_MAX : (size_t)SK_MESSAGE_MAX) + MESSAGE_SLACK)
         return SK_E_TOO_LARGE;
     if (type == SK_MESSAGE_GOODBYE) return take_goodbye(engine, peer, &reader);

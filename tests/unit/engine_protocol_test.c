@@ -505,6 +505,25 @@ static void sizes_are_bounded(void **state)
     world_free(w);
 }
 
+/* A transfer was cut at a row of a large key: that is where it goes on. */
+static void a_request_names_any_row(void **state)
+{
+    (void)state;
+    world *w = fresh_world(true);
+    size_t len = 2 * SK_MESSAGE_MAX;
+    uint8_t *key = sk_alloc(len);
+    sk_request request = {.number = 1, .resumable = true, .cursor = sk_bytes_of(key, len)};
+    sk_buf buf = {0};
+    sk_message_begin(&buf, SK_MESSAGE_REQUEST);
+    sk_request_pack(&buf, &request);
+    say(w, sk_buf_view(&buf));
+    assert_true(status_of(w, 0, 1).up);
+    assert_int_equal(status_of(w, 0, 1).transfers_out, 1);
+    free(key);
+    sk_buf_free(&buf);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -520,6 +539,7 @@ int main(void)
         cmocka_unit_test(a_gap_is_not_a_crime),
         cmocka_unit_test(a_transfer_that_gets_no_answer_is_given_up),
         cmocka_unit_test(sizes_are_bounded),
+        cmocka_unit_test(a_request_names_any_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
