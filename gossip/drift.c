@@ -45,7 +45,7 @@ void sk_drift_hear(sk_engine *engine, uint32_t peer, const sk_status *said)
 
 void sk_drift_ask(sk_engine *engine)
 {
-    for (uint32_t m = 0; m < engine->peer_count && engine->incoming.peer == NO_PEER; m++) {
+    for (uint32_t m = 0; m < engine->peer_count && sk_transfer_may_ask(engine); m++) {
         sk_peer *from = &engine->peers[m];
         sk_drift *drift = &from->drift;
         if (from->state != LINK_UP || !drift->lasts || drift->compared || engine->now_ms < drift->ask_at_ms) continue;

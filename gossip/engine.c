@@ -330,8 +330,9 @@ void sk_engine_durable(sk_engine *engine, const sk_vv *durable, uint64_t now_ms,
     }
 }
 
-void sk_engine_close_sources(sk_engine *engine)
+void sk_engine_store_failed(sk_engine *engine)
 {
+    engine->store_failed = true;
     sk_transfer_close_sources(engine);
 }
 
@@ -389,9 +390,10 @@ static void forget_origins(sk_engine *engine)
     sk_status_grown(engine);
 }
 
-void sk_engine_rolled_back(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
+void sk_engine_rolled_back(sk_engine *engine, bool back, uint64_t now_ms, uint64_t wall_ms)
 {
     set_time(engine, now_ms, wall_ms);
+    engine->store_failed = !back;
     bool lost = !sk_vv_at_most(&engine->durable, engine->applied); /* the disk lied about what was durable */
     bool shrunk = engine->origins->count < engine->origin_count;
     sk_transfer_rolled_back(engine);

@@ -186,9 +186,9 @@ void sk_engine_writable(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint6
 void sk_engine_local(sk_engine *engine, const sk_txn *txn, uint64_t now_ms, uint64_t wall_ms);
 /** All up to this vector is durable here. */
 void sk_engine_durable(sk_engine *engine, const sk_vv *durable, uint64_t now_ms, uint64_t wall_ms);
-/** Closes every outgoing transfer's source (the peers are told to ask again): the store is about to be reopened, and no
- *  snapshot may outlive that. */
-void sk_engine_close_sources(sk_engine *engine);
+/** The store has failed and is about to be reopened: every outgoing transfer's source is closed (the peers are told to ask
+ *  again), for no snapshot may outlive that. What cannot be kept is not asked for, until it is back. */
+void sk_engine_store_failed(sk_engine *engine);
 /** Our rows are damaged: asks one of the peers that have at least `least` on disk, another one each time, for a repair. 1: it
  *  did; 0: a transfer comes in already, or there is no link; SK_E_GAP: there are links, and none of those peers has as much. */
 int sk_engine_repair(sk_engine *engine, const sk_vv *least, uint64_t now_ms, uint64_t wall_ms);
@@ -199,8 +199,9 @@ void sk_engine_joined(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 /** Somebody, over whatever way, knows our own origin up to `seq`: if that is more than we do, we have come back with less,
  *  and a new incarnation is taken. 0, or an error: SK_E_PROTOCOL when that cannot be true. */
 int sk_engine_known_elsewhere(sk_engine *engine, uint64_t seq, uint64_t now_ms, uint64_t wall_ms);
-/** The store failed and went back to its durable state: drop from ring and bookkeeping what is above `applied`. */
-void sk_engine_rolled_back(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
+/** The store failed and went back to its durable state: drop from ring and bookkeeping what is above `applied`. `back`: it
+ *  takes writes again, and what was missed meanwhile is asked for. */
+void sk_engine_rolled_back(sk_engine *engine, bool back, uint64_t now_ms, uint64_t wall_ms);
 /** Time passed. Call at or after sk_engine_next_ms. */
 void sk_engine_tick(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 /** When tick is wanted next (now_ms scale), after any event. */

@@ -175,6 +175,7 @@ struct sk_engine {
     uint32_t held_lanes;
     size_t held_bytes;
     uint64_t held_retry_at_ms; /* applying one failed for a while */
+    bool store_failed;         /* nothing is asked for: it could not be kept */
     sk_incoming incoming;
     uint32_t repair_from; /* member that the next repair is asked of, if it can be */
     sk_vv stable, everywhere;                /* owned; last handed to forget */
@@ -290,7 +291,12 @@ void sk_transfer_pump(sk_engine *engine, uint32_t peer);
 void sk_transfer_request(sk_engine *engine);
 /** Asks a peer for a repair: sk_engine_repair. */
 int sk_transfer_repair(sk_engine *engine, const sk_vv *least);
-/** Asks a peer for a transfer. None must be coming in. */
+/** None comes in, and there is a store to keep one. */
+static inline bool sk_transfer_may_ask(const sk_engine *engine)
+{
+    return engine->incoming.peer == NO_PEER && !engine->store_failed;
+}
+/** Asks a peer for a transfer, if sk_transfer_may_ask. */
 void sk_transfer_ask(sk_engine *engine, uint32_t peer, sk_purpose purpose);
 /** Gives up what made no progress. */
 void sk_transfer_tick(sk_engine *engine);

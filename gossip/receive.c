@@ -101,6 +101,7 @@ void sk_receive_send_resend(sk_engine *engine, uint32_t peer)
         return;
     }
     from->resend_at_ms = NEVER;
+    if (engine->store_failed) return; /* all of it would be dropped again: everybody is asked once it is back */
     from->resent_sum = sum_of_applied(engine);
     sk_vv have = {0};
     sk_vv_copy(&have, engine->applied);

@@ -313,6 +313,7 @@ void sk_transfer_request(sk_engine *engine)
 {
     if (engine->incoming.peer != NO_PEER) return;
     engine->incoming.retry_at_ms = NEVER;
+    if (engine->store_failed) return; /* it is offered again */
     for (uint32_t m = 0; m < engine->peer_count; m++) {
         sk_peer *from = &engine->peers[m];
         if (!from->has_offer || from->state != LINK_UP) continue;
@@ -331,7 +332,7 @@ void sk_transfer_request(sk_engine *engine)
 
 int sk_transfer_repair(sk_engine *engine, const sk_vv *least)
 {
-    if (engine->incoming.peer != NO_PEER || engine->host.sink_busy(engine->host.self)) return 0;
+    if (!sk_transfer_may_ask(engine) || engine->host.sink_busy(engine->host.self)) return 0;
     int status = 0;
     for (uint32_t i = 0; i < engine->peer_count; i++) {
         uint32_t m = (engine->repair_from + i) % engine->peer_count;

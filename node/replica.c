@@ -588,7 +588,7 @@ static void roll_back(sk_replica *replica)
     }
     if (replica->now_ms < replica->retry_at_ms) return;
     replica->retry_at_ms = replica->now_ms + STORE_RETRY_MS;
-    sk_engine_close_sources(replica->engine);
+    sk_engine_store_failed(replica->engine);
     for (sk_client *client = replica->clients; client; client = client->next) sk_client_export_close(client);
     bool corrupt = replica->store_error == SK_E_CORRUPT;
     int status = sk_store_reopen(replica->store), loaded = sk_db_reload(&replica->db);
@@ -607,7 +607,7 @@ static void roll_back(sk_replica *replica)
     }
     if (!status) replica->last_sealed = sk_db_seal(&replica->db);
     all_is_durable(replica);
-    sk_engine_rolled_back(replica->engine, replica->now_ms, replica->wall_ms);
+    sk_engine_rolled_back(replica->engine, !replica->store_error, replica->now_ms, replica->wall_ms);
     sk_engine_durable(replica->engine, &replica->durable_vv, replica->now_ms, replica->wall_ms);
 }
 

@@ -165,7 +165,7 @@ static void store_event(fuzz *f, world_node *node, uint32_t event)
     case 4: node->fail_incarnation = (int)take(&f->in, 3); break;
     case 5: node->busy = !node->busy; break;
     case 6: node_roll_back(node); break;
-    case 7: sk_engine_close_sources(node->engine); break;
+    case 7: node_store_failed(node, false); break;
     case 8:
         if (!sk_vv_equal(&node->durable, &node->now.vv)) break;
         disk_free(&f->copies[node->index]);
@@ -263,6 +263,7 @@ static void heal(fuzz *f)
         world_node *node = &w->nodes[a];
         node->holds_sync = node->busy = false;
         node->fail_apply = node->fail_chunk = node->fail_sink_end = node->fail_incarnation = 0;
+        if (node->failed) node_roll_back(node);
         for (uint32_t b = 0; b < w->count; b++) {
             w->queues[a][b].stuck = false;
             if (a < b) set_cut(w, a, b, b == f->liar);

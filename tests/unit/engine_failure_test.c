@@ -159,6 +159,30 @@ static void nobody_writes_under_another_regions_origin(void **state)
     }
 }
 
+/* A disk is full: until it is not, nothing is asked for again, though nothing that comes can be kept. */
+static void a_store_that_takes_nothing_asks_for_nothing(void **state)
+{
+    (void)state;
+    world *w = world_linked(3);
+    world_node *b = &w->nodes[1];
+    for (uint32_t n = 0; n < 3; n++) node_write(&w->nodes[n]); /* all know of each other on their disks */
+    world_must_converge(w, 1000);
+    world_run(w, 1000);
+    uint64_t before = status_of(w, 0, 1).sent_txns;
+    b->fail_apply = INT32_MAX;
+    for (int s = 0; s < 20; s++) {
+        write_many(w, 0, 10);
+        node_store_failed(b, false);
+        world_run(w, 1000); /* as often it is tried again */
+    }
+    assert_int_equal(status_of(w, 0, 1).sent_txns - before, 200);
+    b->fail_apply = 0;
+    node_roll_back(b);
+    world_must_converge(w, 1000);
+    assert_int_equal(status_of(w, 0, 1).sent_txns - before, 400);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -167,6 +191,7 @@ int main(void)
         cmocka_unit_test(a_busy_sender_goes_on_later),
         cmocka_unit_test(an_answer_that_fails_ends_the_transfer_alone),
         cmocka_unit_test(nobody_writes_under_another_regions_origin),
+        cmocka_unit_test(a_store_that_takes_nothing_asks_for_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

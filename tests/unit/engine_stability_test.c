@@ -192,7 +192,7 @@ static void a_store_that_goes_back_is_followed(void **state)
     world_run(w, 100);
     sk_vv_copy(&b->now.vv, &b->durable);
     for (uint32_t o = 0; o < 64; o++) b->now.lanes[o].count = sk_vv_get(&b->durable, o);
-    sk_engine_rolled_back(b->engine, w->now_ms, w->wall_ms);
+    sk_engine_rolled_back(b->engine, true, w->now_ms, w->wall_ms);
     world_check(w);
     b->holds_sync = false;
     write_many(w, 1, 5); /* under seqs that were used before, and never left */
@@ -212,7 +212,7 @@ static void a_disk_that_lied_means_a_new_incarnation(void **state)
     sk_vv_set(&b->now.vv, b->now.own, 10); /* said to be durable, acknowledged, and gone */
     b->now.lanes[b->now.own].count = 10;
     sk_vv_copy(&b->durable, &b->now.vv);
-    sk_engine_rolled_back(b->engine, w->now_ms, w->wall_ms);
+    sk_engine_rolled_back(b->engine, true, w->now_ms, w->wall_ms);
     assert_int_equal(b->incarnations, 1);
     write_many(w, 1, 5);
     world_must_converge(w, 5000);
@@ -512,7 +512,7 @@ static void nothing_is_written_under_a_spent_origin(void **state)
     b->now.own = old;
     b->now.origins.count = copy.origins.count;
     sk_vv_copy(&b->now.vv, &b->durable);
-    sk_engine_rolled_back(b->engine, w->now_ms, w->wall_ms);
+    sk_engine_rolled_back(b->engine, true, w->now_ms, w->wall_ms);
     assert_true(sk_engine_must_not_write(b->engine));
     b->holds_sync = false;
     world_run(w, 1000);

@@ -478,8 +478,8 @@ static inline void node_sync(world_node *node)
     sk_engine_durable(node->engine, &node->durable, node->world->now_ms, node->world->wall_ms);
 }
 
-/* The store failed, and went back to what the disk has. */
-static inline void node_roll_back(world_node *node)
+/* The store failed, and went back to what the disk has; `back`: it takes writes again. */
+static inline void node_store_failed(world_node *node, bool back)
 {
     sk_vv_copy(&node->now.vv, &node->durable);
     node->now.origins.count = node->durable_origins;
@@ -487,8 +487,14 @@ static inline void node_roll_back(world_node *node)
     for (uint32_t o = 0; o < 64 && !node->world->lenient; o++) node->now.lanes[o].count = sk_vv_get(&node->durable, o);
     node->staging = false;
     node->staged_count = 0;
-    sk_engine_close_sources(node->engine);
-    sk_engine_rolled_back(node->engine, node->world->now_ms, node->world->wall_ms);
+    node->failed = !back;
+    sk_engine_store_failed(node->engine);
+    sk_engine_rolled_back(node->engine, back, node->world->now_ms, node->world->wall_ms);
+}
+
+static inline void node_roll_back(world_node *node)
+{
+    node_store_failed(node, true);
 }
 
 /* One local transaction; it removes the newest foreign dot it knows, so that it names other origins. */

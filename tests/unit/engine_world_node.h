@@ -55,6 +55,7 @@ typedef struct {
     uint32_t peer[NODES_MAX]; /* …under this number */
     sk_hlc clock;
     bool holds_sync; /* nothing becomes durable by itself */
+    bool failed;     /* its store: node_store_failed */
     int fail_apply;  /* the next so many applies fail… */
     int good_applies, apply_error; /* …behind so many that do not; with SK_E_IO, or this */
     int fail_open;   /* the next so many transfers find it busy… */
