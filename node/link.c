@@ -212,20 +212,25 @@ static bool replaces(const sk_links *links, const sk_link_peer *peer, bool by_us
     return (strcmp(own_region(links), peer->config->region) < 0) == by_us;
 }
 
+static bool breaks_protocol(int error)
+{
+    return error == SK_E_PROTOCOL || error == SK_E_MALFORMED || error == SK_E_TOO_LARGE || error == SK_E_CRYPTO;
+}
+
+/* Whether a connection to this peer may be the link: asked when somebody calls, and again when it is to come up. */
+static int may_be_link(const sk_links *links, const sk_link_peer *peer, bool by_us)
+{
+    if (links->stopping) return SK_E_SHUTDOWN;
+    if (!peer->allowed) return SK_E_LINK_DOWN;
+    if (now_of(links) < peer->refuse_until_ms || (peer->up && breaks_protocol(peer->up->doom))) return SK_E_PROTOCOL;
+    return peer->up && !replaces(links, peer, by_us) ? SK_E_DUPLICATE : SK_OK;
+}
+
 static int admit(void *context, size_t index)
 {
     const sk_links *links = context;
     if (index == SIZE_MAX) return SK_E_BUSY; /* a member that is not linked with yet: this node joins through another */
-    const sk_link_peer *peer = &links->peers[index];
-    if (links->stopping) return SK_E_SHUTDOWN;
-    if (!peer->allowed) return SK_E_LINK_DOWN;
-    if (now_of(links) < peer->refuse_until_ms) return SK_E_PROTOCOL;
-    return peer->up && !replaces(links, peer, false) ? SK_E_DUPLICATE : SK_OK;
-}
-
-static bool breaks_protocol(int error)
-{
-    return error == SK_E_PROTOCOL || error == SK_E_MALFORMED || error == SK_E_TOO_LARGE || error == SK_E_CRYPTO;
+    return may_be_link(links, &links->peers[index], false);
 }
 
 /* The link is no more; tells the engine. The wire is the caller's to end. */
@@ -247,11 +252,17 @@ void sk_link_established(sk_wire *wire)
 {
     sk_links *links = wire->links;
     sk_link_peer *peer = &links->peers[wire->peer];
+    int status = sk_link_judge(links, sk_bytes_str(peer->config->region), wire->key);
+    if (status) { /* it was the peer's key when the handshake began */
+        sk_link_lost(wire, status, "the key that it has proved is the region's no more");
+        sk_wire_close(wire);
+        return;
+    }
     if (peer->dialing == wire) {
         peer->dialing = NULL;
         sk_link_forget_resolved(peer);
     }
-    if (links->stopping || !peer->allowed || (peer->up && !replaces(links, peer, wire->initiator))) {
+    if (may_be_link(links, peer, wire->initiator)) {
         sk_wire_end(wire);
         return;
     }

@@ -4,7 +4,7 @@
  * Invariants:
  *  1. links->peers[i] is about the engine's peer of number i, links->known[i] what a handshake needs of it; both are free
  *     (an empty region) where the engine has no peer.
- *  2. After sk_links_follow no connection is up or in its handshake whose key the members do not have. */
+ *  2. After sk_links_follow no connection is up, or comes up later (sk_link_established), whose key the members do not have. */
 #include "node/link.h"
 
 #include "node/log.h"

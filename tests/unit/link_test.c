@@ -1,6 +1,7 @@
 /* Links between whole replicas over real sockets of the loopback, all in one loop: who is dialed where, and what a
  * connection must survive. Waits ask until something holds; nothing is concluded from how long it took. */
 #include "node/command.h"
+#include "node/key.h"
 #include "node/wire.h"
 #include "storage/memory.h"
 
@@ -329,6 +330,65 @@ static void who_breaks_the_protocol_is_kept_out_for_a_while(void **state)
     close_world();
 }
 
+static sk_wire *wire_in(int index, sk_wire_state state)
+{
+    const sk_list *all = &world.nodes[index].links->all;
+    for (sk_list *at = all->next; at != all; at = at->next) {
+        sk_wire *wire = SK_LIST_OWNER(at, sk_wire, all);
+        if (wire->state == state) return wire;
+    }
+    return NULL;
+}
+
+/* What breaks the protocol on the one connection keeps out another one that is nearly there. */
+static void a_second_connection_is_no_way_around_that(void **state)
+{
+    (void)state;
+    open_world(2, v4);
+    tell_address(1, 0, "127.0.0.1", 0);
+    start();
+    wait_for(is_linked(0, 1));
+    struct sockaddr_storage address;
+    assert_true(sk_address_numeric(&peer_at(1, 0)->config->addresses[0], &address));
+    assert_non_null(sk_wire_dial(world.nodes[1].links, 0, (const struct sockaddr *)&address));
+    wait_for(wire_in(0, SK_WIRE_CONFIRM));
+    peer_at(0, 1)->delay_ms = SK_LINK_BACKOFF_MS_MAX;
+    sk_link_doom(world.nodes[0].links, peer_at(0, 1)->up, SK_E_PROTOCOL);
+    wait_for(!wire_in(0, SK_WIRE_CONFIRM));
+    assert_false(is_up(0, 1) && !peer_at(0, 1)->up->doom);
+    wait_for(!is_up(0, 1));
+    assert_true(peer_at(0, 1)->refuse_until_ms > world.nodes[0].replica->now_ms);
+    world.skew_ms += SK_LINK_BACKOFF_MS_MAX;
+    sk_link_reschedule(world.nodes[1].links);
+    wait_for(is_linked(0, 1));
+    close_world();
+}
+
+/* The peer's key is replaced, from now on, while the handshake that we began with the old one is under way. */
+static void a_key_is_judged_when_the_link_comes_up(void **state)
+{
+    (void)state;
+    open_world(2, v4);
+    tell_address(0, 1, "127.0.0.1", 1);
+    start();
+    wait_for(wire_in(0, SK_WIRE_HANDSHAKE));
+    uint8_t secret[SK_NOISE_KEY] = {7};
+    char hex[SK_KEY_HEX];
+    sk_noise_keypair other;
+    sk_noise_keypair_init(&other, secret);
+    sk_key_hex(other.public, hex);
+    const sk_bytes rekey[] = {sk_bytes_str("REGION"), sk_bytes_str("REKEY"), sk_bytes_str("eu"), sk_bytes_str(hex),
+                              sk_bytes_str("KEEP"), sk_bytes_str("0")};
+    assert_string_equal(ask(0, 6, rekey), "+OK\r\n");
+    turn(&world.nodes[0]);
+    sk_links_follow(world.nodes[0].links);
+    assert_non_null(wire_in(0, SK_WIRE_HANDSHAKE));
+    wait_for(!wire_in(0, SK_WIRE_HANDSHAKE));
+    assert_false(is_up(0, 1));
+    assert_non_null(strstr(peer_at(0, 1)->status, "no more"));
+    close_world();
+}
+
 /* -- silence ------------------------------------------------------------------------------------------------------- */
 
 static void a_link_that_is_not_read_from_is_not_silent(void **state)
@@ -547,6 +607,8 @@ int main(void)
         cmocka_unit_test(links_over_ipv6),
         cmocka_unit_test(the_delay_grows_up_to_a_bound_and_starts_anew_after_a_good_link),
         cmocka_unit_test(who_breaks_the_protocol_is_kept_out_for_a_while),
+        cmocka_unit_test(a_second_connection_is_no_way_around_that),
+        cmocka_unit_test(a_key_is_judged_when_the_link_comes_up),
         cmocka_unit_test(a_link_that_is_not_read_from_is_not_silent),
         cmocka_unit_test(compression_is_for_those_who_want_it),
         cmocka_unit_test(keys_change_with_time),
