@@ -587,8 +587,16 @@ bool sk_engine_is_current(const sk_engine *engine, uint32_t origin)
     return current;
 }
 
+/* What is told on must be read there. */
+static void check_numbers(const sk_peer *peer)
+{
+    sk_assert(peer->term <= SK_SEQ_MAX);
+    for (uint32_t o = 0; o < peer->acked.count; o++) sk_assert(peer->acked.seq[o] <= SK_SEQ_MAX);
+}
+
 static void check_link(const sk_engine *engine, const sk_peer *peer)
 {
+    check_numbers(peer);
     if (!sk_is_member(peer)) sk_assert(peer->state == LINK_DOWN && peer->acked.count == 0 && peer->term == 0);
     if (peer->state != LINK_UP) {
         sk_assert(peer->out.source == NULL);
@@ -605,6 +613,7 @@ static void check_link(const sk_engine *engine, const sk_peer *peer)
 
 void sk_engine_check(const sk_engine *engine)
 {
+    sk_assert(engine->term <= SK_SEQ_MAX);
     sk_assert(sk_vv_at_most(&engine->durable, engine->applied));
     sk_assert(sk_vv_at_most(&engine->stable, &engine->durable));
     sk_assert(sk_vv_at_most(&engine->everywhere, &engine->stable));

@@ -334,6 +334,7 @@ static int decode_batch(sk_engine *engine, sk_peer *from, sk_reader *reader, sk_
     const sk_track *track = sk_link_track(engine, from, batch->origin);
     if (batch->continues && track->got == 0) return SK_E_PROTOCOL;
     if (batch->continues) batch->first = track->got + 1;
+    if (batch->first + batch->count - 1 > SK_SEQ_MAX) return SK_E_MALFORMED; /* its last one's seq is told on */
     sk_hlc before = batch->continues ? track->got_hlc : 0;
     start_seen(engine, batch, track);
     sk_buf_reset(&engine->txns);

@@ -144,6 +144,12 @@ static void spread_all(sk_engine *engine)
 
 /* -- what is known of members -------------------------------------------------------------------------------------- */
 
+/* Only who is lied to gets as far as the last one, and stays there: a higher one nobody would read. */
+static uint64_t next_term(uint64_t term)
+{
+    return term < SK_SEQ_MAX ? term + 1 : term;
+}
+
 int sk_status_reincarnate(sk_engine *engine)
 {
     engine->spent_origin = *engine->own;
@@ -151,7 +157,7 @@ int sk_status_reincarnate(sk_engine *engine)
     if (status) return status;
     sk_assert(*engine->own != engine->spent_origin);
     engine->fresh_origin = *engine->own;
-    engine->term++;
+    engine->term = next_term(engine->term);
     sk_status_grown(engine);
     spread_all(engine);
     return 0;
@@ -168,7 +174,7 @@ static void hear_itself(sk_engine *engine, sk_peer *member, bool hello)
 {
     bool less = !sk_vv_at_most(&member->acked, &member->vv);
     if (member->said_term > member->term || (hello && less)) {
-        member->term = member->said_term > member->term ? member->said_term : member->term + 1;
+        member->term = member->said_term > member->term ? member->said_term : next_term(member->term);
         if (hello) member->begun_term = member->term;
         sk_vv_copy(&member->acked, &member->vv);
         if (less) sk_stability_lowered(engine);
@@ -212,7 +218,7 @@ static int hear_of_us(sk_engine *engine, const sk_gossip *gossip, const sk_vv *a
     bool less = !sk_vv_at_most(acked, &engine->durable);
     int status = less && engine->fresh_origin != *engine->own ? sk_status_reincarnate(engine) : 0;
     if (status || gossip->term < engine->term || (gossip->term == engine->term && !less)) return status;
-    engine->term = gossip->term + 1;
+    engine->term = next_term(gossip->term);
     spread_all(engine);
     return 0;
 }

@@ -449,6 +449,58 @@ static void a_gap_is_not_a_crime(void **state)
     world_free(w);
 }
 
+/* Nor do batches end above the last seq there is: what a peer is known to have is told on, and nobody would read it. */
+static void seqs_are_bounded(void **state)
+{
+    (void)state;
+    for (int continues = 0; continues < 2; continues++) {
+        world *w = fresh_world(true);
+        sk_buf buf = {0};
+        begin_batch(&buf, own_of_b(w), SK_SEQ_MAX, false, continues ? 1 : 2);
+        add_txn(&buf, 1, SK_BYTES_NONE, "one");
+        if (continues) {
+            say(w, sk_buf_view(&buf)); /* a gap */
+            assert_true(status_of(w, 0, 1).up);
+            begin_batch(&buf, own_of_b(w), 0, true, 1);
+        }
+        add_txn(&buf, 1, SK_BYTES_NONE, "another");
+        refused(w, sk_buf_view(&buf), SK_E_MALFORMED);
+        for (uint32_t o = 0; o < status_of(w, 0, 1).acked->count; o++)
+            assert_true(status_of(w, 0, 1).acked->seq[o] <= SK_SEQ_MAX);
+        sk_buf_free(&buf);
+        world_free(w);
+    }
+}
+
+/* A liar may say that we have begun the last term that there is. We know no better, and say what others can read. */
+static void the_last_term_is_followed_by_none(void **state)
+{
+    (void)state;
+    world *w = fresh_world(true);
+    sk_buf buf = {0}, lie = {0};
+    sk_gossip gossip = {sk_bytes_str("a"), SK_SEQ_MAX, SK_ORIGIN_UNKNOWN, 0};
+    static const sk_vv nothing;
+    sk_gossip_pack(&lie, &gossip, &nothing);
+    sk_status ping = {.ping_ms = 1, .wall_ms = w->wall_ms};
+    sk_message_begin(&buf, SK_MESSAGE_STATUS);
+    sk_status_pack_flags(&buf, true, false, false);
+    sk_pack_array(&buf, 0);
+    sk_news_pack(&buf, own_of_b(w), 1, 0, 0, SK_BYTES_NONE, 1, sk_buf_view(&lie));
+    sk_status_pack_rest(&buf, &ping);
+    say(w, sk_buf_view(&buf));
+    node_write(&w->nodes[0]);
+    must(sk_engine_reincarnate(w->nodes[0].engine, w->now_ms, w->wall_ms) == 0);
+    world_must_converge(w, 3000);
+    world_run(w, 3000);
+    assert_int_equal(w->nodes[0].closed[1] + w->nodes[1].closed[0], 0);
+    link_down(w, 0, 1); /* greetings, too */
+    world_run(w, 1000);
+    assert_int_equal(w->nodes[0].closed[1] + w->nodes[1].closed[0], 0);
+    sk_buf_free(&buf);
+    sk_buf_free(&lie);
+    world_free(w);
+}
+
 /* A peer that asks for a transfer, sends heartbeats, and acknowledges nothing. */
 static void a_transfer_that_gets_no_answer_is_given_up(void **state)
 {
@@ -537,6 +589,8 @@ int main(void)
         cmocka_unit_test(amnesia_is_seen_in_what_was_seen),
         cmocka_unit_test(batches_are_looked_through_first),
         cmocka_unit_test(a_gap_is_not_a_crime),
+        cmocka_unit_test(seqs_are_bounded),
+        cmocka_unit_test(the_last_term_is_followed_by_none),
         cmocka_unit_test(a_transfer_that_gets_no_answer_is_given_up),
         cmocka_unit_test(sizes_are_bounded),
         cmocka_unit_test(a_request_names_any_row),
