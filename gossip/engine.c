@@ -10,6 +10,7 @@ sk_engine_limits sk_engine_limits_default(void)
         .send_queue_max = 4U << 20,
         .batch_bytes = 64U << 10,
         .chunk_bytes = 64U << 10,
+        .chunk_max = SK_TRANSACTION_MAX,
         .transfer_window = 16,
         .transfer_share = 100,
         .flush_ms = 2,
@@ -33,6 +34,7 @@ sk_engine *sk_engine_new(const char *region, const sk_engine_host *host, const s
     engine->limits = *limits;
     if (engine->limits.transfer_window == 0) engine->limits.transfer_window = 1;
     if (engine->limits.chunk_bytes == 0) engine->limits.chunk_bytes = 1;
+    sk_assert(engine->limits.chunk_max > 0 && engine->limits.chunk_max <= SK_TRANSACTION_MAX);
     engine->applied = applied;
     engine->origins = origins;
     engine->own = own;
@@ -254,11 +256,7 @@ static int dispatch(sk_engine *engine, uint32_t peer, sk_bytes message)
     sk_reader reader = sk_reader_of(message);
     int type = sk_message_type_read(&reader);
     if (type < 0) return type;
-    /* What holds a row, or its key, may be as large as one. (Of a REQUEST it is where an interrupted transfer goes on.) */
-    bool may_be_large = type == SK_MESSAGE_BATCH || type == SK_MESSAGE_CHUNK || type == SK_MESSAGE_REQUEST ||
-                        type >= SK_MESSAGE_COMPARE;
-    if (message.len > (may_be_large ? (size_t)SK_TRANSACTION_MAX : (size_t)SK_MESSAGE_MAX) + MESSAGE_SLACK)
-        return SK_E_TOO_LARGE;
+    if (message.len > sk_message_max(type)) return SK_E_TOO_LARGE;
     if (type == SK_MESSAGE_GOODBYE) return take_goodbye(engine, peer, &reader);
     if ((type == SK_MESSAGE_HELLO) != (engine->peers[peer].state == LINK_GREETING)) return SK_E_PROTOCOL;
     switch (type) {

@@ -19,7 +19,8 @@
  *     `everywhere` is the same of those that there are now, and goes back where one is added. `stable` may go on without
  *     members that the host names as laggards; `everywhere` waits for them.
  *  4. Memory is bounded: the ring by ring_bytes_max, held-back transactions by held_bytes_max for all peers together, a
- *     link's queue by send_queue_max (the engine stops filling it; heartbeats, at some 64 KiB more), a transfer by its window.
+ *     link's queue by send_queue_max (the engine stops filling it; heartbeats, at some 64 KiB more), a transfer by its window,
+ *     or one row where that is larger.
  *  5. One incoming transfer at a time; outgoing ones are one per peer.
  *  6. A message that breaks the protocol changes nothing: the link is closed with the error. */
 #ifndef SK_GOSSIP_ENGINE_H
@@ -29,9 +30,7 @@
 
 enum {
     SK_PROTOCOL_VERSION = 4,
-    SK_MEMBERS_MAX = 64,               /* regions in a cluster, this one included */
-    SK_MESSAGE_MAX = 1024 * 1024,      /* bytes of one message, but for one transaction that is larger by itself */
-    SK_TRANSACTION_MAX = 64 * 1024 * 1024,
+    SK_MEMBERS_MAX = 64, /* regions in a cluster, this one included */
 };
 
 typedef struct sk_engine sk_engine;
@@ -129,6 +128,7 @@ typedef struct {
     size_t send_queue_max;      /* bytes queued on a link before the engine waits for sk_engine_writable; live */
     size_t batch_bytes;         /* a live message is closed at about this size */
     size_t chunk_bytes;         /* a transfer's chunk */
+    size_t chunk_max;           /* one that is larger, because of a row, goes in pieces of at most SK_PIECE_MAX */
     uint32_t transfer_window;   /* chunks sent and not yet acknowledged */
     uint64_t transfer_bytes_per_s; /* of rows and answers to one peer; 0: as fast as they can be read and taken; live */
     uint32_t transfer_share;    /* of the time, in percent, that a transfer may read or compare, on each side; live */
@@ -140,7 +140,7 @@ typedef struct {
     uint32_t audit_ms;          /* how long digests differ at equal vectors before that is drift */
 } sk_engine_limits;
 
-/** The defaults: 64 MiB ring, 64 MiB held, 4 MiB queue, 64 KiB batches, 64 KiB chunks, window 16, no rate, all of
+/** The defaults: 64 MiB ring, 64 MiB held, 4 MiB queue, 64 KiB batches, 64 KiB chunks, of 64 MiB at the most, window 16, no rate, all of
  *  the time, 2, 20, 500, 5000, 1000 and 3000 ms. */
 sk_engine_limits sk_engine_limits_default(void);
 

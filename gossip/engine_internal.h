@@ -31,7 +31,6 @@ enum {
     BUSY_MS = 50,                 /* how often a busy sink is asked again, or a link that does not move */
     RELAY_REVIEWS = 4,            /* relays are reviewed this often within relay_ms */
     GOSSIP_BYTES_MAX = 64 * 1024, /* about; what does not fit goes with the next heartbeat */
-    MESSAGE_SLACK = 4 * 1024,     /* headers around a transaction or rows of the largest size */
 };
 
 #define NEVER UINT64_MAX
@@ -84,6 +83,8 @@ typedef struct {
     uint64_t debt_us;     /* to be waited: for what went, at transfer_bytes_per_s, and for work, at transfer_share */
     uint64_t rows_sent;
     sk_pace pace;         /* through our rows */
+    sk_buf rest;          /* owned; rows of a chunk that goes in pieces… */
+    size_t rest_at;       /* … and how many bytes of that have gone */
     /* of a reconcile, see reconcile.c */
     bool reconcile;
     bool compares; /* COMPARE was sent */
@@ -150,6 +151,7 @@ typedef struct {
     uint64_t number, chunks, progress_ms;
     uint64_t retry_at_ms; /* the sink was busy */
     struct sk_comparing *comparing; /* owned by reconcile.c; NULL: this is none */
+    sk_buf pieces;                  /* owned; of the next chunk */
     uint64_t rows_sent;             /* as the sender said with its last chunk */
     sk_pace pace;                   /* likewise, through its rows; then ours in comparing */
 } sk_incoming;

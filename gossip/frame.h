@@ -26,6 +26,7 @@
 
 #include "crdt/memory.h"
 #include "gossip/compress.h"
+#include "gossip/message.h"
 #include "gossip/noise.h"
 
 /* All in bytes. */
@@ -37,7 +38,7 @@ enum {
     SK_FRAME_PACKED = 4,                                                /* both lengths of a compressed part */
     SK_FRAME_PART_MAX = 0xfe00, /* with room for one that does not get smaller when it is compressed */
     SK_FRAME_RATIO_MAX = 64,
-    SK_FRAME_MESSAGE_MAX = 66 * 1024 * 1024, /* the largest transaction (SK_TRANSACTION_MAX) with what goes around it */
+    SK_FRAME_MESSAGE_MAX = SK_MESSAGE_LARGEST,
     SK_FRAME_HANDSHAKE_MAX = 4096,      /* strangers get no more than this */
 };
 

@@ -19,7 +19,21 @@ int sk_message_type_read(sk_reader *reader)
 {
     uint64_t type = sk_read_uint(reader);
     if (reader->bad) return SK_E_MALFORMED;
-    return type >= SK_MESSAGE_HELLO && type <= SK_MESSAGE_DONE ? (int)type : SK_E_PROTOCOL;
+    return type >= SK_MESSAGE_HELLO && type <= SK_MESSAGE_PIECE ? (int)type : SK_E_PROTOCOL;
+}
+
+size_t sk_message_max(int type)
+{
+    switch (type) {
+    case SK_MESSAGE_BATCH:
+    case SK_MESSAGE_CHUNK:
+    case SK_MESSAGE_REQUEST: /* a row's key: where an interrupted transfer goes on */
+    case SK_MESSAGE_ASK:
+    case SK_MESSAGE_PARTS:
+    case SK_MESSAGE_ROWS:
+    case SK_MESSAGE_WANT: return SK_MESSAGE_LARGEST;
+    default: return SK_MESSAGE_MAX;
+    }
 }
 
 /* 0 if all was read and good. */
@@ -404,6 +418,20 @@ int sk_chunk_read(sk_reader *reader, uint64_t *number, sk_transfer_counts *count
     counts->rows = sk_read_uint(reader);
     counts->done = sk_read_uint(reader);
     counts->sent = sk_read_uint(reader);
+    *rows = sk_read_bytes(reader);
+    return finish(reader);
+}
+
+void sk_piece_pack(sk_buf *buf, uint64_t number, sk_bytes rows)
+{
+    sk_message_begin(buf, SK_MESSAGE_PIECE);
+    sk_pack_uint(buf, number);
+    sk_pack_bytes(buf, rows);
+}
+
+int sk_piece_read(sk_reader *reader, uint64_t *number, sk_bytes *rows)
+{
+    *number = read_number(reader);
     *rows = sk_read_bytes(reader);
     return finish(reader);
 }

@@ -12,6 +12,7 @@
  *   REQUEST    number, vv, purpose, resumable?, [vv, reconcile, cursor]   start it
  *   BEGIN      number, vv, floor, reconcile, resumed
  *   CHUNK      number, how many rows the sender has, has gone through, has sent; rows
+ *   PIECE      number, how the rows of the next CHUNK begin             of one that no message could hold
  *   CHUNK_ACK  number, how many so far
  *   COMPARE    number, rows, sum                                     of all of it; what follows is asked for
  *   ASK        number, from, to                                      what is in this range?
@@ -63,7 +64,21 @@ typedef enum {
     SK_MESSAGE_ROWS,
     SK_MESSAGE_WANT,
     SK_MESSAGE_DONE,
+    SK_MESSAGE_PIECE,
 } sk_message_type;
+
+/* All in bytes. */
+enum {
+    SK_TRANSACTION_MAX = 64 * 1024 * 1024,
+    /* One of those that hold a row, a key or a transaction: the largest of these, with what goes around it (its `seen`). */
+    SK_MESSAGE_LARGEST = SK_TRANSACTION_MAX + 2 * 1024 * 1024,
+    SK_MESSAGE_MAX = 1024 * 1024, /* any other, and one of several transactions */
+    SK_PIECE_MAX = SK_MESSAGE_MAX / 2,
+    SK_CHUNK_MAX = 1024 * 1024 * 1024, /* rows of a CHUNK with all its pieces: a row with its siblings may be as large */
+};
+
+/** How long a message of this type may be. */
+size_t sk_message_max(int type);
 
 #define SK_SEQ_MAX ((uint64_t)1 << 62) /* seqs, terms and times above this are not believed */
 
@@ -222,6 +237,8 @@ int sk_begin_read(sk_reader *reader, const sk_origin_map *map, sk_begin *begin);
 
 void sk_chunk_pack(sk_buf *buf, uint64_t number, const sk_transfer_counts *counts, sk_bytes rows);
 int sk_chunk_read(sk_reader *reader, uint64_t *number, sk_transfer_counts *counts, sk_bytes *rows);
+void sk_piece_pack(sk_buf *buf, uint64_t number, sk_bytes rows);
+int sk_piece_read(sk_reader *reader, uint64_t *number, sk_bytes *rows);
 int sk_chunk_ack_read(sk_reader *reader, uint64_t *number, uint64_t *chunks);
 /** END and DONE. */
 int sk_end_read(sk_reader *reader, uint64_t *number);

@@ -5,6 +5,7 @@
  *             <-------------------------  REQUEST number, what it has, how far an interrupted one had come
  *   opens a snapshot, BEGIN  ---------->  sink_begin
  *   CHUNK, at most `window` ahead  ---->  sink_chunk, CHUNK_ACK
+ *   (rows of a chunk that no message could hold: PIECEs of it, then CHUNK with what is left)
  *   (a reconcile: questions and answers, see reconcile.c)
  *   END  ------------------------------>  sink_end: the atomic step
  *   either side: CANCEL, and both forget it; the sender offers again after relay_ms if the need is still there
@@ -49,6 +50,7 @@ static void close_source(sk_engine *engine, sk_peer *to)
     if (to->out.source) engine->host.source_close(engine->host.self, to->out.source);
     to->out.source = NULL;
     sk_buf_free(&to->out.questions);
+    sk_buf_free(&to->out.rest);
     to->out.question_count = 0;
     to->out.reconcile = to->out.compares = to->out.gives = false;
 }
@@ -128,13 +130,34 @@ static bool is_throttled(sk_engine *engine, uint32_t peer)
 {
     sk_outgoing *out = &engine->peers[peer].out;
     uint64_t pause = out->debt_us / 1000, most = engine->limits.silence_ms / 4;
-    if (pause == 0) return false;
+    if (pause == 0 || out->rest.len) return false; /* between pieces no chunk can say that we are there */
     if (pause > most) pause = most;
     out->debt_us -= pause * 1000;
     out->again_at_ms = engine->now_ms + pause;
     sk_buf_reset(&engine->ops);
     put_chunk(engine, peer);
     return true;
+}
+
+/* The next piece of a chunk, or what is left of it. */
+static void send_piece(sk_engine *engine, uint32_t peer)
+{
+    sk_outgoing *out = &engine->peers[peer].out;
+    size_t max = engine->limits.chunk_max < SK_PIECE_MAX ? engine->limits.chunk_max : SK_PIECE_MAX;
+    size_t left = out->rest.len - out->rest_at, len = left < max ? left : max;
+    sk_bytes piece = sk_bytes_of(out->rest.data + out->rest_at, len);
+    out->rest_at += len;
+    out->progress_ms = engine->now_ms;
+    if (len < left) {
+        sk_piece_pack(&engine->out, out->number, piece);
+        sk_link_send(engine, peer);
+        engine->peers[peer].counts.sent_rows_bytes += len;
+        return;
+    }
+    sk_buf_reset(&engine->ops);
+    sk_buf_bytes(&engine->ops, piece);
+    sk_buf_free(&out->rest);
+    put_chunk(engine, peer);
 }
 
 /* One chunk. False when there is no more to send for now. */
@@ -147,6 +170,12 @@ static bool send_chunk(sk_engine *engine, uint32_t peer)
     if (more < 0) {
         cannot_send(engine, peer, more);
         return false;
+    }
+    if (engine->ops.len > engine->limits.chunk_max) { /* whether it was the last one the source says again */
+        out->rest = engine->ops;
+        out->rest_at = 0;
+        engine->ops = (sk_buf){0};
+        return true;
     }
     if (engine->ops.len == 0 && more) out->again_at_ms = engine->now_ms + PAUSE_MS;
     if (engine->ops.len || more) put_chunk(engine, peer);
@@ -164,6 +193,10 @@ static bool send_chunk(sk_engine *engine, uint32_t peer)
 static bool send_next(sk_engine *engine, uint32_t peer)
 {
     sk_outgoing *out = &engine->peers[peer].out;
+    if (out->rest.len) {
+        send_piece(engine, peer);
+        return true;
+    }
     if (out->compares && !out->gives) {
         int more = sk_reconcile_answer(engine, peer);
         if (more < 0 && sk_error_class(more) == SK_CLASS_HANGUP)
@@ -273,6 +306,7 @@ static int take_chunk_ack(sk_engine *engine, uint32_t peer, sk_reader *reader)
 static void forget_incoming(sk_engine *engine)
 {
     sk_reconcile_end(engine);
+    sk_buf_free(&engine->incoming.pieces);
     engine->incoming = (sk_incoming){.peer = NO_PEER, .retry_at_ms = engine->now_ms + BUSY_MS};
 }
 
@@ -406,16 +440,51 @@ void sk_transfer_send_chunk_ack(sk_engine *engine)
     sk_link_send(engine, engine->incoming.peer);
 }
 
+/* May rows of it come now? As is_incoming. */
+static int is_open(const sk_engine *engine, uint32_t peer, uint64_t number)
+{
+    int status = is_incoming(engine, peer, number);
+    bool open = engine->incoming.begun && !sk_reconcile_is_finishing(engine);
+    return status > 0 && !open ? SK_E_PROTOCOL : status;
+}
+
+static int take_piece(sk_engine *engine, uint32_t peer, sk_reader *reader)
+{
+    uint64_t number;
+    sk_bytes rows;
+    int status = sk_piece_read(reader, &number, &rows);
+    if (!status) status = is_open(engine, peer, number);
+    if (status <= 0) return status;
+    sk_buf *pieces = &engine->incoming.pieces;
+    if (rows.len == 0) return SK_E_MALFORMED;
+    if (rows.len > SK_CHUNK_MAX - pieces->len) return SK_E_TOO_LARGE;
+    sk_buf_bytes(pieces, rows);
+    engine->peers[peer].counts.received_rows_bytes += rows.len;
+    engine->incoming.progress_ms = engine->now_ms;
+    return 0;
+}
+
+/* The rows of a chunk, behind the pieces that came before it. */
+static int sink_rows(sk_engine *engine, uint32_t peer, sk_bytes rows)
+{
+    sk_buf *pieces = &engine->incoming.pieces;
+    const sk_origin_map *map = &engine->peers[peer].map;
+    if (pieces->len == 0) return engine->host.sink_chunk(engine->host.self, rows, map);
+    sk_buf_bytes(pieces, rows);
+    int status = engine->host.sink_chunk(engine->host.self, sk_buf_view(pieces), map);
+    sk_buf_free(pieces);
+    return status;
+}
+
 static int take_chunk(sk_engine *engine, uint32_t peer, sk_reader *reader)
 {
     uint64_t number;
     sk_transfer_counts counts;
     sk_bytes rows;
     int status = sk_chunk_read(reader, &number, &counts, &rows);
-    if (!status) status = is_incoming(engine, peer, number);
+    if (!status) status = is_open(engine, peer, number);
     if (status <= 0) return status;
-    if (!engine->incoming.begun || sk_reconcile_is_finishing(engine)) return SK_E_PROTOCOL;
-    status = engine->host.sink_chunk(engine->host.self, rows, &engine->peers[peer].map);
+    status = sink_rows(engine, peer, rows);
     if (status) return sk_transfer_sink_failed(engine, status);
     engine->peers[peer].counts.received_rows_bytes += rows.len;
     engine->incoming.rows_sent = counts.sent;
@@ -487,6 +556,7 @@ int sk_transfer_message(sk_engine *engine, uint32_t peer, int type, sk_reader *r
     case SK_MESSAGE_REQUEST: return take_request(engine, peer, reader);
     case SK_MESSAGE_BEGIN: return take_begin(engine, peer, reader);
     case SK_MESSAGE_CHUNK: return take_chunk(engine, peer, reader);
+    case SK_MESSAGE_PIECE: return take_piece(engine, peer, reader);
     case SK_MESSAGE_CHUNK_ACK: return take_chunk_ack(engine, peer, reader);
     case SK_MESSAGE_END: return take_end(engine, peer, reader);
     case SK_MESSAGE_CANCEL: return take_cancel(engine, peer, reader);

@@ -18,6 +18,7 @@
 #include "node/fold.h"
 
 #include "node/compare.h"
+#include "node/log.h"
 
 #include <stdlib.h>
 
@@ -29,6 +30,7 @@ enum {
     LOT_MAX = SK_SOURCE_LOT_MAX, /* row keys held at a time */
     WALK_ROWS = 1024,            /* rows read for one chunk at most: it may be empty, and more follows */
     LEAF_COST = 4,               /* a leaf passed over counts as so many */
+    OTHERS_MAX = SK_MESSAGE_MAX, /* other rows of its chunk */
 };
 
 typedef enum { BRINGING, ROWS, HISTORY, GIVING, DONE } stage;
@@ -253,13 +255,21 @@ static void next_stage(sk_source *source)
 /* -- chunks -------------------------------------------------------------------------------------------------------------------- */
 
 /* A row as it is told, an empty one where there is none: the peer may have one, or have staged one. */
-static void append_record(sk_source *source, sk_bytes raw, const sk_row *row, sk_buf *out)
+static int append_record(sk_source *source, sk_bytes raw, const sk_row *row, sk_buf *out)
 {
     sk_buf packed = {0};
     sk_row_pack(&packed, row, false);
-    sk_chunk_add_row(out, raw, sk_buf_view(&packed));
+    size_t bytes = raw.len + packed.len;
+    bool fits = bytes <= SK_CHUNK_MAX - OTHERS_MAX;
+    if (fits)
+        sk_chunk_add_row(out, raw, sk_buf_view(&packed));
+    else
+        sk_log_limited(1, SK_LOG_ERROR, "transfer.row_too_large", sk_log_bytes("row", raw), sk_log_uint("bytes", bytes),
+                       sk_log_text("effect", "no region that lacks it is brought up to date by a transfer"),
+                       sk_log_text("help", "resolve its siblings (SIBLINGS GET, SIBLINGS RESOLVE), or delete it"));
     sk_buf_free(&packed);
-    source->sent++;
+    source->sent += fits;
+    return fits ? 0 : SK_E_TOO_LARGE;
 }
 
 static int append_row(sk_db *db, sk_source *source, sk_bytes raw, sk_buf *out)
@@ -269,7 +279,7 @@ static int append_row(sk_db *db, sk_source *source, sk_bytes raw, sk_buf *out)
     sk_row row = {0};
     int found = sk_store_snapshot_get(db->store, source->snapshot, SK_CF_ROW, raw, &value);
     int status = found > 0 ? sk_row_read(sk_buf_view(&value), NULL, &arena, &row) : found;
-    if (!status) append_record(source, raw, &row, out);
+    if (!status) status = append_record(source, raw, &row, out);
     sk_buf_free(&value);
     sk_arena_free(&arena);
     return status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
@@ -310,9 +320,9 @@ static int walk_row(sk_db *db, sk_source *source, sk_bytes raw, sk_bytes value, 
     bool due = more && sk_bytes_equal(changed, raw);
     if (due) source->lot_at++;
     if (!due && !sk_row_has_news(&row, &source->known, &source->floor)) return 0;
-    append_record(source, raw, &row, out);
-    set_cursor(source, raw);
-    return 0;
+    status = append_record(source, raw, &row, out);
+    if (!status) set_cursor(source, raw);
+    return status;
 }
 
 /* Reads on in a stretch. 1: the chunk is full, or so many rows were read; 0: the stretch is through; or an error. */

@@ -225,6 +225,7 @@ static sk_engine_limits small_limits(input *in)
     limits.send_queue_max = 200 + 16 * take(in, 256);
     limits.batch_bytes = 1 + 2 * take(in, 256);
     limits.chunk_bytes = 1 + 2 * take(in, 256);
+    limits.chunk_max = limits.chunk_bytes + 20; /* most go in pieces */
     limits.transfer_window = 1 + take(in, 4);
     limits.flush_ms = take(in, 10);
     limits.relay_ms = 50 + 4 * take(in, 128);

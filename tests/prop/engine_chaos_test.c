@@ -53,6 +53,7 @@ static sk_engine_limits random_limits(uint64_t *seed)
     limits.send_queue_max = 200 + next_random(seed) % 3000;
     limits.batch_bytes = 1 + next_random(seed) % 500;
     limits.chunk_bytes = 1 + next_random(seed) % 300;
+    limits.chunk_max = limits.chunk_bytes + 20; /* most go in pieces */
     limits.transfer_window = 1 + next_random(seed) % 4;
     limits.flush_ms = next_random(seed) % 10;
     limits.relay_ms = 50 + next_random(seed) % 500;

@@ -118,7 +118,10 @@ static void draw_limits(const sim_config *config, sk_engine_limits *limits, sim_
     limits->silence_ms = limits->heartbeat_ms * (uint32_t)sim_random_between(random, 4, 10);
     limits->relay_ms = (uint32_t)sim_random_of(random, 200, 500, 1000);
     limits->audit_ms = 0; /* no difference is passed over: check.c */
-    if (!is_many(config)) return;
+    if (!is_many(config)) {
+        if (limits->chunk_bytes == 60) limits->chunk_max = 80; /* larger ones go in pieces */
+        return;
+    }
     limits->chunk_bytes = (size_t)sim_random_of(random, 400, 64 << 10);
     limits->heartbeat_ms = 1000;
     limits->silence_ms = 5000;
@@ -246,6 +249,7 @@ static void make_plain(sim_config *config, sim_knob knob)
     case SIM_KNOB_BATCH: limits->batch_bytes = plain.batch_bytes; break;
     case SIM_KNOB_CHUNK:
         limits->chunk_bytes = plain.chunk_bytes;
+        limits->chunk_max = plain.chunk_max;
         limits->transfer_window = plain.transfer_window;
         config->fold_rows = 0;
         break;

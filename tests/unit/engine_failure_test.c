@@ -183,6 +183,50 @@ static void a_store_that_takes_nothing_asks_for_nothing(void **state)
     world_free(w);
 }
 
+static uint32_t pieces_seen;
+
+static void no_message_is_larger(world *w, uint32_t from, uint32_t to, sk_bytes message)
+{
+    (void)from, (void)to;
+    pieces_seen += message.data[0] == SK_MESSAGE_PIECE;
+    if (message.data[0] == SK_MESSAGE_PIECE || message.data[0] == SK_MESSAGE_CHUNK)
+        assert_in_range(message.len, 1, w->limits.chunk_max + 40);
+}
+
+/* A chunk that no message could hold comes in pieces; what was cut amid them comes again, and once. */
+static void a_chunk_may_be_larger_than_a_message(void **state)
+{
+    (void)state;
+    for (int cut = 0; cut < 2; cut++) {
+        sk_engine_limits limits = world_limits();
+        limits.ring_txns_max = 10;
+        limits.chunk_bytes = 2000;
+        limits.chunk_max = 100;
+        limits.transfer_bytes_per_s = 20000; /* between pieces nothing may come */
+        world *w = world_new(2, &limits);
+        w->tap = no_message_is_larger;
+        set_cut(w, 0, 1, true);
+        write_many(w, 0, 1000);
+        world_run(w, 10);
+        pieces_seen = 0;
+        set_cut(w, 0, 1, false);
+        link_up(w, 0, 1);
+        while (cut && pieces_seen < 30) {
+            w->now_ms++;
+            for (uint32_t n = 0; n < 2; n++) {
+                sk_engine_tick(w->nodes[n].engine, w->now_ms, w->wall_ms);
+                deliver_one(w, 1 - n, n);
+            }
+        }
+        if (cut) link_down(w, 0, 1);
+        world_must_converge(w, 30000);
+        assert_true(pieces_seen >= 100);
+        assert_in_range(w->nodes[1].rows_in, 1000, 1000 + 100 * cut);
+        assert_int_equal(w->nodes[0].closed[1] + w->nodes[1].closed[0], 0);
+        world_free(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +236,7 @@ int main(void)
         cmocka_unit_test(an_answer_that_fails_ends_the_transfer_alone),
         cmocka_unit_test(nobody_writes_under_another_regions_origin),
         cmocka_unit_test(a_store_that_takes_nothing_asks_for_nothing),
+        cmocka_unit_test(a_chunk_may_be_larger_than_a_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,6 +32,7 @@ static world *small_world(recording *r, uint32_t heard)
     sk_engine_limits limits = world_limits();
     limits.ring_txns_max = 5;
     limits.chunk_bytes = 60;
+    limits.chunk_max = 50;
     world *w = world_new(2, &limits);
     set_cut(w, 0, 1, true);
     for (int i = 0; i < 8; i++) node_write(&w->nodes[1]);
@@ -96,7 +97,7 @@ static void a_message_cut_at_any_byte_is_refused(void **state)
     world *whole = small_world(&r, UINT32_MAX);
     assert_true(world_converged(whole));
     world_free(whole);
-    bool types[SK_MESSAGE_DONE + 1] = {false};
+    bool types[SK_MESSAGE_PIECE + 1] = {false};
     for (uint32_t i = 0; i < r.count; i++) {
         sk_bytes message = r.list[i].message;
         types[message.data[0]] = true;
@@ -114,7 +115,8 @@ static void a_message_cut_at_any_byte_is_refused(void **state)
     }
     static const int expected[] = {SK_MESSAGE_HELLO, SK_MESSAGE_BATCH,     SK_MESSAGE_STATUS,
                                    SK_MESSAGE_OFFER, SK_MESSAGE_REQUEST,   SK_MESSAGE_BEGIN,
-                                   SK_MESSAGE_CHUNK, SK_MESSAGE_CHUNK_ACK, SK_MESSAGE_END};
+                                   SK_MESSAGE_CHUNK, SK_MESSAGE_CHUNK_ACK, SK_MESSAGE_END,
+                                   SK_MESSAGE_PIECE};
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) assert_true(types[expected[i]]);
     for (uint32_t i = 0; i < r.count; i++) free((void *)(uintptr_t)r.list[i].message.data);
 }

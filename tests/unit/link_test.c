@@ -598,6 +598,28 @@ static void a_transfer_gets_through_a_slow_link(void **state)
     close_world();
 }
 
+/* Values that two regions have set apart make a row that no message could hold: a third one gets it all the same. */
+static void siblings_larger_than_a_message_get_across(void **state)
+{
+    (void)state;
+    ring_bytes = 1 << 20; /* all of it goes by transfers */
+    open_world(3, v4);
+    tell_address(0, 1, "127.0.0.1", 1);
+    size_t len = 34 << 20;
+    uint8_t *value = sk_alloc(len);
+    for (int i = 0; i < 2; i++) set(i, "large", sk_bytes_of(value, len));
+    start();
+    const sk_bytes get[] = {sk_bytes_str("GET"), sk_bytes_str("large")};
+    wait_for(ask(0, 2, get)[0] == '-' && ask(1, 2, get)[0] == '-'); /* a conflict */
+    tell_address(0, 2, "127.0.0.1", 2);
+    sk_link_dial_at_once(world.nodes[0].links, peer_at(0, 2));
+    wait_for(ask(2, 2, get)[0] == '-');
+    assert_true(is_linked(0, 2));
+    close_world();
+    free(value);
+    ring_bytes = 64 << 20;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -615,6 +637,7 @@ int main(void)
         cmocka_unit_test(a_limited_link_is_slow_and_lives),
         cmocka_unit_test(a_window_is_kept_and_can_be_changed),
         cmocka_unit_test(a_transfer_gets_through_a_slow_link),
+        cmocka_unit_test(siblings_larger_than_a_message_get_across),
     };
     if (sodium_init() < 0) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -357,6 +357,16 @@ static void golden_bytes(void **state)
     assert_int_equal(buf.len, sizeof batch);
     assert_memory_equal(buf.data, batch, sizeof batch);
 
+    sk_piece_pack(&buf, 9, sk_bytes_str("row"));
+    static const uint8_t piece[] = {21, 9, 0xc4, 3, 'r', 'o', 'w'};
+    assert_int_equal(buf.len, sizeof piece);
+    assert_memory_equal(buf.data, piece, sizeof piece);
+    sk_reader reader = body_of(&buf, SK_MESSAGE_PIECE);
+    uint64_t of;
+    sk_bytes rows;
+    assert_int_equal(sk_piece_read(&reader, &of, &rows), 0);
+    assert_true(of == 9 && sk_bytes_equal(rows, sk_bytes_str("row")));
+
     sk_message_begin(&buf, SK_MESSAGE_HELLO);
     sk_origins origins = {0};
     uint32_t number;

@@ -12,7 +12,7 @@
 #include "tests/unit/engine_world.h"
 
 /* Messages of each type that went from one node to another. */
-static uint32_t sent[NODES_MAX][NODES_MAX][SK_MESSAGE_DONE + 1];
+static uint32_t sent[NODES_MAX][NODES_MAX][SK_MESSAGE_PIECE + 1];
 
 static void count_messages(world *w, uint32_t from, uint32_t to, sk_bytes message)
 {
