@@ -190,7 +190,7 @@ struct sk_engine {
     sk_vv view_from;                         /* owned; it may be said when this is durable */
     sk_buf out;                              /* the message being made */
     sk_buf names, gossip, ops, txns, raises; /* scratch */
-    sk_arena arena;                          /* scratch: one transaction's operations */
+    sk_arena arena;                          /* scratch: one operation's lists */
     sk_vv seen, free;                        /* scratch */
 };
 

@@ -10,6 +10,7 @@ enum {
     PACKED_MAX = SK_NOISE_PLAINTEXT_MAX - SK_FRAME_FLAG - SK_FRAME_PACKED,
     GROWTH_MAX = SK_NOISE_PLAINTEXT_MAX - SK_FRAME_FLAG - SK_FRAME_PART_MAX, /* of a part that is compressed */
     SPARE = SK_FRAME_FLAG + GROWTH_MAX,
+    MESSAGE_KEEP = 2 * SK_MESSAGE_MAX, /* what a larger message has taken is given back behind it */
 };
 
 static void put_header(uint8_t *at, size_t len)
@@ -234,6 +235,7 @@ static int open_record(sk_frame_decoder *decoder, sk_noise_channel *channel, sk_
 int sk_frame_decode(sk_frame_decoder *decoder, sk_noise_channel *channel, sk_bytes *input, sk_bytes *message)
 {
     if (decoder->complete) {
+        if (decoder->message.cap > MESSAGE_KEEP) sk_buf_free(&decoder->message);
         sk_buf_reset(&decoder->message);
         decoder->complete = false;
     }

@@ -291,12 +291,12 @@ void sk_receive_rolled_back(sk_engine *engine)
  * and stay as they are. */
 static int translate_ops(sk_engine *engine, const sk_origin_map *map, sk_dot dot, const sk_batch_txn *txn)
 {
-    sk_arena_reset(&engine->arena);
     engine->arena.max = ARENA_BASE + ARENA_SHARE * txn->ops.len;
     sk_reader reader = sk_reader_of(txn->ops);
     for (uint32_t i = 0; i < txn->op_count; i++) {
         sk_op op;
         const uint8_t *begin = reader.at;
+        sk_arena_reset(&engine->arena);
         int status = sk_op_read(&reader, map, dot, txn->hlc, &engine->arena, &op);
         if (status) return SK_E_MALFORMED; /* also beyond the arena's limit, which no honest one reaches */
         if (op.reset_count || op.removed_count)
@@ -311,6 +311,7 @@ static int translate_ops(sk_engine *engine, const sk_origin_map *map, sk_dot dot
 static int take_raises(sk_engine *engine, const sk_origin_map *map, sk_elements list)
 {
     sk_dot raise;
+    if (list.count > engine->origins->count) return SK_E_MALFORMED; /* each once; ours take more memory than theirs */
     while (sk_raise_next(&list, map, &raise)) {
         raise.seq += sk_vv_get(&engine->seen, raise.origin);
         if (raise.seq > SK_SEQ_MAX) return SK_E_MALFORMED;
@@ -447,7 +448,9 @@ int sk_receive_batch(sk_engine *engine, uint32_t peer, sk_reader *reader)
     duplicates = from->counts.duplicate_txns - duplicates;
     if (!status && duplicates == batch.count && batch.origin != from->current) say_enough(engine, peer, batch.origin);
     if (!status && engine->held_bytes > 0) sk_receive_release(engine);
-    if (engine->ops.cap > SCRATCH_KEEP) sk_buf_free(&engine->ops);
+    sk_buf *scratch[] = {&engine->ops, &engine->txns, &engine->raises};
+    for (size_t i = 0; i < sizeof scratch / sizeof *scratch; i++)
+        if (scratch[i]->cap > SCRATCH_KEEP) sk_buf_free(scratch[i]);
     return status;
 }
 

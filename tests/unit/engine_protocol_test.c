@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "engine_world.h"
+#include "gossip/engine_internal.h"
 
 enum { RECORDED_MAX = 400 };
 
@@ -559,6 +560,40 @@ static void sizes_are_bounded(void **state)
     world_free(w);
 }
 
+/* What is remembered of a transaction while it is read does not grow with its operations, and each origin is raised once. */
+static void a_transaction_is_read_one_by_one(void **state)
+{
+    (void)state;
+    world *w = fresh_world(true);
+    w->lenient = true;
+    sk_buf buf = {0}, ops = {0}, raise = {0};
+    sk_removed removed[20] = {0};
+    for (uint64_t i = 0; i < 20; i++) removed[i].dot = (sk_dot){own_of_b(w), i + 1};
+    for (int i = 0; i < 1000; i++) {
+        sk_op op = {.key = sk_bytes_str("key"), .removed = removed, .removed_count = 20};
+        sk_op_pack(&ops, &op);
+    }
+    begin_batch(&buf, own_of_b(w), 1, false, 1);
+    sk_batch_txn_pack(&buf, 0, 65536, 1000, SK_BYTES_NONE, sk_buf_view(&ops));
+    say(w, sk_buf_view(&buf));
+    assert_int_equal(status_of(w, 0, 1).received_txns, 1);
+    assert_in_range(w->nodes[0].engine->arena.used, 1, 4096);
+
+    uint32_t count = 2 * w->nodes[0].now.origins.count;
+    sk_pack_array(&raise, 2 * count);
+    for (uint32_t i = 0; i < count; i++) {
+        sk_pack_uint(&raise, own_of_a_at_b(w));
+        sk_pack_uint(&raise, 1);
+    }
+    begin_batch(&buf, own_of_b(w), 2, false, 1);
+    sk_batch_txn_pack(&buf, 0, 65536, 0, sk_buf_view(&raise), SK_BYTES_NONE);
+    refused(w, sk_buf_view(&buf), SK_E_MALFORMED);
+    sk_buf_free(&buf);
+    sk_buf_free(&ops);
+    sk_buf_free(&raise);
+    world_free(w);
+}
+
 /* A transfer was cut at a row of a large key: that is where it goes on. */
 static void a_request_names_any_row(void **state)
 {
@@ -595,6 +630,7 @@ int main(void)
         cmocka_unit_test(the_last_term_is_followed_by_none),
         cmocka_unit_test(a_transfer_that_gets_no_answer_is_given_up),
         cmocka_unit_test(sizes_are_bounded),
+        cmocka_unit_test(a_transaction_is_read_one_by_one),
         cmocka_unit_test(a_request_names_any_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

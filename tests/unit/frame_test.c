@@ -98,6 +98,26 @@ static void test_round_trip(void **state)
     link_free(&l);
 }
 
+/* One large message is not remembered in memory. */
+static void test_large_leaves_nothing(void **state)
+{
+    (void)state;
+    wire_link l;
+    link_init(&l, SK_FRAME_MESSAGE_MAX);
+    uint8_t *data = pattern(SK_FRAME_MESSAGE_MAX);
+    static const size_t sizes[] = {SK_FRAME_MESSAGE_MAX, 100};
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(sk_frame_encode(&l.encoder, &l.here, sk_bytes_of(data, sizes[i]), &l.wire), SK_OK);
+    sk_bytes input = sk_buf_view(&l.wire), message;
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(decode(&l, &input, &message), SK_OK);
+        assert_true(sk_bytes_equal(message, sk_bytes_of(data, sizes[i])));
+    }
+    assert_true(l.decoder.message.cap <= 4 * SK_MESSAGE_MAX);
+    free(data);
+    link_free(&l);
+}
+
 /* Three small messages, cut in two at every byte, and byte by byte; each piece in memory of exactly its size. */
 static void test_cut_everywhere(void **state)
 {
@@ -505,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_take_and_put),   cmocka_unit_test(test_compressed_round_trip),
         cmocka_unit_test(test_incompressible), cmocka_unit_test(test_not_asked_for),
         cmocka_unit_test(test_liars),          cmocka_unit_test(test_rekey),
+        cmocka_unit_test(test_large_leaves_nothing),
     };
     if (sodium_init() < 0) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
