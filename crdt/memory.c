@@ -51,6 +51,13 @@ void *sk_realloc(void *old, size_t bytes)
     return memory;
 }
 
+sk_bytes sk_bytes_copy(sk_bytes bytes)
+{
+    uint8_t *copy = sk_alloc(bytes.len + 1);
+    if (bytes.len) memcpy(copy, bytes.data, bytes.len);
+    return sk_bytes_of(copy, bytes.len);
+}
+
 /* -- sk_buf ------------------------------------------------------------------------------------------------------- */
 
 uint8_t *sk_buf_reserve(sk_buf *buf, size_t len)

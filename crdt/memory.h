@@ -18,6 +18,8 @@ _Noreturn void sk_assert_failed(const char *condition, const char *file, int lin
 /** Zeroed memory, owned by the caller, given back with free(). Never NULL. What is large is on huge pages, where the system has any. */
 void *sk_alloc(size_t bytes);
 void *sk_realloc(void *old, size_t bytes);
+/** A copy, owned by the caller, whose data is given back with free(). Never NULL, also of nothing. */
+sk_bytes sk_bytes_copy(sk_bytes bytes);
 /** Memory that is not zeroed, of a power of two bytes and aligned to as many: whole huge pages, if it is as large as one. */
 void *sk_alloc_aligned(size_t bytes);
 

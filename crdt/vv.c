@@ -67,7 +67,7 @@ void sk_vv_pack(sk_buf *buf, const sk_vv *vv)
 /* `map` NULL: our own numbers, below `known`. */
 static void read(sk_reader *reader, const sk_origin_map *map, uint32_t known, sk_vv *vv)
 {
-    for (uint32_t o = 0; o < vv->count; o++) vv->seq[o] = 0;
+    sk_vv_clear(vv);
     uint32_t count = sk_read_array(reader);
     if (count % 2) reader->bad = true;
     for (uint32_t i = 0; i < count / 2 && !reader->bad; i++) {

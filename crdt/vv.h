@@ -36,6 +36,11 @@ static inline bool sk_vv_equal(const sk_vv *a, const sk_vv *b)
 void sk_vv_meet(sk_vv *vv, const sk_vv *other);
 /** `vv` becomes a copy. */
 void sk_vv_copy(sk_vv *vv, const sk_vv *from);
+/** Every seq is 0; keeps its memory. */
+static inline void sk_vv_clear(sk_vv *vv)
+{
+    for (uint32_t o = 0; o < vv->count; o++) vv->seq[o] = 0;
+}
 void sk_vv_free(sk_vv *vv);
 
 /** As a msgpack array of origin, seq, origin, seq…, zeros left out. */

@@ -8,8 +8,8 @@
  * for already is old news.
  *
  * Rows are compared as a reconcile does it (reconcile.c), in a transfer that changes nothing: SK_FOR_AUDIT. Each side
- * asks for one of its own. The host knows what to make of what it finds (node/drift.h); it says SK_E_BUSY where that does not
- * make up the difference, because too much was under way, and it is asked for again. */
+ * asks for one of its own. The host knows what to make of what it finds (node/quarantine.h); it says SK_E_BUSY where that
+ * does not make up the difference, because too much was under way, and it is asked for again. */
 #include "gossip/engine_internal.h"
 
 static void tell(sk_engine *engine, uint32_t peer, bool drifts)

@@ -44,14 +44,9 @@ void sk_seen_free(sk_seen *seen)
     *seen = (sk_seen){0};
 }
 
-static void clear_vv(sk_vv *vv)
-{
-    for (uint32_t o = 0; o < vv->count; o++) vv->seq[o] = 0;
-}
-
 static void expand_seen(sk_vv *vv, const sk_dot *list, uint32_t count)
 {
-    clear_vv(vv);
+    sk_vv_clear(vv);
     for (uint32_t i = 0; i < count; i++) sk_vv_set(vv, list[i].origin, list[i].seq);
 }
 

@@ -64,13 +64,6 @@ struct sk_comparing {
 
 /* -- ranges -------------------------------------------------------------------------------------------------------- */
 
-static sk_bytes copy_of(sk_bytes bytes)
-{
-    uint8_t *copy = sk_alloc(bytes.len + 1);
-    if (bytes.len) memcpy(copy, bytes.data, bytes.len);
-    return sk_bytes_of(copy, bytes.len);
-}
-
 static void free_range(range *one)
 {
     free((void *)(uintptr_t)one->from.data);
@@ -87,7 +80,7 @@ static void push_open(struct sk_comparing *comparing, sk_bytes from, sk_bytes to
         comparing->open = sk_realloc(comparing->open, comparing->open_room * sizeof *comparing->open);
     }
     comparing->open[comparing->open_count++] =
-        (range){.from = copy_of(from), .to = copy_of(to), .rows = part->rows, .sum = part->sum, .depth = depth};
+        (range){.from = sk_bytes_copy(from), .to = sk_bytes_copy(to), .rows = part->rows, .sum = part->sum, .depth = depth};
 }
 
 static void drop_asked(struct sk_comparing *comparing, uint32_t at)

@@ -128,11 +128,6 @@ static void apply_raise(sk_vv *seen, sk_bytes raise)
     sk_assert(sk_reader_done(&reader));
 }
 
-static void clear_vv(sk_vv *vv)
-{
-    for (uint32_t o = 0; o < vv->count; o++) vv->seq[o] = 0;
-}
-
 /* -- leaving ------------------------------------------------------------------------------------------------------- */
 
 /* The record is no longer in its lane. */
@@ -224,8 +219,8 @@ static void start_lane(sk_ring *ring, uint32_t origin, uint64_t seq)
     sk_ring_lane *lane = &ring->lanes[origin];
     lane->head = 0;
     lane->first = seq;
-    clear_vv(&lane->base);
-    clear_vv(&lane->last);
+    sk_vv_clear(&lane->base);
+    sk_vv_clear(&lane->last);
 }
 
 static sk_ring_entry *add_entry(sk_ring_lane *lane)
@@ -382,7 +377,7 @@ void sk_ring_seen(const sk_ring *ring, uint32_t origin, uint64_t seq, sk_vv *see
     while (from > lane->first && entry_of(ring, origin, from)->checkpoint_len == 0) from--;
     const sk_ring_entry *start = entry_of(ring, origin, from);
     if (start->checkpoint_len) {
-        clear_vv(seen);
+        sk_vv_clear(seen);
         apply_raise(seen, sk_bytes_of(record_of(start) + start->raise_len + start->ops_len, start->checkpoint_len));
         from++;
     } else {

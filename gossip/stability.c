@@ -83,7 +83,7 @@ void sk_stability_lowered(sk_engine *engine)
 
 void sk_stability_joined(sk_engine *engine)
 {
-    for (uint32_t o = 0; o < engine->everywhere.count; o++) engine->everywhere.seq[o] = 0;
+    sk_vv_clear(&engine->everywhere);
     sk_stability_lowered(engine);
 }
 

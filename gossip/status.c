@@ -135,10 +135,7 @@ void sk_status_spread(sk_engine *engine)
 /* Rule 6. */
 static void spread_all(sk_engine *engine)
 {
-    for (uint32_t m = 0; m < engine->peer_count; m++) {
-        sk_vv *told = &engine->peers[m].told;
-        for (uint32_t o = 0; o < told->count; o++) told->seq[o] = 0;
-    }
+    for (uint32_t m = 0; m < engine->peer_count; m++) sk_vv_clear(&engine->peers[m].told);
     sk_status_spread(engine);
 }
 

@@ -12,8 +12,9 @@
  * the other may use it then. Bits that a version does not know are for later ones.
  *
  * Invariants:
- *  1. A peer is known by its name and its static key together; neither alone is worth anything. Why it is refused, it
- *     learns once it has proved the key.
+ *  1. A peer is known by its name and its static key together; neither alone is worth anything. What its preamble says by
+ *     itself (another version or cluster, a name that is not known here) is answered at once; why it is refused under a
+ *     name that is known, it learns once it has proved the key.
  *  2. Before the initiator's empty message has opened, a responder does nothing but answer (message 1 can be replayed).
  *  3. What a refusal says is not authenticated: it is shown to a person and decides nothing.
  *  4. A stranger makes us hold SK_HANDSHAKE_INPUT_MAX bytes at most. */

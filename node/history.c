@@ -370,7 +370,7 @@ int sk_db_history_renew(sk_db *db)
     sk_fold_drop_staged(db);
     sk_db_history_flush(db);
     drop_beyond_vector(db);
-    for (uint32_t o = 0; o < db->kept.count; o++) db->kept.seq[o] = 0; /* nothing is above the floor */
+    sk_vv_clear(&db->kept); /* nothing is above the floor */
     sk_vv_copy(&db->floor, &db->vv);
     sk_vv_copy(&db->scan_until, &db->vv);
     db->dead_flags = 0;

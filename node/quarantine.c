@@ -16,13 +16,6 @@ enum {
 
 /* -- the rows ------------------------------------------------------------------------------------------------------ */
 
-static sk_bytes copy_of(sk_bytes bytes)
-{
-    uint8_t *copy = sk_alloc(bytes.len + 1);
-    if (bytes.len) memcpy(copy, bytes.data, bytes.len);
-    return sk_bytes_of(copy, bytes.len);
-}
-
 static void free_row(sk_quarantined *row)
 {
     free((void *)(uintptr_t)row->raw.data);
@@ -92,7 +85,7 @@ static sk_quarantined *insert(sk_quarantine *quarantine, uint32_t at, sk_bytes r
     sk_quarantined *row = &quarantine->rows[at];
     memmove(row + 1, row, (quarantine->count - at) * sizeof *row);
     quarantine->count++;
-    *row = (sk_quarantined){.raw = copy_of(raw), .region = copy_of(region)};
+    *row = (sk_quarantined){.raw = sk_bytes_copy(raw), .region = sk_bytes_copy(region)};
     return row;
 }
 
@@ -149,9 +142,9 @@ static int load(sk_db *db, sk_bytes key, sk_bytes stored)
     sk_quarantined *row = insert(&db->quarantine, at, raw, region);
     sk_reader reader = sk_reader_of(value);
     row->ours.hash = sk_read_uint(&reader);
-    row->ours.dots = copy_of(sk_read_bytes(&reader));
+    row->ours.dots = sk_bytes_copy(sk_read_bytes(&reader));
     row->theirs.hash = sk_read_uint(&reader);
-    row->theirs.dots = copy_of(sk_read_bytes(&reader));
+    row->theirs.dots = sk_bytes_copy(sk_read_bytes(&reader));
     row->resolve = sk_read_bool(&reader);
     return sk_reader_done(&reader) ? 0 : SK_E_CORRUPT;
 }
@@ -209,7 +202,7 @@ static sk_unnamed *add_unnamed(sk_quarantine *quarantine, sk_bytes region)
 {
     quarantine->unnamed = sk_realloc(quarantine->unnamed, (quarantine->unnamed_count + 1) * sizeof *quarantine->unnamed);
     sk_unnamed *unnamed = &quarantine->unnamed[quarantine->unnamed_count++];
-    *unnamed = (sk_unnamed){.region = copy_of(region)};
+    *unnamed = (sk_unnamed){.region = sk_bytes_copy(region)};
     return unnamed;
 }
 
@@ -345,7 +338,7 @@ static void set_side(const sk_db *db, sk_quarantine_side *side, sk_digest digest
         sk_buf_printf(&text, "%s%s:%llu", i ? " " : "", region, (unsigned long long)dot.seq);
     }
     free((void *)(uintptr_t)side->dots.data);
-    *side = (sk_quarantine_side){(uint64_t)digest, copy_of(sk_buf_view(&text))};
+    *side = (sk_quarantine_side){(uint64_t)digest, sk_bytes_copy(sk_buf_view(&text))};
     sk_buf_free(&text);
 }
 
