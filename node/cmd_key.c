@@ -100,8 +100,11 @@ static bool expire_applies(unsigned options, uint64_t current_ms, int64_t when_m
     return !(options & IF_EARLIER) || earlier;
 }
 
+/* A deadline that has passed already removes the key. A point in time has if it is so by the clock to be believed; what is
+ * counted from now has, if it is counted backwards. */
 static void expire(sk_ctx *ctx, int64_t base_ms, int64_t unit_ms)
 {
+    int64_t now_ms = base_ms ? base_ms : (int64_t)sk_replica_believed_ms(ctx->replica);
     unsigned options;
     int64_t when_ms;
     sk_key key;
@@ -111,7 +114,7 @@ static void expire(sk_ctx *ctx, int64_t base_ms, int64_t unit_ms)
         sk_reply_int(ctx->reply, 0);
         return;
     }
-    if (when_ms <= (int64_t)ctx->db->wall_ms) {
+    if (when_ms <= now_ms) {
         if (!sk_key_remove(ctx, &key, false)) return;
     } else if (!sk_key_set_deadline(ctx, &key, (uint64_t)when_ms)) {
         return;

@@ -260,14 +260,14 @@ static void mset_all(sk_ctx *ctx, bool only_if_none)
         sk_reply_errorf(ctx->reply, "ERR wrong number of arguments for '%s' command", ctx->command->name);
         return;
     }
+    sk_key key;
     for (size_t i = 1; i < ctx->argc && only_if_none; i += 2) {
-        int there = sk_key_exists(ctx, ctx->argv[i]);
-        if (there < 0) sk_reply_failure(ctx, there);
-        if (there > 0) sk_reply_int(ctx->reply, 0);
-        if (there) return;
+        if (!sk_key_overwrite(ctx, ctx->argv[i], &key)) return;
+        if (key.type == SK_TYPE_NONE) continue;
+        sk_reply_int(ctx->reply, 0);
+        return;
     }
     for (size_t i = 1; i < ctx->argc; i += 2) {
-        sk_key key;
         if (!sk_key_overwrite(ctx, ctx->argv[i], &key)) return;
         if (!sk_key_set_string(ctx, &key, ctx->argv[i + 1], SK_DEADLINE_NEVER, false)) return;
     }

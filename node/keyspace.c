@@ -87,9 +87,20 @@ static unsigned types_of(const sk_key *key)
     return (sk_row_live(&key->row, SK_CLASS_CONTENT) != 0) + (key->row.fields != 0) + (key->row.members != 0);
 }
 
+static bool passed(const sk_key *key, uint64_t now_ms)
+{
+    return key->deadline_ms != SK_DEADLINE_NEVER && key->deadline_ms <= now_ms;
+}
+
+/* For readers, and for what changes the key: node/keyspace.h says by which clock, and why. */
+static bool hidden(const sk_ctx *ctx, const sk_key *key)
+{
+    return passed(key, ctx->db->wall_ms);
+}
+
 static bool expired(const sk_ctx *ctx, const sk_key *key)
 {
-    return key->deadline_ms != SK_DEADLINE_NEVER && key->deadline_ms <= ctx->db->wall_ms;
+    return passed(key, sk_replica_believed_ms(ctx->replica));
 }
 
 static sk_type one_type(const sk_key *key)
@@ -118,7 +129,7 @@ static bool judge(sk_ctx *ctx, sk_type want, sk_key *key)
 bool sk_key_peek(sk_ctx *ctx, sk_bytes name, sk_key *key)
 {
     if (!load(ctx, name, key)) return false;
-    if (expired(ctx, key)) {
+    if (hidden(ctx, key)) {
         key->row = (sk_row){0};
         key->deadline_ms = SK_DEADLINE_NEVER;
     }
@@ -160,7 +171,7 @@ int sk_key_exists(sk_ctx *ctx, sk_bytes name)
     int status = sk_db_row(ctx->db, row_name.raw, ctx->arena, &key.row);
     if (status) return status;
     key.deadline_ms = sk_row_deadline(&key.row);
-    return types_of(&key) != 0 && !expired(ctx, &key);
+    return types_of(&key) != 0 && !hidden(ctx, &key);
 }
 
 /* -- changing a whole key ---------------------------------------------------------------------------------------------------- */

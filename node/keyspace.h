@@ -4,6 +4,10 @@
  * rows of their own. A key whose deadline has passed is read as absent at once, everywhere; removing its rows is a
  * transaction like any other, made by the next write to the key or by the expiry cycle.
  *
+ * What reads goes by this node's own clock, what changes a key by the one that is to be believed (sk_replica_believed_ms):
+ * a key whose deadline only a clock far ahead has reached is hidden there, and is changed as it stands everywhere else.
+ * Nothing of it goes but what the command itself removes or replaces.
+ *
  * Two regions may have given one key two types, or one register two values, at the same time. Under the policy
  * `siblings` whatever needs one answer is refused with -CONFLICT, which says how to see and resolve it; under `newest`
  * the newest stands for all. */
@@ -18,7 +22,7 @@ typedef struct {
     sk_bytes key;
     sk_row_name name; /* of its own row */
     sk_row row;       /* its own row as it stands */
-    sk_type type;     /* NONE: absent or expired. Of several types (policy newest) the newest */
+    sk_type type;     /* NONE: absent, hidden or expired. Of several types (policy newest) the newest */
     uint64_t deadline_ms; /* SK_DEADLINE_NEVER: none */
 } sk_key;
 
@@ -40,7 +44,7 @@ bool sk_key_write(sk_ctx *ctx, sk_bytes key, sk_type want, sk_key *out);
 bool sk_key_overwrite(sk_ctx *ctx, sk_bytes key, sk_key *out);
 /** Looks without judging: types, conflicts and all; an expired key is shown as absent. */
 bool sk_key_peek(sk_ctx *ctx, sk_bytes key, sk_key *out);
-/** Does the key exist (not expired)? Conflicts count as there. Negative after a failure (nothing replied). */
+/** Does the key exist, for a reader? Conflicts count as there. Negative after a failure (nothing replied). */
 int sk_key_exists(sk_ctx *ctx, sk_bytes key);
 
 /** Removes everything of the key, in the open transaction: content of every type, and deadlines (kept with

@@ -3,7 +3,7 @@
  * Before a request the model is filled with what the history says this region shows; the request is run on it as plain
  * Redis would; afterwards the history must show just that, and the reply must be the model's. A key that is in
  * conflict, or holds a real number, is unsure (it may even be absent): nothing is asked of it until a request makes it
- * sure again (SET, DEL). */
+ * sure again (SET, DEL). What reads goes by the region's clock, what changes a key by the one that is to be believed. */
 #include "tests/sim/world.h"
 
 #include "crdt/number.h"
@@ -26,6 +26,7 @@ struct sim_expect {
     model_key keys[SIM_KEYS_MAX], shown[SIM_KEYS_MAX];
     uint64_t wall_ms;
     sim_expected entries;
+    model_key none;
 };
 
 void sim_expect_init(sim_world *world) { world->expect = sk_alloc(sizeof *world->expect); }
@@ -103,7 +104,7 @@ static uint64_t latest_deadline(const sim_expected *row)
     return latest ? latest : SK_DEADLINE_NEVER;
 }
 
-static void show_key(sim_region *region, uint32_t number, const sk_vv *vv, model_key *key)
+static void show_key(sim_region *region, uint32_t number, const sk_vv *vv, uint64_t now_ms, model_key *key)
 {
     struct sim_expect *expect = region->world->expect;
     char name[16], member[16];
@@ -131,7 +132,7 @@ static void show_key(sim_region *region, uint32_t number, const sk_vv *vv, model
         types += any;
     }
     if (types > 1) key->type = UNSURE;
-    if (key->deadline_ms <= expect->wall_ms) key->type = NONE;
+    if (key->deadline_ms <= now_ms) key->type = NONE;
     if (key->type == NONE) key->deadline_ms = SK_DEADLINE_NEVER;
 }
 
@@ -139,7 +140,8 @@ static void show_all(sim_region *region, model_key *keys)
 {
     sk_vv vv = {0};
     sim_region_canonical(region, &region->replica->db.vv, &vv);
-    for (uint32_t i = 0; i < region->world->config.keys; i++) show_key(region, i, &vv, &keys[i]);
+    uint64_t believed_ms = sk_replica_believed_ms(region->replica);
+    for (uint32_t i = 0; i < region->world->config.keys; i++) show_key(region, i, &vv, believed_ms, &keys[i]);
     sk_vv_free(&vv);
 }
 
@@ -148,9 +150,8 @@ sim_presence sim_expect_presence(sim_region *region, uint32_t number)
     struct sim_expect *expect = region->world->expect;
     model_key *key = &expect->shown[number];
     sk_vv vv = {0};
-    expect->wall_ms = region->replica->wall_ms;
     sim_region_canonical(region, &region->replica->db.vv, &vv);
-    show_key(region, number, &vv, key);
+    show_key(region, number, &vv, region->replica->wall_ms, key);
     sk_vv_free(&vv);
     return key->type == NONE ? SIM_ABSENT : key->type == UNSURE ? SIM_UNSURE : SIM_PRESENT;
 }
@@ -170,6 +171,13 @@ static model_key *key_at(const run *of, uint32_t arg)
     sk_bytes name = of->request->argv[arg];
     if (name.len != 2 || name.data[0] != 'k') return NULL;
     return &of->expect->keys[name.data[1] - '0'];
+}
+
+/* What a command that only reads finds there. */
+static model_key *read_at(const run *of, uint32_t arg)
+{
+    model_key *key = key_at(of, arg);
+    return key && key->deadline_ms <= of->expect->wall_ms ? &of->expect->none : key;
 }
 
 static uint32_t member_at(const run *of, uint32_t arg) { return (uint32_t)(of->request->argv[arg].data[1] - '0'); }
@@ -242,7 +250,7 @@ static void put_string(model_key *key, sk_bytes value)
 
 static void run_set(run *of)
 {
-    model_key *key = key_at(of, 1);
+    model_key *key = key_at(of, 1), *old = read_at(of, 1);
     bool nx = false, xx = false, get = false, keep = false;
     uint64_t deadline_ms = SK_DEADLINE_NEVER;
     for (uint32_t i = 3; i < of->request->argc; i++) {
@@ -255,10 +263,10 @@ static void run_set(run *of)
         sk_parse_int64(of->request->argv[++i], &ms);
         deadline_ms = of->expect->wall_ms + (uint64_t)ms;
     }
-    if (get && !usable(of, key, STRING)) return;
+    if (get && !usable(of, old, STRING)) return;
     if ((nx || xx) && key->type == UNSURE) return;
-    if (get && key->type == STRING) want_text(of, &key->value);
-    if (get && key->type == NONE) want_null(of);
+    if (get && old->type == STRING) want_text(of, &old->value);
+    if (get && old->type == NONE) want_null(of);
     if ((nx && key->type != NONE) || (xx && key->type == NONE)) {
         if (!get) want_null(of);
         return;
@@ -270,7 +278,7 @@ static void run_set(run *of)
 
 static void run_get(run *of)
 {
-    model_key *key = key_at(of, 1);
+    model_key *key = read_at(of, 1);
     if (!usable(of, key, STRING)) return;
     if (key->type == STRING)
         want_text(of, &key->value);
@@ -400,7 +408,7 @@ static void run_spop(run *of)
 /* SMEMBERS, HGETALL: an array of what is there, in any order. */
 static void run_members(run *of, shape type)
 {
-    model_key *key = key_at(of, 1);
+    model_key *key = read_at(of, 1);
     if (!usable(of, key, type)) return;
     int64_t want = 0;
     for (int m = 0; m < SIM_MEMBERS; m++) {
@@ -435,7 +443,7 @@ static void run_hincrby(run *of)
 
 static void run_exists(run *of)
 {
-    model_key *key = key_at(of, 1);
+    model_key *key = read_at(of, 1);
     if (key->type != UNSURE) want_int(of, key->type != NONE);
 }
 
@@ -476,22 +484,22 @@ static void copy_key(model_key *to, const model_key *from)
 
 static void run_rename(run *of)
 {
-    model_key *from = key_at(of, 1), *to = key_at(of, 2);
     bool rename = arg_is(of, 0, "RENAME");
-    bool unsure = from->type == UNSURE;
+    model_key *from = rename ? key_at(of, 1) : read_at(of, 1), *to = key_at(of, 2);
+    bool unsure = from->type == UNSURE, same = key_at(of, 1) == to;
     for (int m = 0; m < SIM_MEMBERS && from->type == HASH; m++) unsure |= from->there[m] && from->unsure[m];
     if (unsure) { /* it may be refused, or carry a conflict over */
         if (of->got.kind == SIM_REPLY_ERROR) return;
-        if (from != to) to->type = UNSURE;
-        if (rename && from != to) erase(from);
+        if (!same) to->type = UNSURE;
+        if (rename && !same) erase(from);
         return;
     }
     if (from->type == NONE) {
         if (rename) want_error(of, "ERR no such key");
-        if (!rename && from != to) want_int(of, 0);
+        if (!rename && !same) want_int(of, 0);
         return;
     }
-    if (from == to) return;
+    if (same) return;
     if (rename)
         want_ok(of);
     else

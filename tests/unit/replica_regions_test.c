@@ -79,6 +79,55 @@ static void a_clock_ten_years_ahead_wins_nothing(void **state)
     region_close(&us);
 }
 
+/* What its clock alone has reached is hidden there. What changes a key finds it as it stands, and takes away no more than
+ * was asked for. */
+static void a_clock_ahead_hides_keys_and_changes_them_as_they_stand(void **state)
+{
+    (void)state;
+    static const char *const changes[][4] = {
+        /* by us, whose clock is ahead     its reply  then in eu    shows */
+        {"EXPIRE s 1800", ":1", "GET s", "$1 v"},
+        {"EXPIRE s 1800 LT", ":0", "GET s", "$1 v"},
+        {"PERSIST s", ":1", "TTL s", ":-1"},
+        {"SET s x XX GET", "$-1", "GET s", "$1 x"},
+        {"SETNX s x", ":0", "GET s", "$1 v"},
+        {"SET s x NX", "$-1", "GET s", "$1 v"},
+        {"MSETNX new 1 s x", ":0", "GET s", "$1 v"},
+        {"GETEX s", "$1 v", "GET s", "$1 v"},
+        {"GETDEL s", "$-1", "GET s", "$1 v"},
+        {"APPEND s x", ":2", "GET s", "$2 vx"},
+        {"INCR n", ":8", "GET n", "$1 8"},
+        {"HSET h f 2", ":1", "HGET h e", "$1 1"},
+        {"HDEL h none", ":0", "HGET h e", "$1 1"},
+        {"SREM m none", ":0", "SCARD m", ":2"},
+        {"SADD m c", ":1", "SCARD m", ":3"},
+        {"SMOVE m to a", ":1", "SCARD m", ":1"},
+        {"RENAMENX n m", ":0", "SCARD m", ":2"},
+        {"EXPIREAT s 1700002700", ":1", "GET s", "$1 v"}, /* past by its clock */
+        {"SET s x", "+OK", "TTL s", ":-1"},
+        {"DEL s", ":1", "GET s", "$-1"},
+        {"EXPIRE s -1", ":1", "GET s", "$-1"},
+    };
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        region eu, us;
+        regions_open(&eu, &us);
+        expect(&eu, "SET s v EX 1800", "+OK");
+        expect(&eu, "SET n 7 EX 1800", "+OK");
+        expect(&eu, "HSET h e 1", ":1");
+        expect(&eu, "SADD m a b", ":2");
+        expect(&eu, "EXPIRE h 1800", ":1");
+        expect(&eu, "EXPIRE m 1800", ":1");
+        regions_meet(&eu, &us);
+        sk_replica_time(us.replica, us.replica->now_ms, us.replica->wall_ms + 3600 * 1000);
+        expect(&us, "EXISTS s n h m", ":0");
+        expect(&us, changes[i][0], changes[i][1]);
+        regions_meet(&eu, &us);
+        expect(&eu, changes[i][2], changes[i][3]);
+        region_close(&eu);
+        region_close(&us);
+    }
+}
+
 /* It was ahead before it had heard anybody: what it wrote then is stamped so, but nothing after. */
 static void a_clock_that_began_ahead_comes_back(void **state)
 {
@@ -223,6 +272,7 @@ int main(void)
         cmocka_unit_test(an_old_context_leaves_what_it_has_not_seen),
         cmocka_unit_test(a_clock_far_ahead_drags_nobody_along),
         cmocka_unit_test(a_clock_ten_years_ahead_wins_nothing),
+        cmocka_unit_test(a_clock_ahead_hides_keys_and_changes_them_as_they_stand),
         cmocka_unit_test(a_clock_that_began_ahead_comes_back),
         cmocka_unit_test(watch_sees_a_change_within_a_member),
         cmocka_unit_test(watch_sees_what_a_transfer_brought),
