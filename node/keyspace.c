@@ -244,19 +244,21 @@ bool sk_key_remove(sk_ctx *ctx, sk_key *key, bool keep_deadlines)
     return reread(ctx, key);
 }
 
-bool sk_key_expire(sk_ctx *ctx, sk_bytes name)
+bool sk_key_expire(sk_ctx *ctx, sk_bytes name, bool *some_left)
 {
     sk_key key;
+    *some_left = false;
     if (!load(ctx, name, &key)) return false;
     bool orphan = types_of(&key) == 0 && sk_row_live(&key.row, SK_CLASS_DEADLINE);
     if (!orphan && !expired(ctx, &key)) return true;
     for (int i = 0; i < 2; i++) {
         removal of = {ctx, i ? SK_TABLE_SET : SK_TABLE_HASH, name, true, false, false};
-        if ((i ? key.row.members : key.row.fields) == 0) continue;
+        if (*some_left || (i ? key.row.members : key.row.fields) == 0) continue;
         if (!sk_members_each(ctx, of.table, name, SK_BYTES_NONE, remove_member, &of) || of.failed) return false;
-        if (of.stopped) return true;
+        *some_left |= of.stopped;
     }
-    if (!sk_db_has_room(ctx->db, sk_op_removal_size(key.name.raw, &key.row))) return true;
+    *some_left |= !sk_db_has_room(ctx->db, sk_op_removal_size(key.name.raw, &key.row));
+    if (*some_left) return true;
     ctx->replica->stat_expired += !orphan;
     return reread(ctx, &key) && sk_key_remove(ctx, &key, false);
 }

@@ -2,7 +2,7 @@
  *
  * A key's own row ('k') holds its string register, its deadlines and the sizes of its hash and set; their members are
  * rows of their own. A key whose deadline has passed is read as absent at once, everywhere; removing its rows is a
- * transaction like any other, made by the next write to the key or by the expiry cycle.
+ * transaction like any other, made by the next write to the key or by the node itself (node/expiry.h).
  *
  * What reads goes by this node's own clock, what changes a key by the one that is to be believed (sk_replica_believed_ms):
  * a key whose deadline only a clock far ahead has reached is hidden there, and is changed as it stands everywhere else.
@@ -51,8 +51,8 @@ int sk_key_exists(sk_ctx *ctx, sk_bytes key);
  *  `keep_deadlines`). False after replying with a failure. key->row is as it stands afterwards. */
 bool sk_key_remove(sk_ctx *ctx, sk_key *key, bool keep_deadlines);
 /** Removes what is left of an expired key, or as much of it as the open transaction has room for: nobody sees the rest,
- *  and it goes with the next ones. Does nothing to any other key. False after replying with a failure. */
-bool sk_key_expire(sk_ctx *ctx, sk_bytes key);
+ *  and it goes with the next ones (`some_left`). Does nothing to any other key. False after replying with a failure. */
+bool sk_key_expire(sk_ctx *ctx, sk_bytes key, bool *some_left);
 /** Replaces the key, of whatever type, by a string. `deadline_ms` NEVER clears an older deadline, unless keep. */
 bool sk_key_set_string(sk_ctx *ctx, sk_key *key, sk_bytes value, uint64_t deadline_ms, bool keep_deadline);
 /** Sets the deadline; SK_DEADLINE_NEVER is PERSIST. */

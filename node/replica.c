@@ -10,8 +10,6 @@
 
 enum {
     STORE_RETRY_MS = 1000,   /* how often a failed store is tried again */
-    EXPIRE_EVERY_MS = 100,   /* how often deadlines are looked at */
-    EXPIRE_MOST = 64,        /* keys removed by one look */
     SUMS_EVERY_MS = 2,       /* how often sums get on, by half a leaf: a fifth of the loop's time at most; … */
     SUMS_CUTS_EVERY_MS = 5,  /* … where leaves are cut, by four: likewise, … */
     SUMS_CUTS_AMID_MS = 100, /* … unless commands or batches come, of which none in a hundred is to wait for that. What is cut late is read
@@ -274,6 +272,7 @@ void sk_replica_free(sk_replica *replica)
     sk_cursors_free(&replica->cursors);
     sk_members_free(&replica->members);
     sk_retention_free(&replica->retention);
+    sk_expiry_reset(&replica->expiry);
     sk_arena_free(&replica->arena);
     sk_db_close(&replica->db);
     free(replica);
@@ -312,77 +311,6 @@ int sk_replica_commit(sk_replica *replica)
     if (!status) status = sk_store_reap(replica->store, &durable); /* it lets go of what is in its place */
     if (status) replica->db.failed = status;
     return status;
-}
-
-/* The keys whose deadline has passed: a few at a time, each in a transaction of its own. */
-typedef struct {
-    sk_replica *replica;
-    sk_arena arena;
-    sk_bytes keys[EXPIRE_MOST];
-    uint32_t count;
-} due_keys;
-
-static int collect_due(void *self, sk_bytes index_key, const sk_row *row)
-{
-    (void)row;
-    due_keys *due = self;
-    uint64_t deadline = 0;
-    if (index_key.len < SK_INDEX_DEADLINE_BYTES) return 0;
-    for (int i = 0; i < 8; i++) deadline = deadline << 8 | index_key.data[1 + i];
-    if (deadline > sk_replica_believed_ms(due->replica) || due->count == EXPIRE_MOST) return 1;
-    due->keys[due->count++] =
-        sk_arena_copy(&due->arena, sk_bytes_of(index_key.data + SK_INDEX_DEADLINE_BYTES,
-                                               index_key.len - SK_INDEX_DEADLINE_BYTES));
-    return 0;
-}
-
-/* Every region sees a deadline pass at the same moment. The one that set it removes the key at once; the others leave it
- * to that one for a while, so that usually one transaction does it and not one in each region. */
-static bool ours_to_expire(const sk_replica *replica, const sk_row *row)
-{
-    uint64_t deadline = sk_row_deadline(row);
-    if (!sk_key_row_exists(row)) deadline = 0; /* deadlines that outlived their key */
-    for (uint32_t i = 0; i < row->count; i++)
-        if (row->entries[i].kind == SK_ENTRY_DEADLINE && row->entries[i].dot.origin == replica->db.own) return true;
-    uint64_t set_ms = 0;
-    for (uint32_t i = 0; i < row->count; i++)
-        if (row->entries[i].kind == SK_ENTRY_DEADLINE && sk_hlc_ms(row->entries[i].hlc) > set_ms)
-            set_ms = sk_hlc_ms(row->entries[i].hlc);
-    if (deadline < set_ms && set_ms <= sk_replica_believed_ms(replica) + SK_HLC_LEAD_MS_MAX) deadline = set_ms;
-    return deadline + replica->options.foreign_expiry_ms <= sk_replica_believed_ms(replica);
-}
-
-static void expire_key(sk_replica *replica, sk_bytes key)
-{
-    sk_buf out = {0};
-    sk_reply reply = {&out, 2};
-    sk_ctx ctx = {.replica = replica, .db = &replica->db, .reply = &reply, .arena = &replica->arena};
-    sk_row_name name = sk_row_name_of(&replica->arena, SK_TABLE_KEY, key, SK_BYTES_NONE);
-    sk_row row;
-    if (sk_db_touch(&replica->db, key) == 0 && sk_db_row(&replica->db, name.raw, &replica->arena, &row) == 0 &&
-        ours_to_expire(replica, &row)) {
-        sk_db_begin(&replica->db);
-        (void)sk_key_expire(&ctx, key);
-        if (replica->db.txn.refused)
-            sk_db_abort(&replica->db);
-        else
-            sk_db_commit(&replica->db);
-    }
-    sk_arena_reset(&replica->arena);
-    sk_buf_free(&out);
-}
-
-static void expire(sk_replica *replica)
-{
-    if (replica->now_ms < replica->expire_at_ms || replica->store_error || replica->db.failed) return;
-    replica->expire_at_ms = replica->now_ms + EXPIRE_EVERY_MS;
-    if (sk_engine_must_not_write(replica->engine)) return;
-    due_keys due = {.replica = replica};
-    uint8_t index = SK_INDEX_DEADLINE;
-    int status = sk_db_each_derived(&replica->db, sk_bytes_of(&index, 1), SK_BYTES_NONE, collect_due, &due);
-    for (uint32_t i = 0; i < due.count && status >= 0 && !replica->db.failed; i++)
-        expire_key(replica, due.keys[i]);
-    sk_arena_free(&due.arena);
 }
 
 /* A new database is complete once it holds all that the peer had when the link to it came up; or, if the peer has lost some of that, all
@@ -553,7 +481,7 @@ void sk_replica_turn(sk_replica *replica)
     replica->more_to_do = false;
     if (replica->store_error) return;
     if (replica->db.members_stale && !replica->db.failed) replica->db.failed = follow_members(replica);
-    expire(replica);
+    sk_expiry_turn(replica);
     fold(replica);
     join(replica);
     sk_retention_look(replica);
@@ -601,6 +529,7 @@ static void roll_back(sk_replica *replica)
     }
     replica->store_error = status ? status : loaded ? loaded : corrupt ? SK_E_CORRUPT : 0;
     replica->sealed_count = 0;
+    sk_expiry_reset(&replica->expiry);
     if (loaded) {
         replica->db.failed = loaded; /* not even what is there can be read */
         return;
@@ -645,7 +574,7 @@ uint64_t sk_replica_next_ms(const sk_replica *replica)
 {
     uint64_t next = sk_engine_next_ms(replica->engine);
     if (replica->more_to_do) return replica->now_ms;
-    if (!replica->store_error && replica->expire_at_ms < next) next = replica->expire_at_ms;
+    if (sk_expiry_next_ms(replica) < next) next = sk_expiry_next_ms(replica);
     if (replica->store_error && replica->retry_at_ms < next) next = replica->retry_at_ms;
     bool folds = !replica->store_error && !replica->db.failed && sk_fold_active(&replica->db);
     if (folds && replica->fold_at_ms < next) next = replica->fold_at_ms;

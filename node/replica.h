@@ -20,6 +20,7 @@
 #include "node/client.h"
 #include "node/cursor.h"
 #include "node/db.h"
+#include "node/expiry.h"
 #include "node/fold.h"
 #include "node/member.h"
 #include "node/retention.h"
@@ -115,7 +116,7 @@ struct sk_replica {
     bool has_join_goal;             /* what the peer that we join through had when the link came up */
     sk_vv join_goal;                /* owned */
     bool link_down[SK_MEMBERS_MAX]; /* by an operator, by peer number */
-    uint64_t expire_at_ms;          /* monotonic: the next look at deadlines */
+    sk_expiry expiry;
     uint64_t repair_at_ms;          /* monotonic: when damaged rows may be asked for again */
     uint64_t sums_at_ms;            /* monotonic: the next step of the sums */
     uint64_t sums_work;             /* batches and commands until the last one */
