@@ -165,6 +165,15 @@ static bool is_full(const sk_row *row, const sk_op *op)
     return op->has_content && op->removed_count == 0 && values >= SK_SIBLINGS_MAX;
 }
 
+/* A transaction has one content entry in a row: a value would take the place of what it has added itself, seen or not. */
+static bool written_by_this_transaction(sk_ctx *ctx, const sk_row *row)
+{
+    for (uint32_t i = 0; i < row->count; i++)
+        if (sk_entry_class_of(&row->entries[i]) == SK_CLASS_CONTENT && sk_entry_made_now(ctx, &row->entries[i]))
+            return true;
+    return false;
+}
+
 static int siblings_left(sk_ctx *ctx, const sk_row_name *name, uint32_t *left)
 {
     sk_row row;
@@ -185,6 +194,10 @@ static void resolve(sk_ctx *ctx, sk_bytes field, sk_bytes value, sk_type keep, c
     if (!row_of(ctx, ctx->argv[2], field, &key, &name, &row)) return;
     if (!sk_context_is_of(context, name.raw)) {
         sk_reply_error(ctx->reply, "ERR this context is of another key or field: take one from SIBLINGS GET of this one");
+        return;
+    }
+    if (value.data && written_by_this_transaction(ctx, &row)) {
+        sk_reply_error(ctx->reply, "ERR this transaction has written to the same key or field before: resolve it first");
         return;
     }
     if (keep != SK_TYPE_STRING && !remove_seen(ctx, &row, context, &op)) {

@@ -186,7 +186,8 @@ bool sk_db_amid_changes(const sk_db *db);
 /** Our vector, with the open transaction where that has changed anything by now: what a client is told to have seen. Once it
  *  was told, the transaction keeps its dot, even if what follows makes nothing of it. Borrowed until the next call. */
 const sk_vv *sk_db_vector(sk_db *db);
-/** What a transaction of at most so many packed bytes may take in memory while it is made. */
+/** What a transaction of at most so many packed bytes may take in memory while it is made: the rows that it touches are held
+ *  as they were and as they become, and a value that it changes again and again in each of its states. */
 #define SK_TRANSACTION_MEMORY(bytes) (16 * (size_t)(bytes) + 1024 * 1024)
 /** Could the open transaction take operations of so many packed bytes more, and in memory the row of one of them? */
 bool sk_db_has_room(const sk_db *db, size_t bytes);

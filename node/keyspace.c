@@ -380,15 +380,20 @@ static bool list_losers(sk_ctx *ctx, const sk_row *row, sk_op *op)
     return true;
 }
 
-/* An addition within the transaction that wrote the value, or to a text that is a number only as it is shown, rewrites it. */
-static bool must_rewrite(sk_ctx *ctx, const sk_row *row)
+/* The value that the open transaction has itself written here; NULL: none. */
+static const sk_entry *written_now(sk_ctx *ctx, const sk_row *row)
 {
-    sk_dot dot = sk_db_next_dot(ctx->db);
     for (uint32_t i = 0; i < row->count; i++)
-        if (row->entries[i].kind == SK_ENTRY_VALUE && row->entries[i].dot.origin == dot.origin &&
-            row->entries[i].dot.seq == dot.seq)
-            return true;
-    return false;
+        if (row->entries[i].kind == SK_ENTRY_VALUE && sk_entry_made_now(ctx, &row->entries[i])) return &row->entries[i];
+    return NULL;
+}
+
+/* The sum of a text and `by`. False if the text is no such number, or the sum too large. */
+static bool add_to_text(sk_bytes text, sk_number by, sk_number *sum)
+{
+    sk_number number = {.is_real = by.is_real};
+    bool good = by.is_real ? sk_parse_long_double(text, &number.real) : sk_parse_int64(text, &number.whole);
+    return good && sk_number_add(number, by, sum);
 }
 
 static sk_bytes text_of(sk_number number, char text[SK_SUM_TEXT_MAX])
@@ -404,13 +409,22 @@ void sk_reply_number(sk_ctx *ctx, sk_number number)
     sk_reply_bulk(ctx->reply, text_of(number, text));
 }
 
-/* The operation that makes of a row's shown value the sum; false if there is no memory for it. */
+/* The operation that makes of a row's shown value the sum; false if there is no memory for it. A transaction has one content
+ * entry in a row: what it adds to a value that it has written becomes part of that, and what its count has no room for, or
+ * goes to one of several values, makes a new value of all. */
 static bool add_or_rewrite(sk_ctx *ctx, const sk_row *row, sk_number by, sk_number sum, sk_op *op)
 {
-    if (!must_rewrite(ctx, row) && sk_register_add(op, row, sk_db_next_dot(ctx->db), by) == 0) return list_losers(ctx, row, op);
+    const sk_entry *written = written_now(ctx, row);
+    if (!written && sk_register_add(op, row, sk_db_next_dot(ctx->db), by) == 0) return list_losers(ctx, row, op);
+    sk_number own;
     char text[SK_SUM_TEXT_MAX];
-    sk_bytes value = sk_arena_copy(ctx->arena, text_of(sum, text));
-    return value.data && sk_register_write(op, row, ctx->db->own, value, ctx->arena) == 0;
+    bool is_part = written && !sk_register_conflicted(row) && add_to_text(written->value, by, &own);
+    sk_bytes value = sk_arena_copy(ctx->arena, text_of(is_part ? own : sum, text));
+    if (!value.data) return false;
+    if (!is_part) return sk_register_write(op, row, ctx->db->own, value, ctx->arena) == 0;
+    op->has_content = true;
+    op->content = (sk_entry){.kind = SK_ENTRY_VALUE, .value = value};
+    return true;
 }
 
 bool sk_value_add(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row_name *name, const sk_row *row, sk_number by,

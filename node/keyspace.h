@@ -69,6 +69,12 @@ bool sk_value_write(sk_ctx *ctx, const sk_row_name *name, const sk_row *row, sk_
  *  checks and errors of Redis (a field has its own words), replies on error, and gives the new value: whole, if `by` is. */
 bool sk_value_add(sk_ctx *ctx, sk_bytes key, sk_bytes field, const sk_row_name *name, const sk_row *row, sk_number by,
                   sk_number *sum);
+/** Has the open transaction made this entry? */
+static inline bool sk_entry_made_now(const sk_ctx *ctx, const sk_entry *entry)
+{
+    sk_dot dot = sk_db_next_dot(ctx->db);
+    return entry->dot.origin == dot.origin && entry->dot.seq == dot.seq;
+}
 /** A number as GET would show it. */
 void sk_reply_number(sk_ctx *ctx, sk_number number);
 

@@ -16,10 +16,7 @@ struct sk_touched {
     bool left_dead;
 };
 
-/* Memory of a transaction over its largest packed size: the rows that it touches are held as they were and as they
- * become, and a value that it changes again and again in each of its states. */
-
-enum { ROW_MEMORY = 4 }; /* of that, what is left for one row more: it may hold values as large as any, before and after */
+enum { ROW_MEMORY = 4 }; /* of a transaction's memory, what is left for one row more: it may hold values as large as any, before and after */
 
 enum { OPS_KEEP = 64 * 1024 }; /* a buffer that grew beyond this is given back */
 
@@ -113,7 +110,9 @@ static void *copy_array(sk_arena *arena, const void *first, uint32_t count, cons
     return both;
 }
 
-/* Makes `into` the one operation that does to the row's state before the transaction what `into` and then `next` do. */
+/* Makes `into` the one operation that does to the row's state before the transaction what `into` and then `next` do. It has
+ * one content entry: `next` has been made of the row as `into` leaves it, so its content is instead of that of `into` and
+ * holds what was to be kept of it (add_or_rewrite in node/keyspace.c, RESOLVE in node/cmd_siblings.c). */
 static void combine(sk_open_txn *txn, sk_touched *touched, const sk_op *next)
 {
     sk_op *into = &touched->op;

@@ -356,6 +356,7 @@ static bool is_expected_error(sk_bytes text)
                                         "ERR source and destination objects",
                                         "ERR no such key",
                                         "ERR there are 64 siblings",
+                                        "ERR this transaction has written",
                                         "ERR the disk",
                                         "ERR a memory limit"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)

@@ -188,6 +188,58 @@ static void what_lost_does_not_come_back(void **state)
     }
 }
 
+/* One transaction has one value in a row: RESOLVE does not put its own in the place of what was not seen. */
+static void resolve_comes_first_in_a_transaction(void **state)
+{
+    static const char REFUSED[] = "-ERR this transaction has written to the same key or field before: resolve it first";
+    region *eu = *state;
+    char wanted[256];
+    expect(eu, "INCRBY k 3", ":3");
+    const char *context = context_of(eu, "k");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "INCRBY k 5", "+QUEUED");
+    assert_string_equal(resolve(eu, "SIBLINGS RESOLVE k %s 100", context), "+QUEUED");
+    snprintf(wanted, sizeof wanted, "*2 :8 %s", REFUSED);
+    expect(eu, "EXEC", wanted);
+    expect(eu, "GET k", "$1 8");
+    expect(eu, "MULTI", "+OK");
+    assert_string_equal(resolve(eu, "SIBLINGS RESOLVE k %s 100", context), "+QUEUED");
+    expect(eu, "INCRBY k 1", "+QUEUED");
+    expect(eu, "EXEC", "*2 :1 :106"); /* 5 were not seen */
+    expect(eu, "GET k", "$3 106");
+    expect(eu, "HSET h f a", ":1");
+    context = context_of(eu, "h FIELD f");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "HSET h f b", "+QUEUED");
+    assert_string_equal(resolve(eu, "SIBLINGS RESOLVE h %s c FIELD f", context), "+QUEUED");
+    expect(eu, "HDEL h f", "+QUEUED");
+    assert_string_equal(resolve(eu, "SIBLINGS RESOLVE h %s c FIELD f", context), "+QUEUED");
+    snprintf(wanted, sizeof wanted, "*4 :0 %s :1 :1", REFUSED);
+    expect(eu, "EXEC", wanted);
+    expect(eu, "HGET h f", "$1 c");
+}
+
+/* What is added to a value within the transaction that put it there is part of it; what others had added is not. */
+static void an_addition_leaves_the_counts_of_others(void **state)
+{
+    (void)state;
+    region eu, us;
+    regions_open(&eu, &us);
+    const char *context = context_of(&eu, "k");
+    expect(&us, "INCRBY k 4", ":4");
+    regions_meet(&eu, &us);
+    expect(&eu, "MULTI", "+OK");
+    assert_string_equal(resolve(&eu, "SIBLINGS RESOLVE k %s 20", context), "+QUEUED");
+    expect(&eu, "INCRBY k 1", "+QUEUED");
+    expect(&eu, "EXEC", "*2 :1 :25");
+    expect(&us, "DEL k", ":1"); /* of what it has added */
+    regions_meet(&eu, &us);
+    expect(&eu, "GET k", "$2 21");
+    expect(&us, "GET k", "$2 21");
+    region_close(&eu);
+    region_close(&us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +250,8 @@ int main(void)
         cmocka_unit_test(what_is_refused_changes_nothing),
         cmocka_unit_test(regions_name_the_same_one),
         cmocka_unit_test(what_lost_does_not_come_back),
+        cmocka_unit_test_setup_teardown(resolve_comes_first_in_a_transaction, open_one, close_one),
+        cmocka_unit_test(an_addition_leaves_the_counts_of_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
