@@ -28,28 +28,7 @@ void sk_client_discard(sk_client *client)
     client->queue = NULL;
     client->queue_count = client->queue_bytes = 0;
     client->in_multi = client->multi_failed = false;
-    sk_client_unwatch(client);
-}
-
-void sk_client_unwatch(sk_client *client)
-{
-    client->replica->watched_keys -= (uint32_t)client->watched_count;
-    for (size_t i = 0; i < client->watched_count; i++) free((void *)(uintptr_t)client->watched[i].key.data);
-    free(client->watched);
-    client->watched = NULL;
-    client->watched_count = 0;
-    client->watch_broken = false;
-}
-
-void sk_client_watch(sk_client *client, sk_bytes key, bool absent)
-{
-    for (size_t i = 0; i < client->watched_count; i++)
-        if (sk_bytes_equal(client->watched[i].key, key)) return;
-    uint8_t *copy = sk_alloc(key.len);
-    if (key.len) memcpy(copy, key.data, key.len);
-    client->watched = sk_realloc(client->watched, (client->watched_count + 1) * sizeof *client->watched);
-    client->watched[client->watched_count++] = (sk_watched){sk_bytes_of(copy, key.len), absent};
-    client->replica->watched_keys++;
+    sk_unwatch(&client->replica->watches, client);
 }
 
 void sk_client_password_checked(sk_client *client, bool fits)

@@ -4,20 +4,15 @@
 
 #include "crdt/vv.h"
 #include "node/resp.h"
+#include "node/watch.h"
 
 typedef struct sk_replica sk_replica;
-typedef struct sk_client sk_client;
 
 /* A command queued by MULTI. */
 typedef struct {
     sk_bytes *argv; /* owned; the arguments follow in the same piece of memory */
     size_t argc;
 } sk_queued;
-
-typedef struct {
-    sk_bytes key; /* owned */
-    bool absent;  /* there was none to be seen when it was watched: only one that appears is a change */
-} sk_watched;
 
 typedef enum {
     SK_BLOCK_NONE,
@@ -41,9 +36,9 @@ struct sk_client {
 
     bool in_multi, multi_failed;
     sk_queued *queue; /* owned */
-    size_t queue_count, queue_bytes;
-    sk_watched *watched; /* owned */
-    size_t watched_count;
+    size_t queue_count, queue_bytes; /* bytes: of all that it takes */
+    sk_watched *watched; /* owned; a list */
+    size_t watched_count, watched_bytes;
     bool watch_broken; /* a watched key changed */
 
     sk_dot last_write;  /* seq 0: none yet */
@@ -71,10 +66,7 @@ void sk_client_free(sk_client *client);
 void sk_client_export_close(sk_client *client);
 /** Forgets MULTI's queue and WATCH. */
 void sk_client_discard(sk_client *client);
-void sk_client_unwatch(sk_client *client);
 /** A client blocked by SK_BLOCK_PASSWORD goes on. */
 void sk_client_password_checked(sk_client *client, bool fits);
-/** Does nothing for a key that it watches already. */
-void sk_client_watch(sk_client *client, sk_bytes key, bool absent);
 
 #endif

@@ -38,7 +38,7 @@ static void append_clients(sk_replica *replica, sk_buf *text)
 {
     line_uint(text, "connected_clients", replica->client_count);
     line_uint(text, "blocked_clients", replica->blocked_count);
-    line_uint(text, "watched_keys", replica->watched_keys);
+    line_uint(text, "watched_keys", replica->watches.count);
 }
 
 static void append_memory(sk_replica *replica, sk_buf *text)

@@ -44,14 +44,18 @@ static void cmd_watch(sk_ctx *ctx)
             sk_reply_failure(ctx, exists);
             return;
         }
-        sk_client_watch(client, ctx->argv[i], !exists);
+        size_t most = ctx->replica->options.transaction_bytes_max;
+        if (sk_watch(&ctx->replica->watches, client, ctx->argv[i], !exists, most)) {
+            sk_reply_error(ctx->reply, "ERR the watched keys would take more than limits.transaction_max");
+            return;
+        }
     }
     sk_reply_ok(ctx->reply);
 }
 
 static void cmd_unwatch(sk_ctx *ctx)
 {
-    sk_client_unwatch(ctx->client);
+    sk_unwatch(&ctx->replica->watches, ctx->client);
     sk_reply_ok(ctx->reply);
 }
 
@@ -60,8 +64,7 @@ static void cmd_unwatch(sk_ctx *ctx)
 static int watch_broken(sk_ctx *ctx)
 {
     const sk_client *client = ctx->client;
-    for (size_t i = 0; i < client->watched_count && !client->watch_broken; i++) {
-        const sk_watched *watched = &client->watched[i];
+    for (const sk_watched *watched = client->watched; watched && !client->watch_broken; watched = watched->more) {
         int status = sk_db_touch(ctx->db, watched->key);
         int exists = status ? status : sk_key_exists(ctx, watched->key);
         if (exists < 0) return exists;

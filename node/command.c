@@ -14,7 +14,7 @@ static const sk_command *const tables[] = {
     sk_commands_export,
 };
 
-enum { TABLES = sizeof tables / sizeof *tables, SLOTS = 1024, NAME_MAX_LEN = 32, LOADING_TEXT_MAX = 256 };
+enum { TABLES = sizeof tables / sizeof *tables, SLOTS = 1024, NAME_MAX_LEN = 32, LOADING_TEXT_MAX = 256, MALLOC_BYTES = 16 };
 
 /* -- looking up --------------------------------------------------------------------------------------------------------- */
 
@@ -225,11 +225,24 @@ static const sk_command *resolve(sk_client *client, const sk_bytes *argv, size_t
     return NULL;
 }
 
+static size_t argument_bytes(const sk_bytes *argv, size_t argc)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < argc; i++) bytes += argv[i].len;
+    return bytes;
+}
+
+/* What it takes in memory. */
+static size_t queued_bytes(const sk_bytes *argv, size_t argc)
+{
+    return sizeof(sk_queued) + MALLOC_BYTES + argc * sizeof *argv + argument_bytes(argv, argc);
+}
+
+/* A transaction that has failed already is not kept. */
 static void queue(sk_client *client, const sk_bytes *argv, size_t argc)
 {
-    size_t bytes = argc * sizeof *argv;
-    for (size_t i = 0; i < argc; i++) bytes += argv[i].len;
-    uint8_t *memory = sk_alloc(bytes);
+    if (client->multi_failed || client->watch_broken) return;
+    uint8_t *memory = sk_alloc(argc * sizeof *argv + argument_bytes(argv, argc));
     sk_bytes *copies = (sk_bytes *)(void *)memory;
     uint8_t *at = memory + argc * sizeof *argv;
     for (size_t i = 0; i < argc; i++) {
@@ -239,7 +252,7 @@ static void queue(sk_client *client, const sk_bytes *argv, size_t argc)
     }
     client->queue = sk_realloc(client->queue, (client->queue_count + 1) * sizeof *client->queue);
     client->queue[client->queue_count++] = (sk_queued){copies, argc};
-    client->queue_bytes += bytes;
+    client->queue_bytes += queued_bytes(argv, argc);
 }
 
 /* Reads wait until a new region holds what the others do; writes too, unless the operator chose otherwise. */
@@ -259,18 +272,31 @@ static const char *loading_text(const sk_replica *replica, char text[LOADING_TEX
     return text;
 }
 
+static bool is_queued(const sk_client *client, const sk_command *command)
+{
+    return client->in_multi && !(command->flags & SK_CMD_IMMEDIATE);
+}
+
+/* Is the request, or with it what MULTI has queued of whatever commands, larger than a transaction may be? */
+static bool is_too_large(const sk_replica *replica, const sk_client *client, const sk_command *command,
+                         const sk_bytes *argv, size_t argc)
+{
+    size_t most = replica->options.transaction_bytes_max;
+    if (is_queued(client, command)) return client->queue_bytes + queued_bytes(argv, argc) > most;
+    return command->flags & SK_CMD_WRITE && argument_bytes(argv, argc) > most;
+}
+
 /* What keeps a command from running now, or NULL; it may be in `text`. */
-static const char *refusal(const sk_replica *replica, const sk_client *client, const sk_command *command, size_t bytes,
-                           char text[LOADING_TEXT_MAX])
+static const char *refusal(const sk_replica *replica, const sk_client *client, const sk_command *command,
+                           const sk_bytes *argv, size_t argc, char text[LOADING_TEXT_MAX])
 {
     if (!client->authenticated && !(command->flags & SK_CMD_NO_AUTH)) return "NOAUTH Authentication required.";
     if (client->in_multi && command->flags & SK_CMD_NO_MULTI) return "ERR this command is not allowed inside MULTI";
     if (is_loading(replica, command)) return loading_text(replica, text);
     if (replica->db.failed && command->flags & (SK_CMD_WRITE | SK_CMD_READONLY))
         return "MISCONF the disk has just failed; what it has is being read again, try again";
+    if (is_too_large(replica, client, command, argv, argc)) return "ERR " TOO_LARGE;
     if (!(command->flags & SK_CMD_WRITE)) return NULL;
-    if (bytes > replica->options.transaction_bytes_max)
-        return "ERR " TOO_LARGE;
     if (replica->stopping) return "ERR the node is shutting down";
     if (replica->store_error)
         return "MISCONF the disk does not take writes at the moment (full or failing, see the log); reads go on";
@@ -374,17 +400,15 @@ void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *
         return;
     }
     client->last_command = command->name;
-    size_t bytes = client->queue_bytes;
-    for (size_t i = 0; i < argc; i++) bytes += argv[i].len;
     char text[LOADING_TEXT_MAX];
-    const char *refused = refusal(replica, client, command, bytes, text);
+    const char *refused = refusal(replica, client, command, argv, argc, text);
     if (refused && client->in_multi && refuse_exec(client, command, reply, refused)) return;
     if (refused) {
         client->multi_failed |= client->in_multi;
         sk_reply_error(reply, refused);
         return;
     }
-    if (client->in_multi && !(command->flags & SK_CMD_IMMEDIATE)) {
+    if (is_queued(client, command)) {
         queue(client, argv, argc);
         sk_reply_simple(reply, "QUEUED");
         return;

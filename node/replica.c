@@ -57,13 +57,9 @@ static bool is_visible(sk_replica *replica, sk_bytes key)
 static void on_change(void *self, sk_bytes key)
 {
     sk_replica *replica = self;
-    if (replica->watched_keys == 0) return;
-    for (sk_client *client = replica->clients; client; client = client->next)
-        for (size_t i = 0; i < client->watched_count && !client->watch_broken; i++) {
-            const sk_watched *watched = &client->watched[i];
-            if (!sk_bytes_equal(watched->key, key)) continue;
-            client->watch_broken = !watched->absent || is_visible(replica, key);
-        }
+    sk_watched *watched = sk_watches_first(&replica->watches, key);
+    bool visible = watched && is_visible(replica, key);
+    for (; watched; watched = sk_watches_next(watched)) watched->client->watch_broken |= !watched->absent || visible;
 }
 
 /* -- opening and closing --------------------------------------------------------------------------------------------------------- */
@@ -208,7 +204,7 @@ int sk_replica_new(sk_store *store, const sk_replica_options *options, const sk_
     replica->store = store;
     replica->options = *options;
     replica->host = *host;
-    replica->random = options->seed;
+    replica->random = replica->watches.seed = options->seed;
     replica->now_ms = now_ms;
     replica->wall_ms = replica->started_ms = wall_ms;
     replica->epoch = 1;

@@ -100,7 +100,8 @@ struct sk_replica {
 
     sk_client *clients; /* list; not owned */
     uint64_t next_client_id;
-    uint32_t client_count, blocked_count, watched_keys;
+    uint32_t client_count, blocked_count;
+    sk_watches watches;
 
     sk_sealed *sealed; /* owned; batches not yet durable, oldest first */
     uint32_t sealed_count, sealed_room;

@@ -54,7 +54,7 @@ static const char *what_is_held(const sk_replica *replica)
         if (engine->peers[p].has_staged && engine->stable_waits) return "history is kept for a transfer";
     }
     if (replica->blocked_count) return "a client is blocked";
-    if (replica->watched_keys) return "keys are watched";
+    if (replica->watches.count) return "keys are watched";
     if (sk_memory_holds(replica->store)) return "a snapshot or an iterator is open";
     return NULL;
 }

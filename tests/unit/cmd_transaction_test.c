@@ -81,7 +81,7 @@ static void watch_sees_changes(void **state)
     expect(eu, "UNWATCH", "+OK");
     expect(eu, "MULTI", "+OK");
     expect(eu, "EXEC", "*0");
-    assert_int_equal(eu->replica->watched_keys, 0);
+    assert_int_equal(eu->replica->watches.count, 0);
 }
 
 static void watch_sees_deadlines(void **state)
@@ -139,6 +139,66 @@ static void watch_of_an_expired_key(void **state)
     expect(&eu, "EXEC", "*-1");
     region_close(&eu);
     region_close(&us);
+}
+
+#define TOO_LARGE "-ERR this would be a transaction larger than limits.transaction_max"
+
+/* What is queued is bounded by all that it takes, whatever it is; and after that nothing more is kept. */
+static void the_queue_is_bounded(void **state)
+{
+    region *eu = *state;
+    char request[1100] = "ECHO ";
+    memset(request + 5, 'x', 1000);
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass) strcpy(request, "PING");
+        expect(eu, "MULTI", "+OK");
+        int queued = 0;
+        while (strcmp(ask(eu, request), "+QUEUED") == 0) assert_in_range(++queued, 0, pass ? 100 : 4);
+        assert_in_range(queued, pass ? 60 : 3, 100);
+        size_t bytes = eu->client->queue_bytes;
+        assert_in_range(bytes, 3000, 4096);
+        expect(eu, request, TOO_LARGE);
+        expect(eu, "ECHO x", pass ? TOO_LARGE : "+QUEUED");
+        assert_int_equal(eu->client->queue_bytes, bytes);
+        expect(eu, "EXEC", "-EXECABORT Transaction discarded because of previous errors.");
+        assert_int_equal(eu->client->queue_bytes, 0);
+    }
+    expect(eu, "WATCH a", "+OK");
+    expect(eu, "SET a 1", "+OK");
+    expect(eu, "MULTI", "+OK");
+    expect(eu, "SET a 2", "+QUEUED");
+    assert_int_equal(eu->client->queue_bytes, 0);
+    expect(eu, "EXEC", "*-1");
+}
+
+/* What a client watches is bounded likewise, and the watches of many are kept apart. */
+static void watches_are_bounded(void **state)
+{
+    region *eu = *state;
+    sk_client *others[200];
+    char request[32];
+    int watched = 0;
+    do snprintf(request, sizeof request, "WATCH key%d", watched);
+    while (strcmp(ask(eu, request), "+OK") == 0 && ++watched < 100);
+    assert_in_range(watched, 20, 60);
+    expect(eu, request, "-ERR the watched keys would take more than limits.transaction_max");
+    expect(eu, "WATCH key0", "+OK");
+    for (int i = 0; i < 200; i++) {
+        others[i] = sk_client_new(eu->replica);
+        snprintf(request, sizeof request, "WATCH key%d mine%d", i % 2, i);
+        assert_string_equal(ask_as(eu, others[i], request), "+OK");
+    }
+    assert_int_equal(eu->replica->watches.count, watched + 400);
+    for (int i = 0; i < 200; i += 3) sk_client_free(others[i]);
+    expect(eu, "SET mine4 x", "+OK");
+    assert_string_equal(ask_as(eu, others[1], "SET key1 x"), "+OK");
+    assert_true(eu->client->watch_broken);
+    for (int i = 0; i < 200; i++)
+        if (i % 3) assert_int_equal(others[i]->watch_broken, i % 2 || i == 4);
+    expect(eu, "UNWATCH", "+OK");
+    for (int i = 0; i < 200; i++)
+        if (i % 3) sk_client_free(others[i]);
+    assert_int_equal(eu->replica->watches.count, 0);
 }
 
 /* Each of these fits, all of them do not: whatever it grows by, nothing of it stays. */
@@ -304,7 +364,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
         ONE(exec_is_one_transaction), ONE(the_queue_has_rules), ONE(watch_sees_changes), ONE(watch_sees_deadlines),
-        ONE(exec_too_large_is_undone), ONE(a_large_key_expires_in_parts), cmocka_unit_test(watch_of_an_expired_key),
+        ONE(exec_too_large_is_undone), ONE(the_queue_is_bounded), ONE(watches_are_bounded),
+        ONE(a_large_key_expires_in_parts), cmocka_unit_test(watch_of_an_expired_key),
         cmocka_unit_test(watch_sees_other_regions), cmocka_unit_test(a_token_covers_its_transaction),
         ONE(no_context_of_half_a_transaction), ONE(no_digest_within_a_transaction),
     };
