@@ -27,6 +27,7 @@ void sk_client_discard(sk_client *client)
     free(client->queue);
     client->queue = NULL;
     client->queue_count = client->queue_bytes = 0;
+    client->queue_flags = 0;
     client->in_multi = client->multi_failed = false;
     sk_unwatch(&client->replica->watches, client);
 }

@@ -37,6 +37,7 @@ struct sk_client {
     bool in_multi, multi_failed;
     sk_queued *queue; /* owned */
     size_t queue_count, queue_bytes; /* bytes: of all that it takes */
+    unsigned queue_flags;            /* all that the queued commands have */
     sk_watched *watched; /* owned; a list */
     size_t watched_count, watched_bytes;
     bool watch_broken; /* a watched key changed */

@@ -55,7 +55,7 @@ static word_list flags_of(const sk_command *command)
 {
     word_list list = {.count = 0};
     unsigned flags = command->flags;
-    add(&list, sk_command_writes(command), "write");
+    add(&list, command->flags & SK_CMD_WRITE, "write");
     add(&list, flags & SK_CMD_READONLY, "readonly");
     add(&list, flags & SK_CMD_DENYOOM, "denyoom");
     add(&list, flags & SK_CMD_ADMIN, "admin");
@@ -82,7 +82,7 @@ static word_list categories_of(const sk_command *command)
         add_word(&list, len > 0, at, len);
         at += len + (at[len] == ' ');
     }
-    add(&list, sk_command_writes(command), "@write");
+    add(&list, command->flags & SK_CMD_WRITE, "@write");
     add(&list, flags & SK_CMD_READONLY && !container, "@read");
     add(&list, flags & SK_CMD_ADMIN, "@admin");
     add(&list, flags & SK_CMD_ADMIN, "@dangerous");
@@ -139,7 +139,7 @@ static void reply_key_specs(const sk_reply *reply, const sk_command *command)
     unsigned use = (command->flags & SK_KEY_USE) / SK_KEY_READS;
     unsigned then = (command->flags / SK_KEY_THEN(1u) & SK_KEY_USE) / SK_KEY_READS;
     int first = command->first_key, last = command->last_key;
-    if (use == 0) use = (sk_command_writes(command) ? SK_KEY_UPDATES : SK_KEY_READS) / SK_KEY_READS;
+    if (use == 0) use = (command->flags & SK_CMD_WRITE ? SK_KEY_UPDATES : SK_KEY_READS) / SK_KEY_READS;
     sk_reply_set(reply, (first || counted) + (then != 0));
     if (counted) reply_key_spec(reply, use, 1, true, 0, 0);
     if (first == 0) return;

@@ -1,8 +1,8 @@
 /* MULTI EXEC DISCARD WATCH UNWATCH.
  *
- * The dispatcher queues what comes between MULTI and EXEC. EXEC runs it inside the one transaction that was opened for
- * EXEC itself, so all of it has one dot: it appears whole here and in every other region. When all of it together
- * becomes larger than a transaction may be, the dispatcher undoes it all.
+ * The dispatcher queues what comes between MULTI and EXEC. EXEC runs it inside the one transaction that is opened for
+ * EXEC, if any of it writes, so all of it has one dot: it appears whole here and in every other region. When all of it
+ * together becomes larger than a transaction may be, the dispatcher undoes it all.
  *
  * WATCH keeps a client's keys; the replica breaks the watch when a row of one of them changes, whoever changed it, a
  * client here or another region, unless there was no key to be seen and is none still (one that had expired is removed).
@@ -85,13 +85,18 @@ static const sk_command *queued_command(const sk_queued *queued)
     return sub;
 }
 
+static bool refused(const sk_ctx *ctx)
+{
+    return ctx->db->txn.active && ctx->db->txn.refused;
+}
+
 /* Each in an arena of its own, so that a long transaction does not keep the memory of all its commands. */
 static void run_queue(sk_ctx *ctx)
 {
     sk_client *client = ctx->client;
     sk_arena arena = {.max = ctx->arena->max};
     sk_reply_array(ctx->reply, client->queue_count);
-    for (size_t i = 0; i < client->queue_count && !ctx->db->txn.refused; i++) {
+    for (size_t i = 0; i < client->queue_count && !refused(ctx); i++) {
         const sk_queued *queued = &client->queue[i];
         sk_reply reply = {ctx->reply->out, client->proto}; /* HELLO in the queue changes it for what follows */
         sk_ctx each = *ctx;
@@ -135,7 +140,7 @@ enum {
 const sk_command sk_commands_transaction[] = {
     {.name = "discard", .run = cmd_discard, .arity = 1, .flags = QUEUES, TRANSACTIONS, .since = "2.0.0",
      .args = "", .summary = "Discard all commands issued after MULTI"},
-    {.name = "exec", .run = cmd_exec, .arity = 1, .flags = AT_ONCE | SK_CMD_WRITE, TRANSACTIONS, .since = "1.2.0",
+    {.name = "exec", .run = cmd_exec, .arity = 1, .flags = AT_ONCE | SK_CMD_RUNS_QUEUE, TRANSACTIONS, .since = "1.2.0",
      .args = "", .summary = "Execute all commands issued after MULTI"},
     {.name = "multi", .run = cmd_multi, .arity = 1, .flags = QUEUES, TRANSACTIONS, .since = "1.2.0",
      .args = "", .summary = "Mark the start of a transaction block"},

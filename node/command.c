@@ -71,11 +71,6 @@ void sk_command_each(void (*visit)(void *self, const sk_command *command), void 
         for (const sk_command *command = tables[t]; command->name; command++) visit(self, command);
 }
 
-bool sk_command_writes(const sk_command *command)
-{
-    return command->flags & SK_CMD_WRITE && strcmp(command->group, "transactions") != 0;
-}
-
 static const sk_command *find_subcommand(const sk_command *container, sk_bytes name)
 {
     for (const sk_command *command = container->subcommands; command->name; command++)
@@ -190,7 +185,7 @@ static bool arity_fits(const sk_command *command, size_t argc)
 /* An EXEC that cannot run is the end of its transaction, as in Redis. */
 static bool refuse_exec(sk_client *client, const sk_command *command, const sk_reply *reply, const char *why)
 {
-    if (strcmp(command->name, "exec") != 0) return false;
+    if (!(command->flags & SK_CMD_RUNS_QUEUE)) return false;
     sk_reply_errorf(reply, "EXECABORT Transaction discarded because of: %s", why);
     sk_client_discard(client);
     return true;
@@ -239,7 +234,7 @@ static size_t queued_bytes(const sk_bytes *argv, size_t argc)
 }
 
 /* A transaction that has failed already is not kept. */
-static void queue(sk_client *client, const sk_bytes *argv, size_t argc)
+static void queue(sk_client *client, const sk_command *command, const sk_bytes *argv, size_t argc)
 {
     if (client->multi_failed || client->watch_broken) return;
     uint8_t *memory = sk_alloc(argc * sizeof *argv + argument_bytes(argv, argc));
@@ -253,6 +248,7 @@ static void queue(sk_client *client, const sk_bytes *argv, size_t argc)
     client->queue = sk_realloc(client->queue, (client->queue_count + 1) * sizeof *client->queue);
     client->queue[client->queue_count++] = (sk_queued){copies, argc};
     client->queue_bytes += queued_bytes(argv, argc);
+    client->queue_flags |= command->flags;
 }
 
 /* Reads wait until a new region holds what the others do; writes too, unless the operator chose otherwise. */
@@ -270,6 +266,13 @@ static const char *loading_text(const sk_replica *replica, char text[LOADING_TEX
     snprintf(text, LOADING_TEXT_MAX, "LOADING %.*s", (int)progress.len, (const char *)progress.data);
     sk_buf_free(&progress);
     return text;
+}
+
+/* What it may do, in flags: read, write, add data. EXEC does what was queued, and looks at what is watched. */
+static unsigned does(const sk_client *client, const sk_command *command)
+{
+    if (!(command->flags & SK_CMD_RUNS_QUEUE)) return command->flags;
+    return client->queue_flags | (client->watched ? SK_CMD_READONLY : 0);
 }
 
 static bool is_queued(const sk_client *client, const sk_command *command)
@@ -293,31 +296,19 @@ static const char *refusal(const sk_replica *replica, const sk_client *client, c
     if (!client->authenticated && !(command->flags & SK_CMD_NO_AUTH)) return "NOAUTH Authentication required.";
     if (client->in_multi && command->flags & SK_CMD_NO_MULTI) return "ERR this command is not allowed inside MULTI";
     if (is_loading(replica, command)) return loading_text(replica, text);
-    if (replica->db.failed && command->flags & (SK_CMD_WRITE | SK_CMD_READONLY))
+    unsigned what = does(client, command);
+    if (replica->db.failed && what & (SK_CMD_WRITE | SK_CMD_READONLY))
         return "MISCONF the disk has just failed; what it has is being read again, try again";
     if (is_too_large(replica, client, command, argv, argc)) return "ERR " TOO_LARGE;
-    if (!(command->flags & SK_CMD_WRITE)) return NULL;
+    if (!(what & SK_CMD_WRITE)) return NULL;
     if (replica->stopping) return "ERR the node is shutting down";
     if (replica->store_error)
         return "MISCONF the disk does not take writes at the moment (full or failing, see the log); reads go on";
     if (sk_engine_must_not_write(replica->engine))
         return "MISCONF this is an old copy of the database, and the new incarnation is not yet on disk; reads go on";
-    if (command->flags & SK_CMD_DENYOOM && replica->host.writable && !replica->host.writable(replica->host.self))
+    if (what & SK_CMD_DENYOOM && replica->host.writable && !replica->host.writable(replica->host.self))
         return "MISCONF the disk is nearly full (storage.min_free); writes are refused until there is room, reads go on";
     return NULL;
-}
-
-/* Does it look at the whole keyspace? An EXEC does if anything does that was queued. */
-static bool looks_at_all(const sk_client *client, const sk_command *command)
-{
-    bool looks = command->flags & SK_CMD_ALL_KEYS;
-    for (size_t i = 0; i < client->queue_count && !looks && strcmp(command->name, "exec") == 0; i++) {
-        const sk_queued *queued = &client->queue[i];
-        const sk_command *each = sk_command_find(queued->argv[0]);
-        if (each->subcommands && queued->argc >= 2) each = find_subcommand(each, queued->argv[1]);
-        looks = each->flags & SK_CMD_ALL_KEYS;
-    }
-    return looks;
 }
 
 /* Rows of a transfer that has just become visible are brought into place before anybody looks at them. For who looks at all,
@@ -350,7 +341,7 @@ static void abort_transaction(sk_ctx *ctx, size_t reply_len)
     sk_db_abort(ctx->db);
     ctx->reply->out->len = reply_len;
     ctx->reply->out->full = false;
-    if (strcmp(ctx->command->name, "exec") == 0)
+    if (ctx->command->flags & SK_CMD_RUNS_QUEUE)
         sk_reply_errorf(ctx->reply, "EXECABORT Transaction discarded because of: %s",
                         why == SK_E_LIMIT ? TOO_LARGE : sk_error_text(why));
     else
@@ -368,9 +359,9 @@ static void run(sk_replica *replica, sk_client *client, const sk_command *comman
     uint64_t seq = 0;
     uint32_t own = db->own;
     size_t reply_len = reply->out->len;
-    if (db->fold && looks_at_all(client, command)) (void)sk_replica_fold_all(replica);
-    /* EXEC opens a transaction too: it is flagged as a write. */
-    bool writes = command->flags & SK_CMD_WRITE;
+    unsigned what = does(client, command);
+    if (db->fold && what & SK_CMD_ALL_KEYS) (void)sk_replica_fold_all(replica);
+    bool writes = what & SK_CMD_WRITE;
     if (writes) sk_db_begin(db);
     sk_command_run(&ctx);
     if (writes && db->txn.refused)
@@ -409,7 +400,7 @@ void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *
         return;
     }
     if (is_queued(client, command)) {
-        queue(client, argv, argc);
+        queue(client, command, argv, argc);
         sk_reply_simple(reply, "QUEUED");
         return;
     }

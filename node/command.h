@@ -44,6 +44,7 @@ enum { /* flags; the words that COMMAND shows are in command.c */
     SK_CMD_NUMKEYS = 1 << 11,  /* its first argument says how many keys follow */
     SK_CMD_NOSCRIPT = 1 << 12, /* as Redis flags it: there are no scripts here */
     SK_CMD_ALLOW_BUSY = 1 << 13, /* likewise */
+    SK_CMD_RUNS_QUEUE = 1 << 14, /* EXEC: it does what the commands do that MULTI has queued, and no more */
     /* What it does with its first key, as key specifications say it; 0: SK_KEY_READS, or SK_KEY_UPDATES if it writes. */
     SK_KEY_USE = 15 << 16,
     SK_KEY_READS = 1 << 16,
@@ -82,9 +83,6 @@ extern const sk_command sk_commands_string[], sk_commands_hash[], sk_commands_se
 const sk_command *sk_command_find(sk_bytes name);
 /** All top-level commands, for COMMAND and the docs. Calls visit for each in the order of the tables. */
 void sk_command_each(void (*visit)(void *self, const sk_command *command), void *self);
-/** True if it may change data, as COMMAND shows it. (EXEC is flagged as a write since it opens a transaction for whatever
- *  was queued; to clients it is none.) */
-bool sk_command_writes(const sk_command *command);
 /** Every key of the request, by the command's key positions (command-specific rules included); `count` is 0 if it has none
  *  or they do not fit. `keys` is in the arena. SK_E_MEMORY. */
 int sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t argc, sk_arena *arena, sk_bytes **keys,

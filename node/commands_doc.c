@@ -67,7 +67,7 @@ static void add_flags(sk_buf *out, const sk_command *command)
         bool applies;
         const char *words;
     } flags[] = {
-        {sk_command_writes(command), "writes"},
+        {command->flags & SK_CMD_WRITE, "writes"},
         {command->flags & SK_CMD_DENYOOM, "needs room"},
         {command->flags & SK_CMD_ALL_KEYS, "whole keyspace"},
         {command->flags & SK_CMD_ADMIN, "admin"},

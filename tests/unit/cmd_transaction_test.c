@@ -143,6 +143,46 @@ static void watch_of_an_expired_key(void **state)
 
 #define TOO_LARGE "-ERR this would be a transaction larger than limits.transaction_max"
 
+static bool not_writable(void *self)
+{
+    (void)self;
+    return false;
+}
+
+/* EXEC may run when what was queued may: it is judged by that, once more, and not by itself. */
+static void exec_is_refused_for_what_it_runs(void **state)
+{
+    static const char STOPPING[] = "EXECABORT Transaction discarded because of: ERR the node is shutting down";
+    region *eu = *state;
+    expect(eu, "SET a 1", "+OK");
+    expect_begins(eu, "SETRANGE b 4095 x", "-ERR this would be a transaction larger");
+    for (int writes = 0; writes < 2; writes++) {
+        expect(eu, "WATCH a", "+OK");
+        expect(eu, "MULTI", "+OK");
+        expect(eu, "GET a", "+QUEUED");
+        expect(eu, writes ? "DEL a" : "PING", "+QUEUED");
+        eu->replica->stopping = true;
+        if (writes)
+            assert_string_equal(ask(eu, "EXEC") + 1, STOPPING);
+        else
+            expect(eu, "EXEC", "*2 $1 1 +PONG");
+        expect(eu, "EXEC", "-ERR EXEC without MULTI");
+        expect(eu, "GET a", "$1 1");
+        eu->replica->stopping = false;
+    }
+    for (int grows = 0; grows < 2; grows++) {
+        eu->replica->host.writable = NULL;
+        expect(eu, "MULTI", "+OK");
+        expect(eu, grows ? "SET b 1" : "DEL a", "+QUEUED");
+        eu->replica->host.writable = not_writable;
+        if (grows)
+            expect_begins(eu, "EXEC", "-EXECABORT Transaction discarded because of: MISCONF the disk is nearly full");
+        else
+            expect(eu, "EXEC", "*1 :1");
+    }
+    expect(eu, "EXISTS a b", ":0");
+}
+
 /* What is queued is bounded by all that it takes, whatever it is; and after that nothing more is kept. */
 static void the_queue_is_bounded(void **state)
 {
@@ -364,7 +404,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define ONE(test) cmocka_unit_test_setup_teardown(test, open_one, close_one)
         ONE(exec_is_one_transaction), ONE(the_queue_has_rules), ONE(watch_sees_changes), ONE(watch_sees_deadlines),
-        ONE(exec_too_large_is_undone), ONE(the_queue_is_bounded), ONE(watches_are_bounded),
+        ONE(exec_too_large_is_undone), ONE(the_queue_is_bounded), ONE(exec_is_refused_for_what_it_runs), ONE(watches_are_bounded),
         ONE(a_large_key_expires_in_parts), cmocka_unit_test(watch_of_an_expired_key),
         cmocka_unit_test(watch_sees_other_regions), cmocka_unit_test(a_token_covers_its_transaction),
         ONE(no_context_of_half_a_transaction), ONE(no_digest_within_a_transaction),
