@@ -16,9 +16,13 @@ struct sk_touched {
     bool left_dead;
 };
 
-enum { ROW_MEMORY = 4 }; /* of a transaction's memory, what is left for one row more: it may hold values as large as any, before and after */
+/* Of a transaction's memory, what is left for one row more: it may hold values as large as any, before and after. */
+enum { ROW_MEMORY = 4 };
 
-enum { OPS_KEEP = 64 * 1024 }; /* a buffer that grew beyond this is given back */
+enum { /* what grew beyond this is given back at the end of a transaction */
+    OPS_KEEP = 64 * 1024,
+    TOUCHED_KEEP = 256, /* rows */
+};
 
 enum { INDEX_FROM = 16 }; /* below this many touched rows a look at each is cheaper than an index */
 
@@ -85,19 +89,30 @@ void sk_db_begin(sk_db *db)
     sk_assert(!txn->active);
     txn->active = true;
     txn->dot = sk_db_next_dot(db);
-    txn->count = 0;
     txn->bytes = 0;
     txn->refused = 0;
     txn->resized = false;
     sk_vv_free(&txn->told);
+    sk_vv_copy(&txn->seen, &db->vv);
+    txn->hlc = sk_hlc_tick(&db->clock, db->wall_ms - db->ahead_ms);
+}
+
+/* What has been borrowed from the transaction's arena is void. */
+static void give_memory_back(sk_open_txn *txn)
+{
     if (txn->index_size) {
         free(txn->index);
         txn->index = NULL;
         txn->index_size = 0;
     }
+    if (txn->room > TOUCHED_KEEP) {
+        free(txn->touched);
+        txn->touched = NULL;
+        txn->room = 0;
+    }
+    if (txn->ops.cap > OPS_KEEP) sk_buf_free(&txn->ops);
+    txn->count = 0;
     sk_arena_reset(&txn->arena);
-    sk_vv_copy(&txn->seen, &db->vv);
-    txn->hlc = sk_hlc_tick(&db->clock, db->wall_ms - db->ahead_ms);
 }
 
 static void *copy_array(sk_arena *arena, const void *first, uint32_t count, const void *more, uint32_t more_count,
@@ -229,7 +244,10 @@ uint64_t sk_db_commit(sk_db *db)
     sk_assert(txn->active);
     sk_assert(!txn->refused);
     txn->active = false;
-    if (db->failed) return 0;
+    if (db->failed) {
+        give_memory_back(txn);
+        return 0;
+    }
     sk_buf *ops = &txn->ops;
     uint32_t count = 0;
     sk_buf_reset(ops);
@@ -247,7 +265,7 @@ uint64_t sk_db_commit(sk_db *db)
         sk_txn packed = {txn->dot, txn->hlc, txn->seen, sk_buf_view(ops), count};
         if (db->on_local) db->on_local(db->self, &packed);
     }
-    if (ops->cap > OPS_KEEP) sk_buf_free(ops);
+    give_memory_back(txn);
     return count ? txn->dot.seq : 0;
 }
 
@@ -268,6 +286,7 @@ void sk_db_abort(sk_db *db)
         }
         if (!db->failed) db->failed = sk_db_row_put(db, &touched->name, &now, &touched->before);
     }
+    give_memory_back(txn);
 }
 
 /* -- remote transactions ---------------------------------------------------------------------------------------------------- */
@@ -338,6 +357,7 @@ static int apply_ops(sk_db *db, const sk_txn *txn)
         if (!status) status = apply_op(db, txn, &op, &name);
         if (!untouched) db->failed = status;
     }
+    sk_arena_reset(arena);
     return status;
 }
 

@@ -41,6 +41,29 @@ static void removing_what_was_there_is_a_change(void **state)
     assert_int_equal(a.local, 2);
 }
 
+/* What a large one took in memory is given back at its end, whether it commits or not. */
+static void a_large_one_gives_its_memory_back(void **state)
+{
+    (void)state;
+    for (int aborted = 0; aborted < 2; aborted++) {
+        sk_db_begin(&a.db);
+        for (int i = 0; i < 2000; i++) {
+            char key[16];
+            snprintf(key, sizeof key, "k%d", i);
+            put(&a, SK_TABLE_KEY, key, NULL, "v");
+        }
+        assert_true(a.db.txn.room >= 2000 && a.db.txn.index_size >= 2000);
+        if (aborted)
+            sk_db_abort(&a.db);
+        else
+            assert_int_equal(sk_db_commit(&a.db), 1);
+        assert_in_range(a.db.txn.room, 0, 256);
+        assert_int_equal(a.db.txn.index_size, 0);
+        assert_int_equal(a.db.txn.arena.used, 0);
+    }
+    assert_int_equal(txn(&a, put(&a, SK_TABLE_KEY, "k1", NULL, "w")), 2);
+}
+
 /* All commands of a transaction to one row are one operation: what they did, from how it stood before. */
 static void commands_on_one_row_combine(void **state)
 {
@@ -335,6 +358,7 @@ int main(void)
         TEST(a_transaction_takes_one_dot),
         TEST(without_a_change_there_is_no_dot),
         TEST(removing_what_was_there_is_a_change),
+        TEST(a_large_one_gives_its_memory_back),
         TEST(commands_on_one_row_combine),
         TEST(a_value_replaces_an_addition_of_the_same_transaction),
         TEST(sizes_follow_within_a_transaction),
