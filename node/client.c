@@ -46,11 +46,16 @@ void sk_client_export_close(sk_client *client)
     client->export = NULL;
 }
 
+void sk_client_end_transfers(sk_client *client)
+{
+    sk_client_export_close(client);
+    if (client->replica->importer == client) sk_replica_import_abort(client->replica);
+}
+
 void sk_client_free(sk_client *client)
 {
     sk_replica *replica = client->replica;
-    sk_client_export_close(client);
-    if (replica->importer == client) sk_replica_import_abort(replica);
+    sk_client_end_transfers(client);
     if (client->block != SK_BLOCK_NONE) replica->blocked_count--;
     sk_client_discard(client);
     if (client->next) client->next->previous = client->previous;

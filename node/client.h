@@ -65,6 +65,8 @@ sk_client *sk_client_new(sk_replica *replica);
 void sk_client_free(sk_client *client);
 /** Ends an export that was not read to its end. */
 void sk_client_export_close(sk_client *client);
+/** The same, and an import that was not committed: what it brought is dropped. */
+void sk_client_end_transfers(sk_client *client);
 /** Forgets MULTI's queue and WATCH. */
 void sk_client_discard(sk_client *client);
 /** A client blocked by SK_BLOCK_PASSWORD goes on. */

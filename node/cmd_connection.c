@@ -171,6 +171,7 @@ static void cmd_reset(sk_ctx *ctx)
 {
     sk_client *client = ctx->client;
     sk_client_discard(client);
+    sk_client_end_transfers(client);
     sk_buf_reset(&client->name);
     client->no_evict = client->no_touch = false;
     client->proto = 2;

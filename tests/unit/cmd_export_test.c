@@ -109,6 +109,12 @@ static void an_import_is_one_connections(void **state)
     sk_client_free(other); /* its connection breaks */
     assert_null(a.replica->import);
     expect(&a, "IMPORT OPEN", "+OK");
+    ask(&a, "EXPORT OPEN");
+    assert_non_null(a.client->export);
+    expect(&a, "RESET", "+RESET"); /* it goes back to a pool */
+    assert_null(a.replica->import);
+    assert_null(a.client->export);
+    expect(&a, "IMPORT OPEN", "+OK");
     region_close(&a);
 }
 
