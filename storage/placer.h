@@ -16,7 +16,8 @@
  *     log from wherever it begins, in order, gives every key the state that the log's end says, whatever had been placed.
  *  3. Between two runs the families are exactly the state after the last placed batch.
  *  4. The log is synced before the first write of a run, under every durability: RocksDB may put any write on the disk
- *     at once, and none may outlive the log that says what else belongs to its batch. */
+ *     at once, and none may outlive the log that says what else belongs to its batch.
+ *  5. Where the log is empty, all is in tables: what RocksDB finds damaged there it says, in its own log it does not. */
 #ifndef SK_STORAGE_PLACER_H
 #define SK_STORAGE_PLACER_H
 
@@ -63,7 +64,8 @@ void sk_placer_begin(sk_placer *placer);
 /** The next step of the active run: its range removals, a slice, or a family's table. 1: more follows, 0: the run is
  *  finished; or a negative error with RocksDB's words in `error` (SK_FOLDER_ERROR bytes). */
 int sk_placer_step(sk_placer *placer, char *error);
-/** Begins the log anew where all that it holds is in its place: a start then has nothing to replay. 0 or an error. */
+/** Brings what is in memtables into tables, all that the log holds being in its place, and begins the log anew: a start then
+ *  has nothing to replay. 0 or an error. */
 int sk_placer_restart_log(sk_placer *placer, char *error);
 /** At the start: brings everything that the log holds into place, and restarts it empty. `last` gets the number of the last
  *  batch there was, 0 for an empty log. 0 or a negative error with a sentence in `error`. */
