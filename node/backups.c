@@ -145,8 +145,10 @@ sk_backups *sk_backups_new(sk_store *store, const char *data_dir, const char *al
     *backups = (sk_backups){.store = store, .allowed = allowed, .keep_free = keep_free, .done = done, .self = self};
     backups->checkpoint = sk_file_join(data_dir, "checkpoint.tmp");
     sk_assert(pthread_mutex_init(&backups->lock, NULL) == 0);
-    char ignored[SK_FILE_ERROR];
+    char ignored[SK_FILE_ERROR], *unfinished = sk_file_join(data_dir, "checkpoint.tmp.tmp"); /* RocksDB's name for it */
     sk_file_remove_folder(backups->checkpoint, ignored);
+    sk_file_remove_folder(unfinished, ignored);
+    free(unfinished);
     return backups;
 }
 

@@ -228,7 +228,7 @@ static void add_history(sk_db *db, sk_dot dot, sk_bytes raw, unsigned flags)
     int found = sk_db_history_find(db, dot, raw, &known);
     flags |= known;
     if (found == SK_E_CORRUPT) sk_audit_history_damaged(db);
-    if (found < 0) db->failed = found == SK_E_CORRUPT ? 0 : found;
+    if (found < 0 && found != SK_E_CORRUPT) db->failed = found;
     sk_vv again = {0}; /* it was counted when it came first */
     sk_db_history_stage(db, dot, raw, flags, found > 0 ? &again : &db->fold->kept);
     sk_vv_free(&again);

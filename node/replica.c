@@ -500,6 +500,14 @@ static void answer_blocked(sk_replica *replica)
     }
 }
 
+/* Who waits for an origin that was undone waits no longer: another one may get its number. */
+static void release_waiting(sk_replica *replica)
+{
+    for (sk_client *client = replica->clients; client; client = client->next)
+        if (client->block == SK_BLOCK_AFTER && client->block_vv.count > replica->db.origins.count)
+            client->block_until_ms = replica->now_ms;
+}
+
 /* Everything not on disk is void: back to what is. Where the store cannot read something that is needed to go on, it stays so:
  * trying again would meet it again. Nobody outside has seen it: replies and deltas were held. Reads go on
  * from there, whether the store takes writes again or not yet; while it does not, it is asked again from time to time. */
@@ -531,6 +539,7 @@ static void roll_back(sk_replica *replica)
         return;
     }
     if (!status) replica->last_sealed = sk_db_seal(&replica->db);
+    release_waiting(replica);
     all_is_durable(replica);
     sk_engine_rolled_back(replica->engine, !replica->store_error, replica->now_ms, replica->wall_ms);
     sk_engine_durable(replica->engine, &replica->durable_vv, replica->now_ms, replica->wall_ms);

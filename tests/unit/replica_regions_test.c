@@ -1,4 +1,5 @@
 /* What a command in one region owes to what another has done: each a mistake that was planted and that nothing else saw. */
+#include "node/context.h"
 #include "node/fold.h"
 #include "tests/unit/replica_harness.h"
 
@@ -266,6 +267,38 @@ static void a_session_that_waited_is_answered(void **state)
     region_close(&us);
 }
 
+/* What it waited for is no origin here any more: its number may be another's soon. */
+static void a_session_after_what_is_undone_is_behind(void **state)
+{
+    (void)state;
+    region eu, us;
+    char request[2048];
+    sk_vv vv = {0};
+    sk_arena arena = {0};
+    uint32_t origin;
+    regions_open(&eu, &us);
+    expect(&eu, "SET k 1", "+OK");
+    region_turn(&eu, 1);
+    eu.client->owner = &eu;
+    eu.client->unblocked = take_late_reply;
+    assert_int_equal(sk_db_intern(&eu.replica->db, sk_bytes_str("zz"), 7, &origin), 0);
+    sk_vv_set(&vv, origin, 5);
+    sk_bytes token = sk_context_text(&eu.replica->db, &vv, SK_BYTES_NONE, NULL, &arena);
+    snprintf(request, sizeof request, "SESSION AFTER %.*s TIMEOUT 100000", (int)token.len, (const char *)token.data);
+    expect(&eu, request, "");
+    sk_memory_fail(eu.store, 0, SK_E_IO);
+    sk_replica_turn(eu.replica);
+    (void)sk_memory_sync(eu.store, UINT64_MAX);
+    sk_replica_reap(eu.replica);
+    assert_true(eu.replica->db.origins.count <= origin);
+    assert_int_equal(strncmp((char *)eu.reply.data, "-BEHIND", 7), 0);
+    sk_vv_free(&vv);
+    sk_arena_free(&arena);
+    sk_memory_fail(eu.store, 0, SK_OK);
+    region_close(&eu);
+    region_close(&us);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -278,6 +311,7 @@ int main(void)
         cmocka_unit_test(watch_sees_what_a_transfer_brought),
         cmocka_unit_test(a_whole_transfer_is_no_one_batch),
         cmocka_unit_test(a_session_that_waited_is_answered),
+        cmocka_unit_test(a_session_after_what_is_undone_is_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
