@@ -92,10 +92,8 @@ void sk_audit_history_damaged(sk_db *db)
     if (audit->history_damaged) return;
     audit->history_damaged = true;
     audit->history_renewed = false;
-    if (audit->stage <= SK_AUDIT_STAGED) return;
-    sk_sums_reset(&db->sums); /* the rows say which records it must have */
-    audit->stage = SK_AUDIT_ROWS;
-    sk_buf_reset(&audit->cursor);
+    audit->rows_again = audit->stage > SK_AUDIT_STAGED; /* they say which records it must have. Not at once: it may be found in
+                                                         * the midst of a row */
 }
 
 /* -- state --------------------------------------------------------------------------------------------------------- */
@@ -165,7 +163,7 @@ bool sk_audit_next_name(sk_reader *names, sk_bytes *raw, bool *repaired)
 
 bool sk_audit_pending(const sk_db *db)
 {
-    return db->audit.stage != SK_AUDIT_DONE;
+    return db->audit.stage != SK_AUDIT_DONE || db->audit.rows_again;
 }
 
 bool sk_audit_damaged(const sk_db *db)
@@ -380,6 +378,7 @@ static int rows_are_through(sk_db *db)
 {
     const sk_sums *sums = &db->sums;
     sk_audit *audit = &db->audit;
+    if (audit->rows_again) return 1;
     if (audit->history_damaged) {
         int status = sk_db_history_renew(db);
         if (!status) next_stage(db, SK_AUDIT_RENEWING);
@@ -555,12 +554,22 @@ static int step_stage(sk_db *db, uint32_t entries)
     return status;
 }
 
+static void begin_rows_again(sk_db *db)
+{
+    if (!db->audit.rows_again) return;
+    db->audit.rows_again = false;
+    sk_sums_reset(&db->sums);
+    db->audit.stage = SK_AUDIT_ROWS;
+    sk_buf_reset(&db->audit.cursor);
+}
+
 /* A stage that has little to do is followed by the next at once. */
 int sk_audit_step(sk_db *db, uint32_t entries)
 {
     sk_audit_stage stage;
     int status = db->failed;
     if (status) return status;
+    begin_rows_again(db);
     do {
         stage = db->audit.stage;
         status = step_stage(db, entries);

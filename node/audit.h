@@ -49,6 +49,7 @@ typedef struct {
     sk_audit_stage stage;
     sk_buf cursor;           /* of all stages but ROWS: the last key that was gone through; empty: none */
     bool history_damaged;    /* it is to begin anew */
+    bool rows_again;         /* first all rows are looked at once more */
     bool history_renewed;    /* it did */
     bool lost;               /* no sum is to be trusted before a repair is through, because… */
     bool lost_rows;          /* … staged rows are lost, or else because one is under way */

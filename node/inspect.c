@@ -91,7 +91,7 @@ static void say_all(const sk_db *db, sk_buf *faults)
 /* History that is damaged begins anew only when nothing is being folded in, which is not done here: it is told without. */
 static bool waits_for_fold(const sk_db *db)
 {
-    return sk_fold_active(db) && db->audit.history_damaged && db->audit.stage >= SK_AUDIT_ROWS &&
+    return sk_fold_active(db) && db->audit.history_damaged && db->audit.stage >= SK_AUDIT_ROWS && !db->audit.rows_again &&
            db->sums.state != SK_SUMS_SCANNING;
 }
 

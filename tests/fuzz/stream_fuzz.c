@@ -41,7 +41,7 @@ static void frame(sk_bytes bodies, sk_buf *out)
     sk_stream_begin(out, &sum);
     for (int i = 0; sk_reader_left(&reader); i++) {
         sk_bytes body = sk_read_bytes(&reader);
-        bool last = sk_reader_left(&reader) == 0;
+        bool last = sk_reader_left(&reader) == 0 && body.len <= SK_STREAM_END_MAX; /* nobody writes a longer one */
         sk_stream_frame(out, &sum, i == 0 ? SK_STREAM_HEAD : last ? SK_STREAM_END : SK_STREAM_CHUNK, body);
     }
 }

@@ -69,6 +69,33 @@ static void rows_that_changed_come_once_and_in_order(void **state)
     sk_vv_free(&known);
 }
 
+/* No chunk takes longer for how long the history is: those that find nothing are empty. */
+static void a_long_history_is_read_in_steps(void **state)
+{
+    (void)state;
+    sk_vv none = {0};
+    sk_source *source;
+    sk_transfer_head head = {0};
+    for (int i = 0; i < 12; i++) {
+        keys(i, i + 1);
+        commit(&a);
+    }
+    assert_string_equal(sent(&none, NULL, 1000, NULL), "+ka +kb +kc +kd +ke +kf +kg +kh +ki +kj +kk +kl ");
+    assert_int_equal(sk_source_open(&a.db, &none, NULL, &source, &head), 0);
+    int empty = 0, more = 1;
+    for (int chunks = 0; more && chunks < 1000; chunks++) {
+        sk_buf chunk = {0};
+        more = sk_source_chunk(&a.db, source, 1000, &chunk);
+        empty += chunk.len == 0;
+        sk_buf_free(&chunk);
+    }
+    assert_int_equal(more, 0);
+    assert_true(empty >= 3 * 12); /* once through all of it for each lot, and for removals */
+    sk_source_close(&a.db, source);
+    sk_vv_free(&head.vv);
+    sk_vv_free(&head.floor);
+}
+
 /* Rows in all and gone through are known once the sums are; what was sent is known always. */
 static void how_far_it_has_come_is_told(void **state)
 {
@@ -254,6 +281,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_and_commit_both, close_both)
     const struct CMUnitTest tests[] = {
         TEST(rows_that_changed_come_once_and_in_order),
+        TEST(a_long_history_is_read_in_steps),
         TEST(how_far_it_has_come_is_told),
         TEST(removals_come_as_empty_rows_and_as_history),
         TEST(below_the_floor_what_is_not_known_comes),
