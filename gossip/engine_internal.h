@@ -293,6 +293,8 @@ void sk_transfer_pump(sk_engine *engine, uint32_t peer);
 void sk_transfer_request(sk_engine *engine);
 /** Asks a peer for a repair: sk_engine_repair. */
 int sk_transfer_repair(sk_engine *engine, const sk_vv *least);
+/** A link is up: what the peer may have staged of an earlier transfer can be gone on with, until it has all that we have now. */
+void sk_transfer_may_be_staged(sk_engine *engine, sk_peer *to);
 /** None comes in, and there is a store to keep one. */
 static inline bool sk_transfer_may_ask(const sk_engine *engine)
 {

@@ -326,6 +326,7 @@ static int take_hello(sk_engine *engine, uint32_t peer, const sk_hello *hello)
     status = take_news(engine, peer, &hello->news);
     if (status) return status;
     hear_itself(engine, from, true);
+    sk_transfer_may_be_staged(engine, from);
     sk_send_start(engine, peer, *engine->own);
     from->heartbeat_at_ms = engine->now_ms;
     from->review_at_ms = engine->now_ms;

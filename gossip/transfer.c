@@ -18,9 +18,10 @@
  * vector is what it was, so it moves no cursors, and no history is kept for it.
  *
  * An interrupted transfer can go on only while the sender has the history since then: what is staged is brought forward
- * by it. So the sender forgets nothing above the vector of what the peer has staged (stability.c), until the peer
- * acknowledges that vector, or has staged what we have not ourselves. This costs history only of origins that others bring the peer meanwhile, or it writes under
- * itself: of all others stability waits for the peer anyway.
+ * by it. So the sender forgets nothing above the vector of what the peer has staged (stability.c), from the moment that
+ * their link comes up until the peer acknowledges that vector, or has staged what we have not ourselves. This costs history
+ * only of origins that others bring the peer meanwhile, or it writes under itself: of all others stability waits for the
+ * peer anyway.
  *
  * Invariants (sk_engine_check):
  *  1. sent - acked <= window.
@@ -271,6 +272,15 @@ static void start_sending(sk_engine *engine, uint32_t peer, const sk_request *re
     }
     sk_vv_free(&head.vv);
     sk_vv_free(&head.floor);
+}
+
+/* It has not said yet what it has staged of a transfer of ours, and we may have started since: it is of no more than we have
+ * now, as long as nobody but the two of us has written. For a laggard no history is kept on suspicion. */
+void sk_transfer_may_be_staged(sk_engine *engine, sk_peer *to)
+{
+    if (to->has_staged || to->laggard) return;
+    sk_vv_copy(&to->staged, engine->applied);
+    to->has_staged = true;
 }
 
 static int take_request(sk_engine *engine, uint32_t peer, sk_reader *reader)

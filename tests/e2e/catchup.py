@@ -198,8 +198,7 @@ def cut_transfer(cluster, tag, victim):
     else:
         eu.kill()
         assert us.client().dbsize() == held, "a part of a transfer is visible"
-        # Nothing is written to us meanwhile: eu, which starts anew, may forget that before it is asked to go on, and then it
-        # begins again.
+        assert us.client().set(f"{tag} while eu is away", "1")
         eu.start()
         sent_before = None
     written[f"{tag} during"] = b"the transfer"

@@ -116,6 +116,26 @@ static void a_busy_sender_goes_on_later(void **state)
     world_free(w);
 }
 
+/* … nor is it asked at once: what the receiver has written meanwhile, and what both have by then, is not forgotten before. */
+static void a_receiver_that_asks_late_goes_on(void **state)
+{
+    (void)state;
+    world *w = world_apart(1000, 0);
+    begin_transfer(w, 30);
+    link_down(w, 0, 1);
+    restart(w, 0, &w->nodes[0].now, false);
+    w->nodes[1].busy = true;
+    write_many(w, 1, 5);
+    world_run(w, 2000);
+    w->nodes[1].busy = false;
+    world_must_converge(w, 10000);
+    assert_int_equal(w->nodes[1].resumed, 1);
+    assert_in_range(w->nodes[1].rows_in, 1000, 1050);
+    world_run(w, 2000);
+    assert_null(status_of(w, 0, 1).staged); /* nothing is kept for it any more */
+    world_free(w);
+}
+
 /* A sender that cannot read what it was asked about gives the transfer up, and nothing else. */
 static void an_answer_that_fails_ends_the_transfer_alone(void **state)
 {
@@ -233,6 +253,7 @@ int main(void)
         cmocka_unit_test(what_waited_and_is_refused_costs_its_link),
         cmocka_unit_test(a_transfer_of_which_nothing_comes_is_given_up),
         cmocka_unit_test(a_busy_sender_goes_on_later),
+        cmocka_unit_test(a_receiver_that_asks_late_goes_on),
         cmocka_unit_test(an_answer_that_fails_ends_the_transfer_alone),
         cmocka_unit_test(nobody_writes_under_another_regions_origin),
         cmocka_unit_test(a_store_that_takes_nothing_asks_for_nothing),
