@@ -322,15 +322,6 @@ static int allocate(int fd, size_t bytes)
     return failed == EOPNOTSUPP || failed == ENOSYS || failed == EINVAL ? 0 : failed;
 }
 
-/* A record that was far larger than a segment is not kept room for, again and again. */
-static int shorten(int fd, size_t bytes)
-{
-    struct stat status;
-    if (fstat(fd, &status) < 0) return errno;
-    if ((uint64_t)status.st_size <= 2 * (uint64_t)bytes) return 0;
-    return ftruncate(fd, (off_t)bytes) == 0 ? 0 : errno;
-}
-
 /* Opens the segment with this number, made anew or out of a spare one, and makes it the current one. */
 static int begin_segment(sk_journal *journal, uint64_t number, char *error)
 {
@@ -346,7 +337,7 @@ static int begin_segment(sk_journal *journal, uint64_t number, char *error)
     put_number(header + MAGIC_BYTES, number, 8);
     put_number(header + MAGIC_BYTES + 8, journal->segment_bytes, 4);
     struct iovec part = {header, sizeof header};
-    if (!failed) failed = spare ? shorten(fd, journal->segment_bytes) : allocate(fd, journal->segment_bytes);
+    if (!failed && !spare) failed = allocate(fd, journal->segment_bytes);
     if (!failed) failed = write_whole(fd, &part, 1);
     if (!failed && fdatasync(fd) < 0) failed = errno;
     free(path);

@@ -41,13 +41,25 @@ static char *path_of(const sk_spares *spares, uint64_t number)
     return sk_file_join(spares->folder, name);
 }
 
-/* 0 or an errno. `whole`: it has its room on the disk. One that was to become a segment when the disk was full has not. */
-static int look_at_file(const sk_spares *spares, int folder, const char *path, bool *whole)
+/* The bytes of the file: 0 or an errno. */
+static int look_at_file(int folder, const char *path, uint64_t *bytes)
 {
     struct stat status;
     if (fstatat(folder, path, &status, AT_SYMLINK_NOFOLLOW) < 0) return errno;
-    *whole = (uint64_t)status.st_size >= spares->bytes;
+    *bytes = (uint64_t)status.st_size;
     return S_ISREG(status.st_mode) ? 0 : EISDIR;
+}
+
+/* One that was to become a segment when the disk was full has not its room on the disk. */
+static bool is_short(const sk_spares *spares, uint64_t bytes)
+{
+    return bytes < spares->bytes;
+}
+
+/* One that had a record far larger than a segment is not kept with all the room of it. */
+static bool is_long(const sk_spares *spares, uint64_t bytes)
+{
+    return bytes > 2 * (uint64_t)spares->bytes;
 }
 
 static bool is_name(const char *name)
@@ -72,11 +84,11 @@ uint64_t sk_spares_look(sk_spares *spares)
     spares->count = 0;
     DIR *list = opendir(spares->folder);
     for (struct dirent *entry; list && (entry = readdir(list));) {
-        bool whole;
-        if (!is_name(entry->d_name) || look_at_file(spares, dirfd(list), entry->d_name, &whole)) continue;
+        uint64_t bytes;
+        if (!is_name(entry->d_name) || look_at_file(dirfd(list), entry->d_name, &bytes)) continue;
         uint64_t number = strtoull(entry->d_name + sizeof PREFIX - 1, NULL, 16);
         if (number > highest) highest = number;
-        if (whole && spares->count < SK_SPARES_MAX)
+        if (!is_short(spares, bytes) && !is_long(spares, bytes) && spares->count < SK_SPARES_MAX)
             spares->numbers[spares->count++] = number;
         else
             (void)remove_spare(spares, number);
@@ -101,14 +113,24 @@ bool sk_spares_take(sk_spares *spares, const char *path)
     return taken;
 }
 
+/* Once the name is durable: under the one it had an end that is missing would be damage. */
+static bool shorten(const sk_spares *spares, const char *path)
+{
+    return sk_file_sync_folder(spares->folder) == 0 && truncate(path, (off_t)spares->bytes) == 0;
+}
+
 int sk_spares_give(sk_spares *spares, const char *path, uint64_t number)
 {
     char *new = path_of(spares, number);
     pthread_mutex_lock(&spares->worker.lock);
-    bool whole = false;
-    int failed = look_at_file(spares, AT_FDCWD, path, &whole);
-    bool kept = whole && spares->count < SK_SPARES_MAX;
+    uint64_t bytes = 0;
+    int failed = look_at_file(AT_FDCWD, path, &bytes);
+    bool kept = !is_short(spares, bytes) && spares->count < SK_SPARES_MAX;
     if (!failed && (kept ? rename(path, new) : unlink(path)) < 0) failed = errno;
+    if (kept && !failed && is_long(spares, bytes) && !shorten(spares, new)) {
+        kept = false;
+        if (unlink(new) < 0) failed = errno;
+    }
     if (kept && !failed) spares->numbers[spares->count++] = number;
     pthread_mutex_unlock(&spares->worker.lock);
     free(new);

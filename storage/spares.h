@@ -33,13 +33,13 @@ typedef struct {
 void sk_spares_init(sk_spares *spares, const char *folder, size_t bytes);
 /** Stops the thread. The files stay. */
 void sk_spares_free(sk_spares *spares);
-/** What is in the folder; one that is shorter than a segment goes. The highest number of one, 0 if there is none. What has no
+/** What is in the folder; one that is shorter than a segment, or far longer, goes. The highest number of one, 0 if there is none. What has no
  *  such name is left alone. */
 uint64_t sk_spares_look(sk_spares *spares);
 /** One becomes the file `path`: true; false: there is none. The folder is to be synced then. */
 bool sk_spares_take(sk_spares *spares, const char *path);
-/** The file `path`, which was this segment, is not needed: it becomes a spare or, if there are enough or it is
- *  shorter than a segment, goes. 0 or an errno. */
+/** The file `path`, which was this segment, is not needed: it becomes a spare, without what is beyond a segment if
+ *  that is much, or, if there are enough or it is shorter than a segment, goes. 0 or an errno. */
 int sk_spares_give(sk_spares *spares, const char *path, uint64_t number);
 /** Has one written, if there is none and the disk has room for many. Does not wait; if it fails there is none. */
 void sk_spares_ask(sk_spares *spares);

@@ -367,15 +367,32 @@ static void node_set(world_node *node, int first, int count)
     sk_buf_free(&ops);
 }
 
+/* A lenient world whose batches are so small that not all of a backlog of 1000 goes at once. */
+static world *small_batches(uint32_t nodes)
+{
+    sk_engine_limits limits = world_limits();
+    limits.batch_bytes = 2000;
+    world *w = world_new(nodes, &limits);
+    w->lenient = true;
+    world_run(w, 100);
+    return w;
+}
+
+/* `writer` sets 50 keys in 1000 transactions while `reader` is cut off from it. */
+static world *mostly_overwritten(uint32_t nodes, uint32_t writer, uint32_t reader)
+{
+    world *w = small_batches(nodes);
+    set_cut(w, writer, reader, true);
+    for (int i = 0; i < 1000; i++) node_set(&w->nodes[writer], i % 50, 1);
+    world_run(w, 100);
+    return w;
+}
+
 /* b is cut off while `transactions` set `keys` keys in turn, `each` in one; c, while b is cut off from it too, writes
  * `of_c` other keys. Returns how many transactions, and in *transfers how many transfers, a sent b. */
 static uint64_t sent_after_overwriting(int transactions, int keys, int each, int of_c, uint64_t *transfers)
 {
-    sk_engine_limits limits = world_limits();
-    limits.batch_bytes = 2000;
-    world *w = world_new(3, &limits);
-    w->lenient = true;
-    world_run(w, 100);
+    world *w = small_batches(3);
     set_cut(w, 0, 1, true);
     set_cut(w, 1, 2, true);
     uint64_t before = status_of(w, 0, 1).sent_txns;
@@ -420,13 +437,7 @@ static void what_was_overwritten_is_sent_once(void **state)
 static void what_was_overwritten_is_relayed_once(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    limits.batch_bytes = 2000;
-    world *w = world_new(3, &limits);
-    w->lenient = true;
-    world_run(w, 100);
-    set_cut(w, 1, 2, true);
-    for (int i = 0; i < 1000; i++) node_set(&w->nodes[2], i % 50, 1);
+    world *w = mostly_overwritten(3, 2, 1);
     world_must_converge(w, 10000);
     assert_int_equal(status_of(w, 0, 1).transfers_out, 1);
     assert_int_equal(status_of(w, 0, 1).sent_txns, 0);
@@ -441,14 +452,7 @@ static void what_was_overwritten_is_relayed_once(void **state)
 static void what_was_overwritten_is_sent_once_though_it_fails(void **state)
 {
     (void)state;
-    sk_engine_limits limits = world_limits();
-    limits.batch_bytes = 2000;
-    world *w = world_new(2, &limits);
-    w->lenient = true;
-    world_run(w, 100);
-    set_cut(w, 0, 1, true);
-    for (int i = 0; i < 1000; i++) node_set(&w->nodes[0], i % 50, 1);
-    world_run(w, 100);
+    world *w = mostly_overwritten(2, 0, 1);
     w->nodes[1].fail_sink_end = INT32_MAX;
     set_cut(w, 0, 1, false);
     world_run(w, 5000);
@@ -469,14 +473,7 @@ static void what_was_overwritten_goes_live_where_no_transfer_can_be_had(void **s
     (void)state;
     static const int errors[] = {SK_E_CORRUPT, SK_E_BUSY};
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
-        sk_engine_limits limits = world_limits();
-        limits.batch_bytes = 2000;
-        world *w = world_new(2, &limits);
-        w->lenient = true;
-        world_run(w, 100);
-        set_cut(w, 0, 1, true);
-        for (int n = 0; n < 1000; n++) node_set(&w->nodes[0], n % 50, 1);
-        world_run(w, 100);
+        world *w = mostly_overwritten(2, 0, 1);
         w->nodes[0].fail_open = INT32_MAX;
         w->nodes[0].open_error = errors[i];
         set_cut(w, 0, 1, false);

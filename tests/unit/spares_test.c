@@ -150,6 +150,26 @@ static void what_is_short_goes(void **state)
     end(with);
 }
 
+/* It had a record that was far larger than a segment. */
+static void what_is_long_is_shortened(void **state)
+{
+    (void)state;
+    char path[160];
+    struct stat status;
+    bench *with = start(BYTES);
+    assert_int_equal(sk_spares_give(&with->spares, file_with(with, "segment 1", 2 * BYTES), 1), 0);
+    assert_int_equal(sk_spares_give(&with->spares, file_with(with, "segment 2", 2 * BYTES + 1), 2), 0);
+    for (int i = 1; i <= 2; i++) {
+        snprintf(path, sizeof path, "%s/spare-%016x", with->path, i);
+        assert_int_equal(stat(path, &status), 0);
+        assert_int_equal(status.st_size, i == 1 ? 2 * BYTES : BYTES);
+    }
+    file_with(with, "spare-0000000000000007", 2 * BYTES + 1); /* the process ended before it was shortened */
+    assert_int_equal(sk_spares_look(&with->spares), 7);
+    assert_int_equal(files_in(with), 2);
+    end(with);
+}
+
 /* Somebody has removed them. */
 static void one_that_is_gone_is_passed_over(void **state)
 {
@@ -248,6 +268,7 @@ int main(void)
         cmocka_unit_test(more_than_enough_is_removed),
         cmocka_unit_test(they_outlive_the_process),
         cmocka_unit_test(what_is_short_goes),
+        cmocka_unit_test(what_is_long_is_shortened),
         cmocka_unit_test(one_that_is_gone_is_passed_over),
         cmocka_unit_test(one_is_written_where_there_is_none),
         cmocka_unit_test(none_is_written_where_there_is_no_room),
