@@ -114,6 +114,7 @@ static void json_backup(ctl_json *json, const sk_backup *backup)
         ctl_json_text(json, "made", sk_bytes_str(made));
         ctl_json_text(json, "region", sk_buf_view(&says.region));
         ctl_json_text(json, "cluster", sk_buf_view(&says.cluster));
+        ctl_json_int(json, "format", (int64_t)backup->manifest.data_format);
         ctl_json_int(json, "keys", (int64_t)says.keys);
         ctl_json_int(json, "conflicts", (int64_t)says.conflicts);
         ctl_json_text(json, "digest", sk_bytes_str(digest));
@@ -135,10 +136,12 @@ static void print_backup(const sk_backup *backup, sk_buf *text)
                       sk_error_text(backup->status ? backup->status : SK_E_CORRUPT));
     } else {
         time_text(backup->manifest.made_ms, made);
-        sk_buf_printf(text, "%6" PRIu64 "  %s  %.*s of %.*s, %" PRIu64 " keys, %" PRIu64 " bytes, %" PRIu64 " new\n",
+        sk_buf_printf(text,
+                      "%6" PRIu64 "  %s  %.*s of %.*s, %" PRIu64 " keys, %" PRIu64 " bytes, %" PRIu64
+                      " new, format %" PRIu64 "\n",
                       backup->number, made, (int)says.region.len, (const char *)says.region.data, (int)says.cluster.len,
                       (const char *)says.cluster.data, says.keys, sk_manifest_bytes(&backup->manifest),
-                      backup->manifest.copied_bytes);
+                      backup->manifest.copied_bytes, backup->manifest.data_format);
     }
     sk_inspection_free(&says);
 }

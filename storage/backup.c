@@ -1,4 +1,5 @@
 #include "storage/backup.h"
+#include "storage/folder.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,9 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char MARK[] = "SKERRY-BACKUPS", MARK_TEXT[] = "skerry backups\nformat 1\n";
+static const char MARK[] = "SKERRY-BACKUPS", MARK_TEXT[] = "skerry backups\nformat 2\n";
 
-enum { NUMBER_DIGITS = 6, NAME_MAX_BYTES = 40 };
+enum { MARK_MAX = 64, NUMBER_DIGITS = 6, NAME_MAX_BYTES = 40 };
 
 static bool ends_with(const char *name, const char *end)
 {
@@ -40,7 +41,7 @@ static int look_at_mark(const char *directory, bool *empty, char *error)
 {
     char *path = sk_file_join(directory, MARK);
     sk_buf text = {0};
-    int found = sk_file_read(path, sizeof MARK_TEXT, &text, error);
+    int found = sk_file_read(path, MARK_MAX, &text, error);
     bool ours = found > 0 && sk_bytes_equal(sk_buf_view(&text), sk_bytes_str(MARK_TEXT));
     bool other_format = found > 0 && sk_bytes_starts(sk_buf_view(&text), sk_bytes_str("skerry backups\n"));
     sk_buf_free(&text);
@@ -48,7 +49,11 @@ static int look_at_mark(const char *directory, bool *empty, char *error)
     *empty = false;
     if (ours) return SK_OK;
     if (found < 0 && found != SK_E_TOO_LARGE) return found;
-    if (other_format) return sk_file_say(error, SK_E_FORMAT, "%s: holds backups of another format", directory);
+    if (other_format)
+        return sk_file_say(error, SK_E_FORMAT,
+                           "%s: holds backups of another format, which another version of skerry made; leave it to that "
+                           "one, and use another directory",
+                           directory);
     DIR *list = opendir(directory);
     if (!list) return sk_file_fail(error, directory, "list it", errno);
     int entries = 0;
@@ -179,6 +184,11 @@ const sk_backup *sk_backup_find(const sk_backup_list *list, uint64_t number, int
     if (found && found->status)
         sk_file_say(error, *status, "%s: the record of backup %" PRIu64 " cannot be used: %s", list->directory,
                     found->number, sk_error_text(found->status));
+    if (!*status) {
+        char what[SK_FILE_ERROR];
+        snprintf(what, sizeof what, "%s: backup %" PRIu64, list->directory, found->number);
+        *status = sk_folder_check_format(found->manifest.data_format, what, error);
+    }
     return *status ? NULL : found;
 }
 
@@ -312,6 +322,7 @@ static int make(making *of, const sk_backup_list *list, sk_manifest *made, char 
 {
     collect_known(of, list);
     made->number = list->count ? list->backups[list->count - 1].number + 1 : 1;
+    made->data_format = SK_FOLDER_FORMAT;
     made->made_ms = of->plan->made_ms;
     sk_buf_bytes(&made->source, of->plan->source);
     sk_buf_bytes(&made->about, of->plan->about);

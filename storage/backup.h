@@ -1,6 +1,6 @@
 /* Backups in a directory: each a manifest, over files that all of them share.
  *
- *   DIR/SKERRY-BACKUPS      what this is: "skerry backups\nformat 1\n"
+ *   DIR/SKERRY-BACKUPS      what this is: "skerry backups\nformat 2\n"
  *   DIR/lock                flock'd by whoever adds or purges; shared by who reads
  *   DIR/000001.backup       the manifest of the first (storage/manifest.h), and so on
  *   DIR/files/SUM-LENGTH    bytes of files, under what they come to
@@ -47,8 +47,8 @@ typedef struct {
 /** Lists them. 0, or an error as above. Free it also after an error. */
 int sk_backup_list_read(const char *directory, sk_backup_list *list, char *error);
 void sk_backup_list_free(sk_backup_list *list);
-/** The one of that number (0: the newest); NULL after writing why there is none, or none that can be read, and
- * `status`. */
+/** The one of that number (0: the newest); NULL after writing why there is none, or none that can be read (its data may be of
+ *  another skerry's format), and `status`. */
 const sk_backup *sk_backup_find(const sk_backup_list *list, uint64_t number, int *status, char *error);
 
 /** Removes all but the newest `keep` (at least 1), and the files that only they had. `removed`: backups; `bytes`: of

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -70,6 +71,13 @@ static int write_identity(sk_folder *folder, char *error)
     return sk_file_write(folder->path, "SKERRY", sk_bytes_of(text, (size_t)len), error);
 }
 
+int sk_folder_check_format(uint64_t format, const char *what, char *error)
+{
+    if (format == SK_FOLDER_FORMAT) return SK_OK;
+    return sk_file_say(error, SK_E_FORMAT, "%s: has format %" PRIu64 ", %s; this binary reads format %d", what, format,
+                       format > SK_FOLDER_FORMAT ? "of a newer skerry" : "of an older skerry", SK_FOLDER_FORMAT);
+}
+
 static int parse_identity(const sk_folder *folder, const char *text, size_t len, char *error)
 {
     size_t magic = strlen(MAGIC);
@@ -81,9 +89,7 @@ static int parse_identity(const sk_folder *folder, const char *text, size_t len,
         return sk_file_say(error, SK_E_FORMAT, "%s: its SKERRY file is not one of skerry", folder->path);
     if (sscanf(text + magic, "format %9u%n", &format, &end) != 1 || text[magic + (size_t)end] != '\n')
         return sk_file_say(error, SK_E_CORRUPT, "%s: its SKERRY file does not tell the format", folder->path);
-    if (format == SK_FOLDER_FORMAT) return SK_OK;
-    return sk_file_say(error, SK_E_FORMAT, "%s: has format %u, %s; this binary reads format %d", folder->path, format,
-                       format > SK_FOLDER_FORMAT ? "of a newer skerry" : "of an older skerry", SK_FOLDER_FORMAT);
+    return sk_folder_check_format(format, folder->path, error);
 }
 
 static int read_identity(sk_folder *folder, int fd, char *error)

@@ -39,6 +39,8 @@ int sk_folder_declare(sk_folder *folder, char *error);
 /** The same for one whose node is stopped, to be read alone: nothing is made, and nothing changed. SK_E_FORMAT also if it is
  *  no data directory. */
 int sk_folder_open_stopped(sk_folder *folder, const char *path, char *error);
+/** 0 if this binary reads data of that format, or SK_E_FORMAT and a sentence that says so of `what`. */
+int sk_folder_check_format(uint64_t format, const char *what, char *error);
 void sk_folder_close(sk_folder *folder);
 /** Whether what stands at the path is still the directory that was locked: nobody has removed it, or put another one, which
  *  another process may use, in its place. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-enum { FORMAT = 1, FILE_BYTES_MIN = 6 /* that one file takes in the record */ };
+enum { FORMAT = 2, FILE_BYTES_MIN = 6 /* that one file takes in the record */ };
 static const char MAGIC[] = "skerry backup";
 
 void sk_manifest_add(sk_manifest *manifest, const char *name, uint64_t changed_ns, const sk_file_sum *sum)
@@ -46,6 +46,7 @@ void sk_manifest_pack(const sk_manifest *manifest, sk_buf *out)
     size_t start = out->len;
     sk_pack_bytes(out, sk_bytes_str(MAGIC));
     sk_pack_uint(out, FORMAT);
+    sk_pack_uint(out, manifest->data_format);
     sk_pack_uint(out, manifest->number);
     sk_pack_uint(out, manifest->made_ms);
     sk_pack_bytes(out, sk_buf_view(&manifest->source));
@@ -105,6 +106,7 @@ static int read_all(sk_bytes bytes, sk_manifest *manifest)
     uint64_t format = sk_read_uint(&reader);
     if (reader.bad) return SK_E_CORRUPT;
     if (format != FORMAT) return SK_E_FORMAT;
+    manifest->data_format = sk_read_uint(&reader);
     manifest->number = sk_read_uint(&reader);
     manifest->made_ms = sk_read_uint(&reader);
     sk_buf_bytes(&manifest->source, sk_read_bytes(&reader));

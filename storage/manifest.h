@@ -1,10 +1,11 @@
 /* A backup's manifest: what it is of, and which files it consists of. One MessagePack record in a file NNNNNN.backup:
  *
- *   "skerry backup", 1 (the format), number, wall ms, source, about, bytes copied, count of files,
+ *   "skerry backup", 2 (the record's format), the data's format, number, wall ms, source, about, bytes copied, count of files,
  *   of each: its name in db/, bytes, time of change at the source (ns), XXH3-128 of its bytes (two numbers)
  *   at last the XXH3-64 of everything before
  *
- * `source` tells one database's file names from another's, `about` is the caller's and means nothing here.
+ * The data's format is that of the data directory it was made of (SK_FOLDER_FORMAT then). `source` tells one database's file
+ * names from another's, `about` is the caller's and means nothing here.
  *
  * Invariant: a manifest that was read is sound: names are plain, each once, and no number is out of its range. */
 #ifndef SK_STORAGE_MANIFEST_H
@@ -25,7 +26,7 @@ typedef struct {
 } sk_manifest_file;
 
 typedef struct {
-    uint64_t number, made_ms, copied_bytes;
+    uint64_t number, data_format, made_ms, copied_bytes;
     sk_buf source, about;
     sk_manifest_file *files; /* owned */
     size_t count;

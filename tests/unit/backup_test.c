@@ -82,7 +82,7 @@ static void a_directory_of_something_else_is_left_alone(void **state)
     assert_int_equal(count_files(&with, "."), 1);
     assert_int_equal(sk_backup_list_read(with.directory, &list, with.error), SK_E_FORMAT);
     sk_backup_list_free(&list);
-    write_file(with.directory, "SKERRY-BACKUPS", "skerry backups\nformat 2\n");
+    write_file(with.directory, "SKERRY-BACKUPS", "skerry backups\nformat 1\n");
     assert_int_equal(make_into(&with, &made), SK_E_FORMAT);
     assert_true(strstr(with.error, "another format"));
     bench_end(&with);

@@ -7,7 +7,7 @@
 
 static sk_manifest some(void)
 {
-    sk_manifest manifest = {.number = 7, .made_ms = 1700000000000, .copied_bytes = 5};
+    sk_manifest manifest = {.number = 7, .data_format = 3, .made_ms = 1700000000000, .copied_bytes = 5};
     sk_buf_bytes(&manifest.source, sk_bytes_str("a database"));
     sk_buf_bytes(&manifest.about, sk_bytes_str("something"));
     sk_manifest_add(&manifest, "000012.sst", 42, &(sk_file_sum){1, 2, 300});
@@ -38,6 +38,7 @@ static void what_was_written_is_read(void **state)
     pack(&manifest, &packed);
     assert_int_equal(sk_manifest_read(sk_buf_view(&packed), &got), 0);
     assert_int_equal(got.number, 7);
+    assert_int_equal(got.data_format, 3);
     assert_int_equal(got.made_ms, 1700000000000);
     assert_int_equal(got.copied_bytes, 5);
     assert_int_equal(got.count, 2);
@@ -107,8 +108,8 @@ static void another_format_is_told_from_damage(void **state)
     sk_manifest manifest = some();
     sk_buf packed = {0};
     pack(&manifest, &packed);
-    assert_int_equal(packed.data[15], 1); /* after a bin of 13 bytes */
-    packed.data[15] = 2;
+    assert_int_equal(packed.data[15], 2); /* after a bin of 13 bytes */
+    packed.data[15] = 1;
     assert_int_equal(read_status(sk_buf_view(&packed)), SK_E_FORMAT);
     sk_manifest_free(&manifest);
     sk_buf_free(&packed);

@@ -94,6 +94,49 @@ static void only_an_empty_directory_is_filled(void **state)
     bench_end(&with);
 }
 
+/* The newest, as a skerry made it whose data have another format. */
+static void claim_format(bench *with, uint64_t format)
+{
+    sk_backup_list list;
+    sk_buf packed = {0};
+    assert_int_equal(sk_backup_list_read(with->directory, &list, with->error), 0);
+    sk_backup *newest = &list.backups[list.count - 1];
+    assert_int_equal(newest->manifest.data_format, SK_FOLDER_FORMAT);
+    newest->manifest.data_format = format;
+    sk_manifest_pack(&newest->manifest, &packed);
+    assert_int_equal(sk_file_write(with->directory, "000002.backup", sk_buf_view(&packed), with->error), 0);
+    sk_buf_free(&packed);
+    sk_backup_list_free(&list);
+}
+
+static void data_of_another_format_is_not_touched(void **state)
+{
+    static const struct {
+        uint64_t format;
+        const char *said;
+    } cases[] = {{SK_FOLDER_FORMAT + 1, "of a newer skerry"}, {SK_FOLDER_FORMAT - 1, "of an older skerry"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bench with;
+        sk_backup_list list;
+        int status;
+        bench_start(&with);
+        make_one(&with, 1);
+        make_one(&with, 2);
+        claim_format(&with, cases[i].format);
+        assert_int_equal(sk_backup_list_read(with.directory, &list, with.error), 0);
+        assert_int_equal(list.backups[1].status, 0); /* it is listed, and can be purged */
+        for (uint64_t number = 0; number <= 2; number += 2) {
+            assert_null(sk_backup_find(&list, number, &status, with.error));
+            assert_int_equal(status, SK_E_FORMAT);
+            assert_true(strstr(with.error, "backup 2") && strstr(with.error, cases[i].said));
+        }
+        sk_backup_list_free(&list);
+        assert_int_equal(restore(&with, 1), 0);
+        bench_end(&with);
+    }
+}
+
 static void faults_are_found(void **state)
 {
     static const char *const names[] = {"000004.sst", "CURRENT", "MANIFEST-000003"};
@@ -168,6 +211,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_backed_up_comes_back),
         cmocka_unit_test(only_an_empty_directory_is_filled),
+        cmocka_unit_test(data_of_another_format_is_not_touched),
         cmocka_unit_test(faults_are_found),
         cmocka_unit_test(a_missing_or_cut_file_is_found),
         cmocka_unit_test(a_half_filled_directory_is_refused),
