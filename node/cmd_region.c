@@ -127,7 +127,7 @@ static void list_peer(sk_ctx *ctx, uint32_t index)
     sk_peer_status peer = sk_engine_peer_status(replica->engine, index);
     const sk_member *member = sk_members_region(&replica->members, sk_bytes_str(peer.region));
     sk_buf note = {0};
-    if (!peer.up && replica->host.link_note) replica->host.link_note(replica->host.self, index, &note);
+    if (replica->host.link_note) replica->host.link_note(replica->host.self, index, &note);
     if (peer.laggard)
         sk_buf_printf(&note, "%sit lacks more than history is kept for: it will be reconciled", note.len ? "; " : "");
     sk_reply_map(ctx->reply, 9 + TRANSFER_FIELDS + HISTORY_FIELDS);

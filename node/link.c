@@ -226,6 +226,34 @@ static int may_be_link(const sk_links *links, const sk_link_peer *peer, bool by_
     return peer->up && !replaces(links, peer, by_us) ? SK_E_DUPLICATE : SK_OK;
 }
 
+/* Whether two nodes run with the key of this peer, or with ours and are linked with it, as far as can be seen. */
+static bool has_twin(const sk_links *links, const sk_link_peer *peer)
+{
+    bool alone = peer->up && now_of(links) - peer->up->up_ms >= SK_LINK_ALONE_MS;
+    return peer->twin_signs >= SK_LINK_TWIN_SIGNS && !alone;
+}
+
+static void put_twin(const sk_links *links, const sk_link_peer *peer, sk_buf *text)
+{
+    if (peer->up)
+        sk_buf_printf(text, "two nodes run as %s, with its key, and take each other's link: stop one of them",
+                      peer->config->region);
+    else
+        sk_buf_printf(text, "another node runs as %s, with its key, and has the link: stop one of them", own_region(links));
+}
+
+/* A connection was in the way of another one of the same two regions that works. Once or twice that is chance: the other side
+ * may have lost its end without a word. */
+static void note_twin(const sk_links *links, sk_link_peer *peer)
+{
+    sk_buf text = {0};
+    if (++peer->twin_signs != SK_LINK_TWIN_SIGNS) return;
+    put_twin(links, peer, &text);
+    sk_log(SK_LOG_WARN, "link.two_nodes", sk_log_text("peer", peer->config->region),
+           sk_log_bytes("error", sk_buf_view(&text)));
+    sk_buf_free(&text);
+}
+
 static int admit(void *context, size_t index)
 {
     const sk_links *links = context;
@@ -266,6 +294,7 @@ void sk_link_established(sk_wire *wire)
         sk_wire_end(wire);
         return;
     }
+    bool taken = peer->up && !peer->up->doom && !peer->up->initiator && !wire->initiator && !is_silent(links, peer->up);
     if (peer->up) {
         sk_wire *old = peer->up;
         drop(links, peer, SK_E_DUPLICATE, sk_error_text(SK_E_DUPLICATE));
@@ -276,6 +305,10 @@ void sk_link_established(sk_wire *wire)
     peer->told_count = 0;
     sk_log(SK_LOG_INFO, "link.up", sk_log_text("peer", peer->config->region), sk_log_text("address", wire->address),
            sk_log_text("dialed_by", wire->initiator ? own_region(links) : peer->config->region));
+    if (taken)
+        note_twin(links, peer);
+    else
+        peer->twin_signs = 0;
     sk_replica_link_up(links->replica, (uint32_t)wire->peer);
     sk_wire_update(wire);
 }
@@ -306,6 +339,10 @@ void sk_link_lost(sk_wire *wire, int error, const char *why)
             sk_log(SK_LOG_DEBUG, "link.duplicate", sk_log_text("peer", peer->config->region));
             peer->next_address = peer->config->address_count; /* its other addresses would say the same */
             sk_link_forget_resolved(peer);
+            if (!peer->up) {
+                snprintf(peer->status, sizeof peer->status, "%s", why);
+                note_twin(links, peer);
+            }
         } else {
             note(peer, connected ? "link.handshake_failed" : "link.dial_failed", why);
             peer->key_failed |= connected;
@@ -493,12 +530,12 @@ void sk_links_free(sk_links *links)
 }
 
 /* A sentence where INFO's readers split at commas and equals signs. */
-static void put_sentence(sk_buf *text, const char *name, const char *sentence)
+static void put_sentence(sk_buf *text, const char *name, sk_bytes sentence)
 {
     sk_buf_printf(text, ",%s=", name);
-    for (; *sentence; sentence++) {
-        bool splits = *sentence == ',' || *sentence == '=' || *sentence == '\r' || *sentence == '\n';
-        sk_buf_byte(text, splits ? ';' : (uint8_t)*sentence);
+    for (size_t i = 0; i < sentence.len; i++) {
+        uint8_t c = sentence.data[i];
+        sk_buf_byte(text, c == ',' || c == '=' || c == '\r' || c == '\n' ? ';' : c);
     }
 }
 
@@ -515,7 +552,10 @@ static void put_wire(const sk_links *links, const sk_wire *wire, sk_buf *text)
 void sk_links_note(const sk_links *links, uint32_t index, sk_buf *text)
 {
     const sk_link_peer *peer = &links->peers[index];
-    sk_buf_printf(text, "%s", peer->refused[0] ? peer->refused : peer->status);
+    if (has_twin(links, peer))
+        put_twin(links, peer, text);
+    else if (!peer->up)
+        sk_buf_printf(text, "%s", peer->refused[0] ? peer->refused : peer->status);
 }
 
 static const char *state_of(const sk_link_peer *peer)
@@ -534,8 +574,12 @@ void sk_links_info(const sk_links *links, sk_buf *text)
         sk_buf_printf(text, "link_%s:state=%s", peer->config->region, state_of(peer));
         if (peer->up)
             put_wire(links, peer->up, text);
-        put_sentence(text, "error", peer->up ? "" : peer->status);
-        put_sentence(text, "refused", peer->refused);
+        put_sentence(text, "error", sk_bytes_str(peer->up ? "" : peer->status));
+        put_sentence(text, "refused", sk_bytes_str(peer->refused));
+        sk_buf twin = {0};
+        if (has_twin(links, peer)) put_twin(links, peer, &twin);
+        put_sentence(text, "twin", sk_buf_view(&twin));
+        sk_buf_free(&twin);
         sk_buf_append(text, "\r\n", 2);
     }
 }

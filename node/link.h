@@ -13,6 +13,9 @@
  * its own end of the old one is gone; and any one rather than one that has been silent, since its other end may have
  * crashed. (The side with the larger name begins to dial a little later, so that this is rare.)
  *
+ * Two nodes with the key of one region, of which one is a copy of the other, thus take each other's links, or the one that
+ * is dialed keeps out the other. It is told of where that is seen: by who is called, and by who is refused.
+ *
  * Invariants:
  *  1. The engine sees at most one link per peer, and link_down before the next link_up. It is never called while it is
  *     calling: what it asks for is done at the turn's end (sk_links_turn).
@@ -36,6 +39,8 @@ enum {
     SK_LINK_BACKOFF_MS = 100,        /* doubled at each failure */
     SK_LINK_BACKOFF_MS_MAX = 10000,
     SK_LINK_GOOD_MS = 10000,         /* a link that lived so long starts the backoff anew */
+    SK_LINK_TWIN_SIGNS = 8,          /* so often in a row one link was in the other's way: two nodes run with one key */
+    SK_LINK_ALONE_MS = 30000,        /* a link that lives so long has none that takes it: the backoff is shorter */
 };
 
 typedef struct sk_links sk_links;
@@ -68,7 +73,8 @@ size_t sk_links_queued(const sk_links *links, uint32_t peer);
 void sk_links_hang_up(sk_links *links, uint32_t peer, int error);
 void sk_links_allow(sk_links *links, uint32_t peer, bool allowed);
 
-/** Appends what keeps the link to a peer down, or why one who said to be it was refused; nothing if neither is known. */
+/** Appends what keeps the link to a peer down, or why one who said to be it was refused, or that two nodes run with one key;
+ *  nothing if none is known. */
 void sk_links_note(const sk_links *links, uint32_t peer, sk_buf *text);
 /** Appends a "link_<region>:…" line for each peer: state, address, initiator, bytes queued, and the last error. */
 void sk_links_info(const sk_links *links, sk_buf *text);

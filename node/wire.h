@@ -75,6 +75,7 @@ typedef struct {
     uint64_t dial_at_ms, delay_ms;
     uint64_t refuse_until_ms;                       /* it broke the protocol: it is not let in again at once */
     uint32_t told[SK_LINK_TOLD_MAX], told_count;    /* failures that the log has: hashes, the last ones */
+    uint32_t twin_signs;                            /* in a row: see sk_link_established */
     char status[SK_HANDSHAKE_WHY_MAX];              /* what went wrong last; empty while up */
     char refused[SK_HANDSHAKE_WHY_MAX];             /* why who said to be this peer was last refused; empty once up */
 } sk_link_peer;

@@ -57,22 +57,25 @@ static void host_link_allowed(void *self, uint32_t peer, bool allowed)
 
 static const char *const regions[NODES_MAX] = {"ap", "eu", "us"};
 
+/* Whose region and key each node has: two may run with one. */
+static int acts_as[NODES_MAX] = {0, 1, 2};
+
 /* `address`: where it listens. Its peers are the other nodes, without any address yet. */
 static void open_node(int index, int count, const char *address)
 {
     node *n = &world.nodes[index];
     uint8_t secret[SK_NOISE_KEY];
-    memset(secret, index + 1, sizeof secret);
+    memset(secret, acts_as[index] + 1, sizeof secret);
     *n = (node){.store = sk_memory_open(SK_DURABILITY_ALWAYS)};
     sk_noise_keypair_init(&n->key, secret);
-    n->config.region = (char *)regions[index];
+    n->config.region = (char *)regions[acts_as[index]];
     n->config.cluster = "test";
     n->config.replication.address = (char *)address;
     n->config.replication.heartbeat_ms = 50;
     n->config.replication.send_window = sk_engine_limits_default().send_queue_max;
     n->config.peers = n->peers;
     for (int i = 0; i < count; i++) {
-        if (i == index) continue;
+        if (i == index || i == acts_as[index] || acts_as[i] != i) continue;
         sk_noise_keypair other;
         memset(secret, i + 1, sizeof secret);
         sk_noise_keypair_init(&other, secret);
@@ -366,6 +369,61 @@ static void a_second_connection_is_no_way_around_that(void **state)
     close_world();
 }
 
+/* -- two nodes with one key ---------------------------------------------------------------------------------------- */
+
+static bool notes(int index, int peer, const char *sentence)
+{
+    sk_buf text = {0};
+    sk_links_note(world.nodes[index].links, (uint32_t)(peer - (peer > index)), &text);
+    sk_buf_byte(&text, 0);
+    bool found = *sentence ? strstr((const char *)text.data, sentence) != NULL : text.len == 1;
+    sk_buf_free(&text);
+    return found;
+}
+
+static void open_world_with_twin(void)
+{
+    acts_as[2] = 1;
+    open_world(3, v4);
+    acts_as[2] = 2;
+}
+
+/* Its next attempt after this one is not much later. */
+static void hurry(int index) { peer_at(index, 0)->delay_ms = SK_LINK_BACKOFF_MS; }
+
+/* Each of the two dials, and takes the link from the other. */
+static void two_nodes_that_take_each_others_link_are_told_of(void **state)
+{
+    (void)state;
+    open_world_with_twin();
+    tell_address(1, 0, "127.0.0.1", 0);
+    tell_address(2, 0, "127.0.0.1", 0);
+    start();
+    wait_for((hurry(1), hurry(2), notes(0, 1, "two nodes run as eu")));
+    wait_for((hurry(1), hurry(2), is_linked(0, 1) && !is_up(2, 0)));
+    sk_links_stop(world.nodes[2].links);
+    assert_true(notes(0, 1, "two nodes run as eu"));
+    peer_at(0, 1)->up->up_ms -= SK_LINK_ALONE_MS;
+    assert_true(notes(0, 1, ""));
+    close_world();
+}
+
+/* The other end dials the one of them, and refuses the other. */
+static void a_node_that_is_refused_for_its_twin_is_told(void **state)
+{
+    (void)state;
+    open_world_with_twin();
+    tell_address(0, 1, "127.0.0.1", 1);
+    start();
+    wait_for(is_linked(0, 1));
+    tell_address(2, 0, "127.0.0.1", 0);
+    sk_link_dial_at_once(world.nodes[2].links, peer_at(2, 0));
+    wait_for(notes(2, 0, "another connection"));
+    wait_for((hurry(2), notes(2, 0, "another node runs as eu")));
+    assert_true(is_linked(0, 1) && notes(0, 1, ""));
+    close_world();
+}
+
 /* The peer's key is replaced, from now on, while the handshake that we began with the old one is under way. */
 static void a_key_is_judged_when_the_link_comes_up(void **state)
 {
@@ -635,6 +693,8 @@ int main(void)
         cmocka_unit_test(the_delay_grows_up_to_a_bound_and_starts_anew_after_a_good_link),
         cmocka_unit_test(who_breaks_the_protocol_is_kept_out_for_a_while),
         cmocka_unit_test(a_second_connection_is_no_way_around_that),
+        cmocka_unit_test(two_nodes_that_take_each_others_link_are_told_of),
+        cmocka_unit_test(a_node_that_is_refused_for_its_twin_is_told),
         cmocka_unit_test(a_key_is_judged_when_the_link_comes_up),
         cmocka_unit_test(a_link_that_is_not_read_from_is_not_silent),
         cmocka_unit_test(compression_is_for_those_who_want_it),
