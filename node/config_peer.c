@@ -138,5 +138,9 @@ const sk_config_field *sk_config_conflict(const sk_config *config, char why[SK_C
         snprintf(why, SK_CONFIG_WHY_MAX, "a command must have room for one argument: at least listen.bulk_max");
         return blame("listen.query_buffer_max");
     }
+    if (config->storage.backup_dir && config->storage.backup_dir[0] != '/') {
+        snprintf(why, SK_CONFIG_WHY_MAX, "%.64s is not a whole path, from / on", config->storage.backup_dir);
+        return blame("storage.backup_dir");
+    }
     return NULL;
 }

@@ -169,6 +169,17 @@ static void append_progress(const redisReply *region, sk_buf *text)
     sk_buf_printf(text, "\n");
 }
 
+/* Of one that is no member with its key: there may be several of one name, and a key says which is to be forgotten. */
+static void append_note(const redisReply *region, sk_buf *text)
+{
+    sk_bytes name = ctl_text(ctl_field(region, "region")), note = ctl_text(ctl_field(region, "note"));
+    sk_bytes key = ctl_text(ctl_field(region, "public_key"));
+    if (note.len == 0) return;
+    sk_buf_printf(text, "%.*s", (int)name.len, (const char *)name.data);
+    if (ctl_field(region, "agreed")) sk_buf_printf(text, " (key %.*s)", (int)key.len, (const char *)key.data);
+    sk_buf_printf(text, ": %.*s\n", (int)note.len, (const char *)note.data);
+}
+
 static void append_regions(const redisReply *regions, sk_buf *text)
 {
     static const char *const names[] = {"REGION", "LINK", "LAG", "HEARD", "ROUND TRIP", "CLOCK", "TRANSFER", "HISTORY", "VECTOR"};
@@ -188,13 +199,7 @@ static void append_regions(const redisReply *regions, sk_buf *text)
     }
     append_table(&table, text);
     for (size_t i = 0; i < ctl_count(regions); i++) append_progress(regions->element[i], text);
-    for (size_t i = 0; i < ctl_count(regions); i++) {
-        sk_bytes note = ctl_text(ctl_field(regions->element[i], "note"));
-        sk_bytes name = ctl_text(ctl_field(regions->element[i], "region"));
-        if (note.len)
-            sk_buf_printf(text, "%.*s: %.*s\n", (int)name.len, (const char *)name.data, (int)note.len,
-                          (const char *)note.data);
-    }
+    for (size_t i = 0; i < ctl_count(regions); i++) append_note(regions->element[i], text);
 }
 
 static int show_regions(ctl_tool *ctl, ctl_node *node, const redisReply *answer, sk_buf *text, ctl_json *json)

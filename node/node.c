@@ -477,10 +477,13 @@ static int open_store(node *n)
     if (status)
         sk_log(SK_LOG_ERROR, "store.open_failed", sk_log_text("data_dir", config->data_dir),
                sk_log_text("error", error[0] ? error : sk_error_text(status)),
-               sk_log_text("do", status == SK_E_CORRUPT || status == SK_E_IO ? SK_RECORD_ADVICE
+               sk_log_text("do", status == SK_E_CORRUPT ? SK_RECORD_ADVICE
+                                 : status == SK_E_IO ? "let the node's user own it, with all that is in it, and the disk be one "
+                                                       "that can be written; if that fails, " SK_RECORD_ADVICE
                                  : status == SK_E_FORMAT ? "run the skerryd that it is of; if it is damaged, " SK_RECORD_ADVICE
                                  : status == SK_E_DISK_FULL ? "make room and start it again"
-                                                            : "see the error"));
+                                 : status == SK_E_LOCKED ? "stop that process; or name the data_dir that is this node's"
+                                                         : "see the error"));
     return status;
 }
 
@@ -611,6 +614,20 @@ static int exit_code(int status)
     return status == SK_E_DISK_FULL || status == SK_E_MEMORY ? SK_EXIT_RUNTIME : SK_EXIT_DATA;
 }
 
+/* A peer of the configuration with our own key: whoever wrote it took the wrong one. */
+static bool has_own_key(const node *n)
+{
+    for (size_t i = 0; i < n->config->peer_count; i++) {
+        const sk_config_peer *peer = &n->config->peers[i];
+        char text[128];
+        if (memcmp(peer->public_key, n->key.public, sizeof peer->public_key) != 0) continue;
+        snprintf(text, sizeof text, "the public_key of %s in peers is this node's own", peer->region);
+        sk_log(SK_LOG_ERROR, "node.key_failed", sk_log_text("error", text));
+        return true;
+    }
+    return false;
+}
+
 /* Everything up to `ready`, or an exit code. */
 static int start(node *n)
 {
@@ -620,6 +637,7 @@ static int start(node *n)
         sk_log(SK_LOG_ERROR, "node.key_failed", sk_log_text("error", error));
         return SK_EXIT_CONFIG;
     }
+    if (has_own_key(n)) return SK_EXIT_CONFIG;
     raise_file_limit(config);
     int status = open_store(n);
     if (!status) status = open_replica(n);

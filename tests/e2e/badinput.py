@@ -304,9 +304,13 @@ def test_data_directories(cluster):
     with open(us.config_path, "w") as f:
         f.write(config.replace(data, os.path.join(us.folder, "log")))
     exits(us, 4, "is not a directory")
+    assert "let the node's user own it" in us.log_tail(1), us.log_tail(1)  # and not: restore a backup
     with open(us.config_path, "w") as f:
         f.write(config.replace('"test"', '"other"'))
     exits(us, 4, "cluster test")
+    with open(us.config_path, "w") as f:
+        f.write(config.replace(eu.public.hex(), us.public.hex()))
+    exits(us, 3, "the public_key of eu in peers is this node's own")
     us.write_config()
     eu.start()
     current = os.path.join(data, "db", "CURRENT")

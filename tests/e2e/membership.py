@@ -208,6 +208,7 @@ def test_two_of_one_name(cluster):
     cluster.wait(lambda: second.links_up() == 3, "the one that was added later is the region")
     cluster.wait(lambda: "two databases were added" in first.log(), "the other is told why not")
     assert link(eu, "sa") == ["refused", "up"] and "was added as region sa later" in note(eu, "sa"), listed(eu)
+    assert f"sa (key {first.public.hex()}): another database" in ctl(eu, "region", "list")
     ctl(eu, "region", "forget", "sa", "--public-key", first.public.hex())
     cluster.wait(lambda: link(us, "sa") == ["forgotten", "up"], "and forgotten, it is out of the way")
     first.kill()

@@ -361,6 +361,9 @@ static void fields_that_do_not_go_together(void **state)
     bad(REQUIRED "replication:\n  key_file: /key\n  port: 7101\n",
         "skerry.yaml:6: replication.port: 7101 is also listen.port; clients and regions need a port each");
     good(REQUIRED "replication: {key_file: /key, port: 7101, address: 127.0.0.2}\n");
+    good(SMALLEST "storage: {backup_dir: /backups}\n");
+    bad(SMALLEST "storage: {backup_dir: backups}\n",
+        "skerry.yaml:5: storage.backup_dir: backups is not a whole path, from / on");
     bad(SMALLEST "join:\n  region: us\n", "skerry.yaml:6: join.region: us is not one of the peers");
     bad(SMALLEST "join: {region: us, writes: maybe}\n",
         "skerry.yaml:5: join.writes: maybe is not one of refuse or accept");
