@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PIECE_BYTES = 256 << 10, BUSY_TRIES = 50, BUSY_MS = 200 };
@@ -72,10 +73,20 @@ static int export_into(ctl_tool *ctl, const char *file, uint64_t *bytes)
     return outcome;
 }
 
+/* Whether a file may take the place of what has that name; not of a pipe or a device, /dev/stdout among them. */
+static bool may_be_replaced(const char *file)
+{
+    struct stat there;
+    if (stat(file, &there) < 0 || S_ISREG(there.st_mode)) return true;
+    fprintf(stderr, "skerryctl: %s is no file; to write into a pipe: export -\n", file);
+    return false;
+}
+
 int ctl_export(ctl_tool *ctl, int argc, char **argv)
 {
     (void)argc;
     uint64_t bytes = 0;
+    if (!is_standard(argv[0]) && !may_be_replaced(argv[0])) return CTL_FAILED;
     if (!tell(ctl, &ctl->nodes[0], "EXPORT", "OPEN")) return CTL_FAILED;
     if (is_standard(argv[0])) return read_export(ctl, &ctl->nodes[0], argv[0], STDOUT_FILENO, &bytes);
     int outcome = export_into(ctl, argv[0], &bytes);

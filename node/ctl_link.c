@@ -1,6 +1,7 @@
 /* skerryctl: connections to nodes, questions, and what is in the answers. */
 #include "node/ctl.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/time.h>
@@ -60,7 +61,8 @@ static redisReply *ask(ctl_node *node, int argc, const sk_bytes *argv)
     }
     redisReply *reply = redisCommandArgv(node->link, argc, texts, lens);
     if (!reply) {
-        ctl_complain(node, node->link->errstr);
+        bool late = node->link->err == REDIS_ERR_IO && errno == EAGAIN;
+        ctl_complain(node, late ? "no answer came in time" : node->link->errstr);
         ctl_disconnect(node);
         return NULL;
     }

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -50,6 +51,24 @@ def test_no_connection(cluster):
     run("-H", f"127.0.0.1:{free_port()}", "status", code=FAILED)
     run("-H", f"127.0.0.1:{free_port()}", "wait-converged", "--timeout", "0.2", code=FAILED)
     run("region", "link", "nobody", "down", nodes=[cluster["eu"]], code=FAILED)
+
+
+def test_no_answer(_):
+    """A node that is stopped, or hangs: the system takes the connection, and nobody answers."""
+    with socket.socket() as hangs:
+        hangs.bind(("127.0.0.1", free_port()))
+        hangs.listen()
+        done = subprocess.run([PROGRAM, "-H", f"127.0.0.1:{hangs.getsockname()[1]}", "--timeout", "0.1", "status"],
+                              capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert done.returncode == FAILED and "no answer came in time" in done.stderr, done
+
+
+def test_export_into_no_file(cluster):
+    """A pipe or a device is left what it is: the file would take its place."""
+    pipe = os.path.join(cluster.folder, "pipe")
+    os.mkfifo(pipe)
+    run("export", pipe, nodes=[cluster["eu"]], code=FAILED)
+    assert stat.S_ISFIFO(os.stat(pipe).st_mode) and not os.path.exists(pipe + ".part")
 
 
 def test_keygen(cluster):
