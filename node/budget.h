@@ -12,12 +12,13 @@
  *   password         what one check of a password takes, if there is one; they come one at a time
  *   process          SK_BUDGET_PROCESS: code, threads, buffers, tables in the making, and what malloc cannot give back
  *
- * On top of the sum come the clients: each has at most listen.query_buffer_max of a request and listen.output_buffer_max
- * of replies, limits.transaction_max of what MULTI has queued and as much of watched keys, and one that is idle nothing; and a
- * transaction of up to limits.transaction_max for each peer that it is on its way to. The one that is being made has the rows
- * that it touches in memory, about SK_TRANSACTION_MEMORY at most (node/txn.c: beyond it is undone), and the one command that
- * runs at a time what it reads and makes, at most as much again and what replies may be (node/command.c); beyond it the
- * answer is -OOM. Imports (one at a time) and exports hold one frame each: 64 KB and one row, of siblings each as large as a
+ * On top of the sum come the clients: each has at most listen.query_buffer_max of a request and
+ * listen.output_buffer_max of replies and half as much (node/server.h), limits.transaction_max of what MULTI has queued
+ * and as much of watched keys, and one that is idle nothing; and a transaction of up to limits.transaction_max for each
+ * peer that it is on its way to. The one that is being made has the rows that it touches in memory, about
+ * SK_TRANSACTION_MEMORY at most (node/txn.c: beyond it is undone), and the one command that runs at a time what it
+ * reads and makes, at most as much again and what replies may be (node/command.c); beyond it the answer is -OOM.
+ * Imports (one at a time) and exports hold one frame each: 64 KB and one row, of siblings each as large as a
  * transaction may be; SK_STREAM_BODY_MAX at the most. */
 #ifndef SK_NODE_BUDGET_H
 #define SK_NODE_BUDGET_H

@@ -353,12 +353,12 @@ static void run(sk_replica *replica, sk_client *client, const sk_command *comman
 {
     sk_db *db = &replica->db;
     sk_ctx ctx = {replica, db, client, command, argv, argc, reply, &replica->arena};
+    size_t reply_len = reply->out->len;
     if (reply->out->max) /* what it reads to reply, and what it makes to write */
-        replica->arena.max = reply->out->max + SK_TRANSACTION_MEMORY(replica->options.transaction_bytes_max);
+        replica->arena.max = reply->out->max - reply_len + SK_TRANSACTION_MEMORY(replica->options.transaction_bytes_max);
     db->read_batch = 0;
     uint64_t seq = 0;
     uint32_t own = db->own;
-    size_t reply_len = reply->out->len;
     unsigned what = does(client, command);
     if (db->fold && what & SK_CMD_ALL_KEYS) (void)sk_replica_fold_all(replica);
     bool writes = what & SK_CMD_WRITE;

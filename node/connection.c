@@ -196,9 +196,9 @@ static bool execute_one(sk_connection *connection, const sk_bytes *argv, size_t 
 {
     sk_server *server = connection->server;
     sk_client *client = connection->client;
-    size_t before = connection->out.bytes, most = server->config->listen.output_buffer_max;
+    size_t before = connection->out.bytes;
     sk_reply reply = {sk_output_open(&connection->out, server->replica->epoch), client->proto};
-    reply.out->max = reply.out->len + (most > before ? most - before : 1);
+    reply.out->max = reply.out->len + server->config->listen.output_buffer_max;
     sk_command_execute(server->replica, client, argv, argc, &reply);
     if (reply.out->full) {
         too_much_output(connection);

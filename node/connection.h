@@ -28,7 +28,7 @@ typedef struct {
     size_t in_flight;     /* bytes given to libuv; 0: it has none */
     size_t turn_bytes;    /* read in turn number `turn` */
     uint64_t turn;
-    uint64_t active_ms;   /* monotonic: the last read */
+    uint64_t active_ms;   /* monotonic: the last read, or when it was last seen to wait for us */
     bool reading;
     bool pending;   /* `in` may hold a whole request that was not tried yet */
     bool finished;  /* the client will send no more */

@@ -60,16 +60,26 @@ static void on_again(uv_idle_t *idle)
     if (sk_list_empty(&server->ready)) uv_idle_stop(&server->again);
 }
 
+/* For others, for the disk, or for its turn; not one that leaves unread what it was answered. */
+static bool waits_for_us(const sk_connection *connection)
+{
+    if (connection->client->block != SK_BLOCK_NONE) return true;
+    return connection->in_flight == 0 && (connection->out.bytes || connection->pending || connection->server->paused);
+}
+
+/* While a client waits for us it is not idle; its time begins when it has its reply. */
 static void on_watch(uv_timer_t *timer)
 {
     sk_server *server = timer->data;
-    uint64_t most = server->config->listen.idle_timeout, now = uv_now(server->loop);
+    uint64_t most = server->config->listen.idle_timeout;
     if (most == 0) return;
     server->event(server->self);
+    uint64_t now = server->replica->now_ms;
     for (sk_list *at = server->all.next, *next; at != &server->all; at = next) {
         sk_connection *connection = SK_LIST_OWNER(at, sk_connection, all);
         next = at->next;
-        if (connection->client->block != SK_BLOCK_NONE || now < connection->active_ms + most) continue;
+        if (waits_for_us(connection)) connection->active_ms = now;
+        if (now < connection->active_ms + most) continue;
         sk_log(SK_LOG_DEBUG, "client.idle", sk_log_text("client", connection->client->address));
         sk_connection_close(connection);
     }

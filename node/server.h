@@ -6,8 +6,8 @@
  *
  * Fairness and back-pressure:
  *  - One connection has at most SK_SERVER_VISIT_COMMANDS commands executed, then the others have their turn.
- *  - A client that leaves more than half of listen.output_buffer_max unread is not read from until it has caught up; a
- *    reply that would take it beyond the whole of it closes the connection.
+ *  - A client that leaves more than half of listen.output_buffer_max unread is not read from until it has caught up. Each
+ *    reply may be as large as the whole of it, whatever is before it; a larger one closes the connection.
  *  - While the store has more than sk_budget_pending bytes to commit, no client is read from.
  *  - While a command blocks (WAIT, SESSION AFTER), what follows it waits, and is read only up to 64 KiB.
  *  - A password is checked on a thread of libuv's pool, one at a time however many are given: each takes 64 MiB and 50 ms.
@@ -18,7 +18,8 @@
  *  2. When the store fails, what was held becomes one error line, and its connection is closed: how many replies were
  *     lost in it cannot be said in the protocol.
  *  3. Memory of a connection grows with what it sent, up to listen.query_buffer_max, and with what it was answered, up
- *     to listen.output_buffer_max. An idle one has no buffers. */
+ *     to listen.output_buffer_max and half as much. An idle one has no buffers.
+ *  4. Who waits for the node, for others or the disk, is not idle (listen.idle_timeout); who does not read is. */
 #ifndef SK_NODE_SERVER_H
 #define SK_NODE_SERVER_H
 
