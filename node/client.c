@@ -13,7 +13,6 @@ sk_client *sk_client_new(sk_replica *replica)
     client->proto = 2;
     client->authenticated = replica->options.password_hash == NULL;
     client->connected_ms = client->active_ms = replica->wall_ms;
-    client->last_command = "NULL";
     client->next = replica->clients;
     if (client->next) client->next->previous = client;
     replica->clients = client;

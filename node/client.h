@@ -28,7 +28,7 @@ struct sk_client {
     char address[64], local_address[64]; /* "127.0.0.1:5000" */
     sk_buf name, library_name, library_version;
     uint64_t connected_ms, active_ms; /* wall clock */
-    const char *last_command;         /* static */
+    const struct sk_command *last_command; /* static; NULL: none yet */
     int proto;                        /* 2 or 3 */
     bool authenticated;
     bool close_after_reply;

@@ -11,18 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { FULL_NAME_MAX = 64, WORDS_MAX = 24 };
-
-/* A command with the container that it belongs to (NULL: none). */
-typedef struct {
-    const sk_command *parent, *command;
-} entry;
-
-static void full_name(entry which, char name[FULL_NAME_MAX])
-{
-    snprintf(name, FULL_NAME_MAX, "%s%s%s", which.parent ? which.parent->name : "", which.parent ? "|" : "",
-             which.command->name);
-}
+enum { WORDS_MAX = 24 };
 
 /* -- lists of words ------------------------------------------------------------------------------------------------ */
 
@@ -156,11 +145,10 @@ static size_t subcommand_count(const sk_command *command)
     return count;
 }
 
-static void reply_info(const sk_reply *reply, entry which)
+static void reply_info(const sk_reply *reply, const sk_command *command)
 {
-    const sk_command *command = which.command;
-    char name[FULL_NAME_MAX];
-    full_name(which, name);
+    char name[SK_COMMAND_NAME_MAX];
+    sk_command_full_name(command, name);
     word_list flags = flags_of(command), categories = categories_of(command);
     size_t subs = subcommand_count(command);
     sk_reply_array(reply, 10);
@@ -177,23 +165,20 @@ static void reply_info(const sk_reply *reply, entry which)
         sk_reply_array(reply, subs);
     else
         sk_reply_set(reply, 0);
-    for (size_t i = 0; i < subs; i++) reply_info(reply, (entry){command, &command->subcommands[i]});
+    for (size_t i = 0; i < subs; i++) reply_info(reply, &command->subcommands[i]);
 }
 
-/* "get" or "config|get", in any case. False if there is none of that name. */
-static bool find(sk_bytes name, entry *found)
+/* "get" or "config|get", in any case; NULL if there is none of that name. */
+static const sk_command *find(sk_bytes name)
 {
     const uint8_t *bar = name.len ? memchr(name.data, '|', name.len) : NULL;
     size_t len = bar ? (size_t)(bar - name.data) : name.len;
-    found->parent = NULL;
-    found->command = sk_command_find(sk_bytes_of(name.data, len));
-    if (!bar || !found->command) return found->command;
-    found->parent = found->command;
-    for (size_t i = 0; i < subcommand_count(found->parent); i++) {
-        found->command = &found->parent->subcommands[i];
-        if (sk_arg_is(sk_bytes_of(bar + 1, name.len - len - 1), found->command->name)) return true;
-    }
-    return false;
+    const sk_command *command = sk_command_find(sk_bytes_of(name.data, len));
+    if (!bar || !command) return command;
+    for (size_t i = 0; i < subcommand_count(command); i++)
+        if (sk_arg_is(sk_bytes_of(bar + 1, name.len - len - 1), command->subcommands[i].name))
+            return &command->subcommands[i];
+    return NULL;
 }
 
 static void count_command(void *self, const sk_command *command)
@@ -211,7 +196,7 @@ static size_t command_count(void)
 
 static void visit_info(void *self, const sk_command *command)
 {
-    reply_info(self, (entry){NULL, command});
+    reply_info(self, command);
 }
 
 static void reply_all(const sk_reply *reply)
@@ -233,8 +218,8 @@ static void command_info(sk_ctx *ctx)
     }
     sk_reply_array(ctx->reply, ctx->argc - 2);
     for (size_t i = 2; i < ctx->argc; i++) {
-        entry found;
-        if (find(ctx->argv[i], &found))
+        const sk_command *found = find(ctx->argv[i]);
+        if (found)
             reply_info(ctx->reply, found);
         else
             sk_reply_null(ctx->reply);
@@ -248,11 +233,10 @@ static void command_count_reply(sk_ctx *ctx)
 
 /* -- DOCS ---------------------------------------------------------------------------------------------------------- */
 
-static void reply_docs(const sk_reply *reply, entry which)
+static void reply_docs(const sk_reply *reply, const sk_command *command)
 {
-    const sk_command *command = which.command;
-    char name[FULL_NAME_MAX];
-    full_name(which, name);
+    char name[SK_COMMAND_NAME_MAX];
+    sk_command_full_name(command, name);
     size_t subs = subcommand_count(command);
     sk_reply_bulk_str(reply, name);
     bool has_args = command->run && command->args[0];
@@ -270,27 +254,28 @@ static void reply_docs(const sk_reply *reply, entry which)
     if (!subs) return;
     sk_reply_bulk_str(reply, "subcommands");
     sk_reply_map(reply, subs);
-    for (size_t i = 0; i < subs; i++) reply_docs(reply, (entry){command, &command->subcommands[i]});
+    for (size_t i = 0; i < subs; i++) reply_docs(reply, &command->subcommands[i]);
 }
 
 static void visit_docs(void *self, const sk_command *command)
 {
-    reply_docs(self, (entry){NULL, command});
+    reply_docs(self, command);
 }
 
 static void command_docs(sk_ctx *ctx)
 {
-    entry found;
     if (ctx->argc == 2) {
         sk_reply_map(ctx->reply, command_count());
         sk_command_each(visit_docs, (void *)(uintptr_t)ctx->reply);
         return;
     }
     size_t known = 0;
-    for (size_t i = 2; i < ctx->argc; i++) known += find(ctx->argv[i], &found);
+    for (size_t i = 2; i < ctx->argc; i++) known += find(ctx->argv[i]) != NULL;
     sk_reply_map(ctx->reply, known);
-    for (size_t i = 2; i < ctx->argc; i++)
-        if (find(ctx->argv[i], &found)) reply_docs(ctx->reply, found);
+    for (size_t i = 2; i < ctx->argc; i++) {
+        const sk_command *found = find(ctx->argv[i]);
+        if (found) reply_docs(ctx->reply, found);
+    }
 }
 
 /* -- LIST ---------------------------------------------------------------------------------------------------------- */
@@ -302,21 +287,21 @@ typedef struct {
     size_t count;
 } listing;
 
-static bool wanted(const listing *list, entry which, const char *name)
+static bool wanted(const listing *list, const sk_command *command, const char *name)
 {
     if (list->pattern.data) return sk_glob_match_nocase(list->pattern, sk_bytes_str(name));
     if (!list->category.data) return true;
-    word_list categories = categories_of(which.command);
+    word_list categories = categories_of(command);
     for (size_t i = 0; i < categories.count; i++)
         if (sk_arg_is(list->category, categories.words[i] + 1)) return true;
     return false;
 }
 
-static void list_entry(listing *list, entry which)
+static void list_entry(listing *list, const sk_command *command)
 {
-    char name[FULL_NAME_MAX];
-    full_name(which, name);
-    if (!wanted(list, which, name)) return;
+    char name[SK_COMMAND_NAME_MAX];
+    sk_command_full_name(command, name);
+    if (!wanted(list, command, name)) return;
     sk_reply_bulk_str(&list->reply, name);
     list->count++;
 }
@@ -324,9 +309,9 @@ static void list_entry(listing *list, entry which)
 static void visit_list(void *self, const sk_command *command)
 {
     listing *list = self;
-    list_entry(list, (entry){NULL, command});
+    list_entry(list, command);
     for (size_t i = 0; list->filtered && i < subcommand_count(command); i++)
-        list_entry(list, (entry){command, &command->subcommands[i]});
+        list_entry(list, &command->subcommands[i]);
 }
 
 static void command_list(sk_ctx *ctx)
@@ -357,12 +342,7 @@ static void command_getkeys(sk_ctx *ctx)
     const sk_bytes *argv = ctx->argv + 2;
     size_t argc = ctx->argc - 2, count = 0, least;
     sk_bytes *keys;
-    const sk_command *command = sk_command_find(argv[0]);
-    for (size_t i = 0; command && argc > 1 && i < subcommand_count(command); i++)
-        if (sk_arg_is(argv[1], command->subcommands[i].name)) {
-            command = &command->subcommands[i];
-            break;
-        }
+    const sk_command *command = sk_command_named(argv, argc);
     if (!command) {
         sk_reply_error(ctx->reply, "ERR Invalid command specified");
         return;

@@ -208,8 +208,9 @@ static void append_named(sk_buf *text, const char *name, const sk_buf *value)
 /* One client's line of CLIENT LIST: Redis' fields, of those that mean something here. */
 static void append_client(const sk_ctx *ctx, const sk_client *client, sk_buf *text)
 {
-    char flags[8];
+    char flags[8], command[SK_COMMAND_NAME_MAX] = "NULL";
     client_flags(client, flags);
+    if (client->last_command) sk_command_full_name(client->last_command, command);
     sk_buf_printf(text, "id=%llu addr=%s laddr=%s", (unsigned long long)client->id, client->address,
                   client->local_address);
     append_named(text, "name", &client->name);
@@ -221,7 +222,7 @@ static void append_client(const sk_ctx *ctx, const sk_client *client, sk_buf *te
     else
         sk_buf_printf(text, " multi=-1");
     sk_buf_printf(text, " watch=%zu multi-mem=%zu omem=%zu cmd=%s user=%s resp=%d", client->watched_count,
-                  client->queue_bytes, client->output_bytes, client->last_command, USER, client->proto);
+                  client->queue_bytes, client->output_bytes, command, USER, client->proto);
     append_named(text, "lib-name", &client->library_name);
     append_named(text, "lib-ver", &client->library_version);
     sk_buf_byte(text, '\n');

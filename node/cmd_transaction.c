@@ -73,18 +73,6 @@ static int watch_broken(sk_ctx *ctx)
     return client->watch_broken;
 }
 
-/* The command of a queued request: the dispatcher has checked that there is one. */
-static const sk_command *queued_command(const sk_queued *queued)
-{
-    const sk_command *command = sk_command_find(queued->argv[0]);
-    sk_assert(command != NULL);
-    if (!command->subcommands || queued->argc < 2) return command;
-    const sk_command *sub = command->subcommands;
-    while (sub->name && !sk_arg_is(queued->argv[1], sub->name)) sub++;
-    sk_assert(sub->name != NULL);
-    return sub;
-}
-
 static bool refused(const sk_ctx *ctx)
 {
     return ctx->db->txn.active && ctx->db->txn.refused;
@@ -100,7 +88,7 @@ static void run_queue(sk_ctx *ctx)
         const sk_queued *queued = &client->queue[i];
         sk_reply reply = {ctx->reply->out, client->proto}; /* HELLO in the queue changes it for what follows */
         sk_ctx each = *ctx;
-        each.command = queued_command(queued);
+        each.command = sk_command_named(queued->argv, queued->argc); /* there is one: it was queued */
         each.argv = queued->argv;
         each.argc = queued->argc;
         each.reply = &reply;

@@ -71,11 +71,31 @@ void sk_command_each(void (*visit)(void *self, const sk_command *command), void 
         for (const sk_command *command = tables[t]; command->name; command++) visit(self, command);
 }
 
-static const sk_command *find_subcommand(const sk_command *container, sk_bytes name)
+const sk_command *sk_command_named(const sk_bytes *argv, size_t argc)
 {
-    for (const sk_command *command = container->subcommands; command->name; command++)
-        if (sk_arg_is(name, command->name)) return command;
+    const sk_command *command = sk_command_find(argv[0]);
+    if (!command || !command->subcommands || argc == 1) return command;
+    for (command = command->subcommands; command->name; command++)
+        if (sk_arg_is(argv[1], command->name)) return command;
     return NULL;
+}
+
+static bool contains(const sk_command *container, const sk_command *command)
+{
+    const sk_command *sub = container->subcommands;
+    while (sub && sub->name && sub != command) sub++;
+    return sub && sub->name;
+}
+
+void sk_command_full_name(const sk_command *command, char name[SK_COMMAND_NAME_MAX])
+{
+    const sk_command *container = NULL;
+    for (size_t t = 0; t < TABLES && !container; t++) {
+        container = tables[t];
+        while (container->name && !contains(container, command)) container++;
+        if (!container->name) container = NULL;
+    }
+    snprintf(name, SK_COMMAND_NAME_MAX, "%s%s%s", container ? container->name : "", container ? "|" : "", command->name);
 }
 
 int sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t argc, sk_arena *arena, sk_bytes **keys,
@@ -194,29 +214,20 @@ static bool refuse_exec(sk_client *client, const sk_command *command, const sk_r
 /* The command or subcommand that a request names; NULL after replying with why there is none. */
 static const sk_command *resolve(sk_client *client, const sk_bytes *argv, size_t argc, const sk_reply *reply)
 {
-    char buffer[2 * NAME_MAX_LEN];
-    const char *full_name;
-    const sk_command *command = sk_command_find(argv[0]);
+    const sk_command *command = sk_command_named(argv, argc);
     if (!command) {
-        reply_unknown(reply, argv, argc);
+        const sk_command *container = sk_command_find(argv[0]);
+        if (container)
+            reply_unknown_subcommand(reply, container, argv[1]);
+        else
+            reply_unknown(reply, argv, argc);
         return NULL;
     }
-    full_name = command->name;
-    if (command->subcommands && (argc >= 2 || !command->run)) {
-        const sk_command *sub = argc >= 2 ? find_subcommand(command, argv[1]) : NULL;
-        if (argc >= 2 && !sub) {
-            reply_unknown_subcommand(reply, command, argv[1]);
-            return NULL;
-        }
-        if (sub) {
-            snprintf(buffer, sizeof buffer, "%s|%s", command->name, sub->name);
-            full_name = buffer;
-            command = sub;
-        }
-    }
     if (arity_fits(command, argc) && command->run) return command;
-    if (!refuse_exec(client, command, reply, "wrong number of arguments for 'exec' command"))
-        sk_reply_errorf(reply, "ERR wrong number of arguments for '%s' command", full_name);
+    if (refuse_exec(client, command, reply, "wrong number of arguments for 'exec' command")) return NULL;
+    char name[SK_COMMAND_NAME_MAX];
+    sk_command_full_name(command, name);
+    sk_reply_errorf(reply, "ERR wrong number of arguments for '%s' command", name);
     return NULL;
 }
 
@@ -390,7 +401,7 @@ void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *
         client->multi_failed = client->in_multi;
         return;
     }
-    client->last_command = command->name;
+    client->last_command = command;
     char text[LOADING_TEXT_MAX];
     const char *refused = refusal(replica, client, command, argv, argc, text);
     if (refused && client->in_multi && refuse_exec(client, command, reply, refused)) return;

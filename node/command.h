@@ -81,6 +81,12 @@ extern const sk_command sk_commands_string[], sk_commands_hash[], sk_commands_se
 
 /** The command of that name in any case, or NULL. */
 const sk_command *sk_command_find(sk_bytes name);
+/** The command or subcommand that a request names (of a container alone the container), or NULL. argc ≥ 1. */
+const sk_command *sk_command_named(const sk_bytes *argv, size_t argc);
+
+enum { SK_COMMAND_NAME_MAX = 64 };
+/** "get", "client|info". */
+void sk_command_full_name(const sk_command *command, char name[SK_COMMAND_NAME_MAX]);
 /** All top-level commands, for COMMAND and the docs. Calls visit for each in the order of the tables. */
 void sk_command_each(void (*visit)(void *self, const sk_command *command), void *self);
 /** Every key of the request, by the command's key positions (command-specific rules included); `count` is 0 if it has none

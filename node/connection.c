@@ -183,9 +183,11 @@ static bool may_execute(const sk_connection *connection)
 
 static void too_much_output(sk_connection *connection)
 {
+    char command[SK_COMMAND_NAME_MAX];
+    sk_command_full_name(connection->client->last_command, command);
     connection->server->stats.closed_output++;
     sk_log_limited(5, SK_LOG_WARN, "client.output_limit", sk_log_text("client", connection->client->address),
-                   sk_log_text("command", connection->client->last_command),
+                   sk_log_text("command", command),
                    sk_log_uint("limit_bytes", connection->server->config->listen.output_buffer_max),
                    sk_log_text("help", "it reads too slowly, or asked for a reply above listen.output_buffer_max"));
     sk_connection_close(connection);

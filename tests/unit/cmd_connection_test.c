@@ -87,6 +87,7 @@ static void client_says_who(void **state)
     expect(eu, "CLIENT SETINFO other 5.1", "-ERR Unrecognized option 'other'");
     expect(eu, "CLIENT SETINFO lib-ver 5\t1", "-ERR lib-ver cannot contain spaces, newlines or special characters.");
     const char *info = ask(eu, "CLIENT INFO");
+    assert_non_null(strstr(info, " cmd=client|info user=default "));
     assert_non_null(strstr(info, "id=1 addr= laddr= name=me age=0 idle=0 flags=N db=0"));
     assert_non_null(strstr(info, " multi=-1 ") );
     assert_non_null(strstr(info, " resp=2 lib-name=py lib-ver=5.1"));

@@ -290,6 +290,7 @@ static void command_lists(void **state)
     expect(eu, "COMMAND LIST foo", "-ERR syntax error");
     expect(eu, "COMMAND GETKEYS MSET a b c d", "*2 $1 a $1 c");
     expect(eu, "COMMAND GETKEYS foo bar", "-ERR Invalid command specified");
+    expect(eu, "COMMAND GETKEYS COMMAND foo bar", "-ERR Invalid command specified");
     expect(eu, "COMMAND GETKEYS PING x", "-ERR The command has no key arguments");
     expect(eu, "COMMAND GETKEYS MSET a", "-ERR Invalid number of arguments specified for command");
     expect(eu, "COMMAND GETKEYS SINTERCARD 2 a b", "*2 $1 a $1 b");
