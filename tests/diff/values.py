@@ -20,6 +20,7 @@ UGLY = [b"", b" ", b"a b", b"\r\n", b"\n", b"\0", b"\0\0", b"\xff\xfe", b"$5\r\n
 LONG = [b"z" * 70000, b"\r\n" * 20000, b"9" * 400, b"-" + b"9" * 5000]
 PATTERNS = [b"*", b"a*", b"?", b"[a-c]", b"*1", b"\\*", b"", b"[^a]", b"m1?", b"\xff*", b"[", b"x*x", b"[a-", b"[\\",
             b"h[^1]", b"**a", b"[z-a]", b"\\", b"h\\1", b"???"]
+PATTERN_BYTES = b"**??[[]]^-\\!abchmsx123"
 UNKNOWN = [b"NOSUCH", b"", b"get ", b"g\0t", b"\r\n", b"n" * 200, b"'", b"\xff", b"a\r\nb\nc", b"GETT", b"client|id"]
 
 STRINGS, HASHES = [b"a", b"b", b"c1", b"k\0\xff", b"", b"x" * 300], [b"h1", b"h2", b"h\0\xff3"]
@@ -124,6 +125,10 @@ class Values:
 
     def make_pattern(self, command):
         del command
+        if self.rng.random() < 0.3:
+            pattern = bytes(self.rng.choices(PATTERN_BYTES, k=self.rng.randint(1, 8)))
+            if pattern.strip(b"*"):  # stars alone match an empty text in skerry
+                return pattern
         return self.rng.choice(PATTERNS)
 
     def make_type(self, command):
@@ -189,7 +194,8 @@ class Values:
 
     def make_command(self, command):
         del command
-        return self.rng.choice([b"get", b"MSET", b"SINTERCARD", b"nosuch", b"ping", b"sunionstore", b"copy"])
+        return self.rng.choice([b"get", b"MSET", b"SINTERCARD", b"nosuch", b"ping", b"sunionstore", b"copy",
+                                b"command"])
 
     make_module_name = make_category = make_section = make_command_name
 
