@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Three real nodes: written here, read there; restarts, kill -9, a link out of service, strangers, wrong keys."""
 import os
+import signal
 import socket
 import sys
 import threading
@@ -266,6 +267,33 @@ def test_stop_with_waiting_clients(cluster):
     eu.start()
     client = eu.client()
     assert all(client.get(f"stop{i}") == str(i).encode() for i in acknowledged)
+    cluster.wait_links()
+    cluster.wait_converged()
+
+
+def test_stop_with_a_client_that_does_not_read(cluster):
+    """It is waited for, but not for ever; a second signal waits for nobody. What was acknowledged is there."""
+    eu = cluster["eu"]
+    value = b"x" * (16 << 20)
+    eu.client().set("unread", value)
+    for signals, code, event in ((1, 0, "node.stop_late"), (2, 1, "node.stop_now")):
+        begin = len(eu.log())
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            s.settimeout(WAIT_S)
+            s.connect(("127.0.0.1", eu.port))
+            s.sendall(b"GET unread\r\n")
+            cluster.wait(lambda: eu.info("clients")["clients_unsent_bytes"] > 0, "a reply is unread")
+            eu.client().set("last", event)
+            if signals == 2:
+                eu.process.send_signal(signal.SIGTERM)
+                cluster.wait(lambda: "node.stopping" in eu.log()[begin:], "the node is stopping")
+            got = eu.stop()
+        assert got == code, got
+        assert event in eu.log()[begin:], eu.log_tail()
+        eu.start()
+        assert eu.client().get("last") == event.encode() and eu.client().get("unread") == value
+    eu.client().delete("unread")
     cluster.wait_links()
     cluster.wait_converged()
 
