@@ -143,7 +143,7 @@ static void cmd_hello(sk_ctx *ctx)
     if (!hello_options(ctx)) return;
     if (!ctx->client->authenticated) {
         sk_reply_error(ctx->reply,
-                       "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> "
+                       "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
                        "AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol "
                        "version at the same time");
         return;

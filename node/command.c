@@ -404,7 +404,7 @@ void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *
     client->last_command = command;
     char text[LOADING_TEXT_MAX];
     const char *refused = refusal(replica, client, command, argv, argc, text);
-    if (refused && client->in_multi && refuse_exec(client, command, reply, refused)) return;
+    if (refused && refuse_exec(client, command, reply, refused)) return;
     if (refused) {
         client->multi_failed |= client->in_multi;
         sk_reply_error(reply, refused);

@@ -58,7 +58,10 @@ static void auth_with_a_password(void **state)
     assert_true(sk_password_hash(sk_bytes_str("secret"), hash));
     region_open(&eu, "eu", NULL, hash);
     expect(&eu, "GET a", "-NOAUTH Authentication required.");
-    expect_begins(&eu, "HELLO 3", "-NOAUTH HELLO must be called with the client already authenticated");
+    expect(&eu, "EXEC", "-EXECABORT Transaction discarded because of: NOAUTH Authentication required.");
+    expect(&eu, "HELLO 3", "-NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH "
+                           "<user> <pass> option can be used to authenticate the client and select the RESP protocol "
+                           "version at the same time");
     assert_int_equal(eu.client->proto, 2);
     expect(&eu, "AUTH wrong", "-WRONGPASS invalid username-password pair or user is disabled.");
     expect(&eu, "AUTH other secret", "-WRONGPASS invalid username-password pair or user is disabled.");
