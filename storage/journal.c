@@ -376,8 +376,9 @@ int sk_journal_restart(sk_journal *journal, char *error)
     if (!result) result = list_segments(journal, error);
     for (size_t i = 0; i < journal->count && !result; i++) {
         number = journal->segments[i].number > number ? journal->segments[i].number : number;
-        /* Never older ones without the newest: they would be replayed over what came after them. */
-        if (i > 0 && i + 1 == journal->count) result = sync_folder(journal, error);
+        /* Never older ones without the newest: they would be replayed over what came after them. Those that went before a
+         * restart, too, are known to be gone only now. */
+        if (i + 1 == journal->count) result = sync_folder(journal, error);
         if (!result) result = put_away(journal, journal->segments[i].number, error);
     }
     journal->count = 0;

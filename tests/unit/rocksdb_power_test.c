@@ -1,16 +1,11 @@
-/* Power losses on the files of the real store. This program's own open, fsync, rename and so on stand before the C library's,
- * for RocksDB too, and keep a second folder, the disk: a name is there at once, and what was written only when it was synced
- * (no sync reaches the real one). A loss is a copy of that folder; opened, it must hold a prefix of the batches, with all
- * that had been given as durable. */
-#include "tests/unit/store_harness.h"
+/* Power losses on the files of the real store, on the disk of tests/unit/power.h. Opened, what a loss left must hold a prefix of
+ * the batches, with all that had been given as durable. */
+#include "tests/unit/power.h"
 
-#include <dirent.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <sys/syscall.h>
+#include "storage/journal.h"
 
 enum {
-    LOSSES = 8,        /* of one run, at most */
+    LOSSES = 8,  /* of one run, at most; the last one is at its end */
     EVERY = 100, /* calls between two of them, at most */
     BATCHES = 240,
     KEYS = 600,
@@ -20,174 +15,9 @@ enum {
     LARGE_PLACE = 4 << 20,    /* a few, with tables */
     SMALL_SEGMENT = 96 << 10, /* many are used up */
     LARGE_SEGMENT = 2 << 20,  /* none is, in a run */
-    PATH = 256,
+    JOURNAL_SEGMENT = 8 << 10,
+    RECORDS = 50, /* some segments of those */
 };
-
-/* -- the disk ----------------------------------------------------------------------------------------------------- */
-
-static struct {
-    pthread_mutex_t lock;
-    char root[64], disk[72]; /* what is written to, and what is on the disk of it; "": nobody looks */
-    uint64_t calls, next;    /* of those below; the one with which the power goes. 0: not by itself */
-    uint64_t seed;
-    int losses;
-    uint64_t durable[LOSSES]; /* what had been given as durable before */
-} machine = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static _Atomic uint64_t durable; /* the batch up to which the store has said so */
-
-static void lost_path(int loss, char path[PATH])
-{
-    snprintf(path, PATH, "%s.%d", machine.disk, loss);
-}
-
-/* With the lock. */
-static void lose_power(void)
-{
-    if (machine.losses == LOSSES) return;
-    char command[2 * PATH], to[PATH];
-    lost_path(machine.losses, to);
-    snprintf(command, sizeof command, "cp -R '%s' '%s'", machine.disk, to);
-    machine.durable[machine.losses++] = atomic_load(&durable);
-    if (system(command) != 0) abort();
-}
-
-/* The file's place on the disk. False: it is none of the store's. */
-static bool on_disk(const char *path, char copy[PATH])
-{
-    size_t len = strlen(machine.root);
-    if (!len || strncmp(path, machine.root, len) != 0 || (path[len] != '/' && path[len])) return false;
-    snprintf(copy, PATH, "%s%s", machine.disk, path + len);
-    return true;
-}
-
-static bool fd_on_disk(int fd, char path[PATH], char copy[PATH])
-{
-    char link[64];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t len = readlink(link, path, PATH - 1);
-    if (len < 0) return false;
-    path[len] = '\0';
-    return on_disk(path, copy);
-}
-
-static void begin_call(void)
-{
-    pthread_mutex_lock(&machine.lock);
-}
-
-static long end_call(long result)
-{
-    int number = errno;
-    if (machine.root[0] && ++machine.calls == machine.next) {
-        lose_power();
-        machine.next += 1 + roll(&machine.seed, EVERY);
-    }
-    pthread_mutex_unlock(&machine.lock);
-    errno = number;
-    return result;
-}
-
-static int raw_open(const char *path, int flags)
-{
-    return (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0600);
-}
-
-/* All of a file as it is now; nothing if it has no name any more. */
-static void put_on_disk(const char *path, const char *copy)
-{
-    static char piece[1 << 16];
-    int from = raw_open(path, O_RDONLY), to = raw_open(copy, O_WRONLY | O_TRUNC);
-    for (ssize_t len; from >= 0 && to >= 0 && (len = read(from, piece, sizeof piece)) > 0;)
-        if (syscall(SYS_write, to, piece, (size_t)len) != len) abort();
-    if (from >= 0) close(from);
-    if (to >= 0) close(to);
-}
-
-static int sync_file(int fd)
-{
-    char path[PATH], copy[PATH];
-    struct stat status;
-    begin_call();
-    if (fd_on_disk(fd, path, copy) && fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) put_on_disk(path, copy);
-    return (int)end_call(0);
-}
-
-int fsync(int fd) { return sync_file(fd); }
-int fdatasync(int fd) { return sync_file(fd); }
-
-int open(const char *path, int flags, ...)
-{
-    char copy[PATH];
-    begin_call();
-    int fd = raw_open(path, flags);
-    if (fd >= 0 && (flags & (O_CREAT | O_TRUNC)) && on_disk(path, copy)) {
-        int there = raw_open(copy, O_WRONLY | (flags & (O_CREAT | O_TRUNC)));
-        if (there >= 0) close(there);
-    }
-    return (int)end_call(fd);
-}
-
-int rename(const char *from, const char *to)
-{
-    char old[PATH], new[PATH];
-    begin_call();
-    long result = syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
-    if (result == 0 && on_disk(from, old) && on_disk(to, new)) syscall(SYS_renameat, AT_FDCWD, old, AT_FDCWD, new);
-    return (int)end_call(result);
-}
-
-int link(const char *from, const char *to)
-{
-    char old[PATH], new[PATH];
-    begin_call();
-    long result = syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
-    if (result == 0 && on_disk(from, old) && on_disk(to, new)) syscall(SYS_linkat, AT_FDCWD, old, AT_FDCWD, new, 0);
-    return (int)end_call(result);
-}
-
-int unlink(const char *path)
-{
-    char copy[PATH];
-    begin_call();
-    long result = syscall(SYS_unlinkat, AT_FDCWD, path, 0);
-    if (result == 0 && on_disk(path, copy)) syscall(SYS_unlinkat, AT_FDCWD, copy, 0);
-    return (int)end_call(result);
-}
-
-int mkdir(const char *path, mode_t mode)
-{
-    char copy[PATH];
-    begin_call();
-    long result = syscall(SYS_mkdirat, AT_FDCWD, path, mode);
-    if (result == 0 && on_disk(path, copy)) syscall(SYS_mkdirat, AT_FDCWD, copy, mode);
-    return (int)end_call(result);
-}
-
-/* A file's size, like its name, is there at once. */
-static void resize(int fd, off_t bytes, bool shrink)
-{
-    char path[PATH], copy[PATH];
-    struct stat status;
-    if (fd_on_disk(fd, path, copy) && stat(copy, &status) == 0 && (shrink || status.st_size < bytes))
-        (void)!syscall(SYS_truncate, copy, bytes);
-}
-
-int ftruncate(int fd, off_t bytes)
-{
-    begin_call();
-    long result = syscall(SYS_ftruncate, fd, bytes);
-    if (result == 0) resize(fd, bytes, true);
-    return (int)end_call(result);
-}
-
-int fallocate(int fd, int mode, off_t from, off_t bytes)
-{
-    begin_call();
-    long result = syscall(SYS_fallocate, fd, mode, from, bytes);
-    if (result == 0 && mode == 0) resize(fd, from + bytes, false);
-    return (int)end_call(result);
-}
 
 /* -- the batches -------------------------------------------------------------------------------------------------- */
 
@@ -239,15 +69,17 @@ static void assert_equal_stores(sk_store *store, sk_store *model)
 }
 
 /* RocksDB cannot tell damage in its log from the torn end of one, and takes what is before it for all there was. */
-static void empty_logs(const char *folder)
+static void empty_logs(int loss)
 {
-    char path[PATH];
+    char path[2 * POWER_PATH], folder[POWER_PATH];
+    lost_path(loss, path);
+    assert_true(snprintf(folder, sizeof folder, "%s/db", path) < POWER_PATH);
     DIR *list = opendir(folder);
     assert_non_null(list);
     for (struct dirent *entry; (entry = readdir(list));) {
         size_t len = strlen(entry->d_name);
         if (len < 4 || strcmp(entry->d_name + len - 4, ".log") != 0) continue;
-        assert_true(snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < PATH);
+        assert_true((size_t)snprintf(path, sizeof path, "%s/%s", folder, entry->d_name) < sizeof path);
         assert_int_equal(truncate(path, 0), 0);
     }
     closedir(list);
@@ -258,7 +90,7 @@ static void empty_logs(const char *folder)
 /* What a machine finds after a loss: batches up to some number, all of each. */
 static void assert_prefix(harness *with, uint64_t seed, int loss)
 {
-    char path[PATH];
+    char path[POWER_PATH];
     lost_path(loss, path);
     harness found = {.on_disk = true, .durability = with->durability, .options = with->options};
     sem_init(&found.woken, 0, 0);
@@ -286,14 +118,10 @@ static void start_machine(harness *with, uint64_t seed, sk_durability durability
     sem_init(&with->woken, 0, 0);
     strcpy(with->path, "/tmp/skerry-store-XXXXXX");
     assert_non_null(mkdtemp(with->path));
-    machine.losses = 0;
-    machine.seed = seed;
-    machine.calls = 0;
+    power_start(with->path, seed);
+    machine.most = LOSSES - 1;
+    machine.every = EVERY;
     machine.next = 1 + roll(&machine.seed, EVERY);
-    atomic_store(&durable, 0);
-    snprintf(machine.disk, sizeof machine.disk, "%s.disk", with->path);
-    assert_int_equal(mkdir(machine.disk, 0700), 0);
-    strcpy(machine.root, with->path);
     harness_open(with);
 }
 
@@ -314,16 +142,10 @@ static void commit_batches(harness *with, uint64_t seed, uint64_t from, uint64_t
 /* The power goes now and then, and once more at the end. */
 static void end_machine(harness *with, uint64_t seed)
 {
-    pthread_mutex_lock(&machine.lock);
-    if (machine.losses == LOSSES) machine.losses--; /* the last one's folder is made anew */
-    char last[PATH];
-    lost_path(machine.losses, last);
-    machine.root[0] = '\0';
-    remove_tree(last);
+    power_off();
     lose_power();
-    pthread_mutex_unlock(&machine.lock);
     for (int i = 0; i < machine.losses; i++) assert_prefix(with, seed, i);
-    remove_tree(machine.disk);
+    power_end();
     remove_tree(with->path);
     sem_destroy(&with->woken);
 }
@@ -334,9 +156,7 @@ static void a_loss_at_any_time(sk_durability durability)
         harness with;
         start_machine(&with, seed, durability);
         commit_batches(&with, seed, 1, BATCHES);
-        pthread_mutex_lock(&machine.lock);
-        machine.root[0] = '\0'; /* the machine is down: what the program still does reaches no disk */
-        pthread_mutex_unlock(&machine.lock);
+        power_off();
         sk_store_close(with.store);
         end_machine(&with, seed);
     }
@@ -379,15 +199,74 @@ static void after_a_clean_stop_nothing_is_in_rocksdbs_log(void **state)
     (void)state;
     for (uint64_t seed = 1; seed <= 2; seed++) {
         harness with;
-        char folder[PATH];
         start_machine(&with, seed, SK_DURABILITY_ALWAYS);
-        machine.next = 0;
+        machine.most = 0;
         commit_batches(&with, seed, 1, 20);
         sk_store_close(with.store);
-        snprintf(folder, sizeof folder, "%s/db", machine.disk);
-        empty_logs(folder);
         atomic_store(&durable, 20);
-        end_machine(&with, seed);
+        power_off();
+        lose_power();
+        empty_logs(0);
+        assert_prefix(&with, seed, 0);
+        power_end();
+        remove_tree(with.path);
+        sem_destroy(&with.woken);
+    }
+}
+
+/* -- the log alone ------------------------------------------------------------------------------------------------ */
+
+static int note_number(void *self, uint64_t number, sk_bytes bytes)
+{
+    (void)bytes;
+    *(uint64_t *)self = number;
+    return 0;
+}
+
+/* The number of the last record in the log of a folder, 0: there is none. */
+static uint64_t last_in_log(const char *folder)
+{
+    char error[SK_FOLDER_ERROR];
+    uint64_t last = 0;
+    sk_journal journal;
+    sk_journal_init(&journal, folder, JOURNAL_SEGMENT);
+    int result = sk_journal_read(&journal, note_number, &last, error);
+    if (result) print_error("%s\n", error);
+    assert_int_equal(result, 0);
+    sk_journal_free(&journal);
+    return last;
+}
+
+/* Segments of it were removed before, without a sync. */
+static void a_log_that_begins_anew_has_its_end_or_nothing(void **state)
+{
+    static const char text[JOURNAL_SEGMENT / 8];
+    (void)state;
+    for (uint64_t seed = 1; seed <= 16; seed++) {
+        char root[] = "/tmp/skerry-store-XXXXXX", path[POWER_PATH], error[SK_FOLDER_ERROR];
+        sk_journal journal;
+        assert_non_null(mkdtemp(root));
+        power_start(root, seed);
+        sk_journal_init(&journal, root, JOURNAL_SEGMENT);
+        assert_int_equal(sk_journal_restart(&journal, error), 0);
+        for (uint64_t i = 1; i <= RECORDS; i++)
+            assert_int_equal(sk_journal_append(&journal, i, sk_bytes_of(text, sizeof text), error), 0);
+        assert_int_equal(sk_journal_sync(&journal, error), 0);
+        assert_int_equal(sk_journal_remove(&journal, seed % 2 ? RECORDS : RECORDS / 2, error), 0);
+        machine.most = POWER_LOSSES;
+        machine.every = 1;
+        machine.next = machine.calls + 1;
+        assert_int_equal(sk_journal_restart(&journal, error), 0);
+        power_off();
+        sk_journal_free(&journal);
+        assert_true(machine.losses > 4);
+        for (int i = 0; i < machine.losses; i++) {
+            lost_path(i, path);
+            uint64_t last = last_in_log(path);
+            assert_true(last == 0 || last == RECORDS);
+        }
+        power_end();
+        remove_tree(root);
     }
 }
 
@@ -398,6 +277,7 @@ int main(void)
         cmocka_unit_test(what_is_not_synced_is_lost_from_some_batch_on),
         cmocka_unit_test(after_a_clean_stop_nothing_is_lost),
         cmocka_unit_test(after_a_clean_stop_nothing_is_in_rocksdbs_log),
+        cmocka_unit_test(a_log_that_begins_anew_has_its_end_or_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
