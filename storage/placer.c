@@ -243,6 +243,7 @@ static int place_all(replay *of)
 {
     sk_placer *placer = of->placer;
     int status = 1;
+    placer->half_replayed = true;
     sk_placer_add(placer, &of->batch);
     sk_placer_begin(placer);
     while (status > 0) status = write_step(placer, of->error);
@@ -277,5 +278,6 @@ int sk_placer_replay(sk_placer *placer, uint64_t *last, char *error)
     sk_chunks_give_back(&of.chunks, &of.batch.memory);
     sk_chunks_free(&of.chunks);
     *last = placer->placed;
+    if (!status) placer->half_replayed = false;
     return status ? status : sk_placer_restart_log(placer, error);
 }

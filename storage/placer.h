@@ -46,6 +46,8 @@ typedef struct {
     rocksdb_writebatch_t *write;
     bool in_memtable[SK_CF_COUNT]; /* points went there and not into a table: flushed before the next table is taken in */
 
+    bool half_replayed; /* some of what the log holds was written, and not all: nothing there is to be read */
+
     uint64_t placed;                  /* every batch up to this one is in its place */
     uint64_t runs, rows, coalesced;   /* since the start: finished runs, points written, points that were not */
     uint64_t tables;                  /* likewise: taken in */
@@ -68,7 +70,8 @@ int sk_placer_step(sk_placer *placer, char *error);
  *  has nothing to replay. 0 or an error. */
 int sk_placer_restart_log(sk_placer *placer, char *error);
 /** At the start: brings everything that the log holds into place, and restarts it empty. `last` gets the number of the last
- *  batch there was, 0 for an empty log. 0 or a negative error with a sentence in `error`. */
+ *  batch there was, 0 for an empty log. 0 or a negative error with a sentence in `error`; then RocksDB may have old values
+ *  again in place of what came later, and `half_replayed` says so. */
 int sk_placer_replay(sk_placer *placer, uint64_t *last, char *error);
 
 #endif

@@ -51,6 +51,7 @@ typedef struct {
     rocksdb_pinnableslice_t *pinned; /* under the value that the last get gave */
     size_t readers;                  /* iterators and snapshots that are open */
     pthread_mutex_t opened;          /* held by who opens or closes the database, and by a checkpoint, from its thread */
+    bool half_replayed;              /* by the last reopen that failed in a replay: the database is not opened for reading */
     int broken;                      /* why the database is not open for writing; 0: it is */
     char message[SK_ROCKSDB_ERROR];
 } rocks;
@@ -427,6 +428,7 @@ static int open_and_replay(rocks *self, char *error)
     sk_placer placer;
     sk_placer_init(&placer, &self->database, &self->journal);
     result = sk_placer_replay(&placer, &last, error);
+    self->half_replayed = result != SK_OK && (placer.half_replayed || self->half_replayed);
     sk_placer_free(&placer);
     if (result != SK_OK) sk_database_close(&self->database);
     return result;
@@ -450,7 +452,7 @@ static int reopen_database(rocks *self)
     sk_database_close(&self->database);
     result = open_and_replay(self, self->message);
     char ignored[SK_ROCKSDB_ERROR];
-    if (result != SK_OK) sk_database_open(&self->database, &self->folder, true, ignored);
+    if (result != SK_OK && !self->half_replayed) sk_database_open(&self->database, &self->folder, true, ignored);
     return result;
 }
 
