@@ -342,6 +342,12 @@ void sk_engine_joined(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
     sk_transfer_request(engine);
 }
 
+void sk_engine_retry(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms)
+{
+    set_time(engine, now_ms, wall_ms);
+    sk_receive_release(engine);
+}
+
 int sk_engine_repair(sk_engine *engine, const sk_vv *least, uint64_t now_ms, uint64_t wall_ms)
 {
     set_time(engine, now_ms, wall_ms);

@@ -68,6 +68,7 @@ typedef struct {
     /* Apply a transaction (ops packed in local numbers): rows, history, vector, in one batch. On error nothing changed. */
     /** A hint, may be NULL: the row of this key will be changed by one of the next calls of `apply`. */
     void (*fetch)(void *self, sk_bytes row_key);
+    /** SK_E_BUSY: not now; it is held back until sk_engine_retry, or for a while. */
     int (*apply)(void *self, const sk_txn *txn);
     /* Forget history up to `stable`, raise the floor to it; strip dead counts whose resets are `everywhere` (stability.c).
      * May do it in pieces later, with what sk_engine_stable and sk_engine_everywhere say then. */
@@ -196,6 +197,8 @@ int sk_engine_repair(sk_engine *engine, const sk_vv *least, uint64_t now_ms, uin
 void sk_engine_compare_again(sk_engine *engine, uint32_t peer, uint64_t now_ms, uint64_t wall_ms);
 /** The applied vector was joined with what came another way than over a link: what waited for that goes on. */
 void sk_engine_joined(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
+/** What `apply` was too busy for can be tried again. Not within a call of the engine's to its host. */
+void sk_engine_retry(sk_engine *engine, uint64_t now_ms, uint64_t wall_ms);
 /** Somebody, over whatever way, knows our own origin up to `seq`: if that is more than we do, we have come back with less,
  *  and a new incarnation is taken. 0, or an error: SK_E_PROTOCOL when that cannot be true. */
 int sk_engine_known_elsewhere(sk_engine *engine, uint64_t seq, uint64_t now_ms, uint64_t wall_ms);

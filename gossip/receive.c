@@ -2,7 +2,7 @@
  * the sender's origin numbers to ours.
  *
  * A transaction that follows the applied vector, and whose `seen` is covered by it, is applied. One that follows but
- * has to wait, for that or for a reconcile that brings it (reconcile.c), is held back. One that does not follow, or finds no room, is dropped, and the sender is asked for it
+ * has to wait, for that, for a reconcile that brings it (reconcile.c), or for a host that is busy, is held back. One that does not follow, or finds no room, is dropped, and the sender is asked for it
  * again.
  *
  * Invariants (sk_receive_check):
@@ -362,7 +362,9 @@ static int take_txn(sk_engine *engine, uint32_t peer, const sk_txn *txn)
     if (txn->dot.seq <= have) return 1;
     if (txn->dot.seq > have + 1) return SK_E_GAP;
     bool met = sk_vv_at_most(&txn->seen, engine->applied) && !sk_reconcile_withholds(engine, txn->dot);
-    if (!lane->first && met) return apply(engine, txn);
+    int status = SK_E_BUSY;
+    if (!lane->first && met) status = apply(engine, txn);
+    if (status != SK_E_BUSY) return status;
     return hold(engine, peer, txn) ? 0 : SK_E_MEMORY;
 }
 

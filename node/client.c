@@ -67,5 +67,6 @@ void sk_client_free(sk_client *client)
     sk_buf_free(&client->library_name);
     sk_buf_free(&client->library_version);
     sk_vv_free(&client->block_vv);
+    sk_buf_free(&client->block_key);
     free(client);
 }

@@ -19,6 +19,7 @@ typedef enum {
     SK_BLOCK_WAIT,
     SK_BLOCK_AFTER,
     SK_BLOCK_PASSWORD, /* no reply is owed: once the password is checked, the same request is executed again */
+    SK_BLOCK_FOLD,     /* likewise, once the rows that it is about are in place (node/wanted.h): `unblocked` gets no reply */
 } sk_block_kind;
 
 struct sk_client {
@@ -49,6 +50,8 @@ struct sk_client {
     uint64_t block_until_ms;  /* monotonic; UINT64_MAX: for ever */
     uint32_t block_regions;   /* WAIT */
     sk_vv block_vv;           /* SESSION AFTER */
+    sk_buf block_key;         /* SK_BLOCK_FOLD: that is waited for… */
+    bool block_all;           /* … or it is all of them */
     /* The blocked command's reply is appended here by the replica, and the owner told. Set by the owner. */
     void (*unblocked)(void *owner, sk_client *client, sk_bytes reply);
     /* Has a password checked (at full price) while the client is blocked, then calls sk_client_password_checked and
@@ -69,6 +72,11 @@ void sk_client_export_close(sk_client *client);
 void sk_client_end_transfers(sk_client *client);
 /** Forgets MULTI's queue and WATCH. */
 void sk_client_discard(sk_client *client);
+/** The request that it is blocked by is to be executed again, and is not over. */
+static inline bool sk_client_asks_again(const sk_client *client)
+{
+    return client->block == SK_BLOCK_PASSWORD || client->block == SK_BLOCK_FOLD;
+}
 /** A client blocked by SK_BLOCK_PASSWORD goes on. */
 void sk_client_password_checked(sk_client *client, bool fits);
 

@@ -4,6 +4,7 @@
 #include "node/keyspace.h"
 #include "node/replica.h"
 #include "node/session.h"
+#include "node/wanted.h"
 
 #include "crdt/number.h"
 
@@ -43,12 +44,16 @@ static void reply_waited(sk_replica *replica, sk_client *client, bool in_time, c
 
 void sk_session_poll(sk_replica *replica, sk_client *client)
 {
-    if (client->block == SK_BLOCK_PASSWORD) return; /* the owner's to end */
-    bool in_time = satisfied(replica, client);
-    if (!in_time && replica->now_ms < client->block_until_ms) return;
     sk_buf out = {0};
     sk_reply reply = {&out, client->proto};
-    reply_waited(replica, client, in_time, &reply);
+    if (client->block == SK_BLOCK_PASSWORD) return; /* the owner's to end */
+    if (client->block == SK_BLOCK_FOLD) {
+        if (!sk_wanted_is_there(replica, client)) return;
+    } else {
+        bool in_time = satisfied(replica, client);
+        if (!in_time && replica->now_ms < client->block_until_ms) return;
+        reply_waited(replica, client, in_time, &reply);
+    }
     client->block = SK_BLOCK_NONE;
     replica->blocked_count--;
     client->unblocked(client->owner, client, sk_buf_view(&out));

@@ -7,7 +7,6 @@
  * WATCH keeps a client's keys; the replica breaks the watch when a row of one of them changes, whoever changed it, a
  * client here or another region, unless there was no key to be seen and is none still (one that had expired is removed).
  * A key that merely passes its deadline changes no row: EXEC looks for that itself. */
-#include "node/fold.h"
 #include "node/keyspace.h"
 #include "node/replica.h"
 
@@ -59,14 +58,13 @@ static void cmd_unwatch(sk_ctx *ctx)
     sk_reply_ok(ctx->reply);
 }
 
-/* 1 if a watched key has changed or expired since it was watched; or an error. What a transfer has changed shows when the
- * key is brought into place. */
+/* 1 if a watched key has changed or expired since it was watched; or an error. What a transfer has changed has shown when the
+ * key was brought into place. */
 static int watch_broken(sk_ctx *ctx)
 {
     const sk_client *client = ctx->client;
     for (const sk_watched *watched = client->watched; watched && !client->watch_broken; watched = watched->more) {
-        int status = sk_db_touch(ctx->db, watched->key);
-        int exists = status ? status : sk_key_exists(ctx, watched->key);
+        int exists = sk_key_exists(ctx, watched->key);
         if (exists < 0) return exists;
         if (exists == watched->absent) return 1;
     }
@@ -93,7 +91,7 @@ static void run_queue(sk_ctx *ctx)
         each.argc = queued->argc;
         each.reply = &reply;
         each.arena = &arena;
-        sk_command_run(&each);
+        each.command->run(&each);
         sk_arena_reset(&arena);
     }
     sk_arena_free(&arena);

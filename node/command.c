@@ -322,29 +322,6 @@ static const char *refusal(const sk_replica *replica, const sk_client *client, c
     return NULL;
 }
 
-/* Rows of a transfer that has just become visible are brought into place before anybody looks at them. For who looks at all,
- * that was done before the transaction was opened; only an error of it is met here. */
-static int touch_keys(sk_ctx *ctx)
-{
-    if (!sk_fold_active(ctx->db)) return 0;
-    if (ctx->command->flags & SK_CMD_ALL_KEYS) return sk_db_touch_all(ctx->db);
-    sk_bytes *keys;
-    size_t count;
-    int status = sk_command_keys(ctx->command, ctx->argv, ctx->argc, ctx->arena, &keys, &count);
-    for (size_t i = 0; i < count && !status; i++) status = sk_db_touch(ctx->db, keys[i]);
-    return status;
-}
-
-void sk_command_run(sk_ctx *ctx)
-{
-    int status = touch_keys(ctx);
-    if (status) {
-        sk_reply_failure(ctx, status);
-        return;
-    }
-    ctx->command->run(ctx);
-}
-
 /* Its changes are undone, and whatever has been replied by then is not true. */
 static void abort_transaction(sk_ctx *ctx, size_t reply_len)
 {
@@ -359,34 +336,73 @@ static void abort_transaction(sk_ctx *ctx, size_t reply_len)
         sk_reply_failure(ctx, why);
 }
 
-static void run(sk_replica *replica, sk_client *client, const sk_command *command, const sk_bytes *argv, size_t argc,
-                const sk_reply *reply)
+/* The keys of one request. As bring_rows. */
+static int bring_keys(sk_ctx *ctx, const sk_command *command, const sk_bytes *argv, size_t argc, uint32_t *rows)
 {
-    sk_db *db = &replica->db;
-    sk_ctx ctx = {replica, db, client, command, argv, argc, reply, &replica->arena};
-    size_t reply_len = reply->out->len;
-    if (reply->out->max) /* what it reads to reply, and what it makes to write */
-        replica->arena.max = reply->out->max - reply_len + SK_TRANSACTION_MEMORY(replica->options.transaction_bytes_max);
-    db->read_batch = 0;
+    sk_bytes *keys;
+    size_t count;
+    int status = sk_command_keys(command, argv, argc, ctx->arena, &keys, &count);
+    if (count > 1) *rows += (uint32_t)count - 1; /* it is as long as that anyway */
+    for (size_t i = 0; i < count && !status; i++) status = sk_wanted_by_client(ctx->replica, ctx->client, keys[i], rows);
+    return status;
+}
+
+/* Rows of a transfer that has just become visible are brought into place before anybody looks at them, and before a transaction
+ * begins. 1: the client waits for that, and nothing has been done; 0: they are there; or an error. */
+static int bring_rows(sk_ctx *ctx)
+{
+    sk_client *client = ctx->client;
+    uint32_t rows = ctx->replica->fold_rows;
+    if (!sk_fold_active(ctx->db)) return 0;
+    if (does(client, ctx->command) & SK_CMD_ALL_KEYS) return sk_wanted_all_by_client(ctx->replica, client);
+    int status = bring_keys(ctx, ctx->command, ctx->argv, ctx->argc, &rows);
+    if (!(ctx->command->flags & SK_CMD_RUNS_QUEUE)) return status;
+    for (const sk_watched *watched = client->watched; watched && !status; watched = watched->more)
+        status = sk_wanted_by_client(ctx->replica, client, watched->key, &rows);
+    for (size_t i = 0; i < client->queue_count && !status; i++) {
+        const sk_queued *queued = &client->queue[i];
+        sk_arena_reset(ctx->arena);
+        status = bring_keys(ctx, sk_command_named(queued->argv, queued->argc), queued->argv, queued->argc, &rows);
+    }
+    return status;
+}
+
+/* What it does is one transaction; the reply waits for that, and for what it has read. */
+static void perform(sk_ctx *ctx)
+{
+    sk_replica *replica = ctx->replica;
+    sk_db *db = ctx->db;
     uint64_t seq = 0;
     uint32_t own = db->own;
-    unsigned what = does(client, command);
-    if (db->fold && what & SK_CMD_ALL_KEYS) (void)sk_replica_fold_all(replica);
-    bool writes = what & SK_CMD_WRITE;
+    size_t reply_len = ctx->reply->out->len;
+    bool writes = does(ctx->client, ctx->command) & SK_CMD_WRITE;
+    db->read_batch = 0;
     if (writes) sk_db_begin(db);
-    sk_command_run(&ctx);
+    sk_command_run(ctx);
     if (writes && db->txn.refused)
-        abort_transaction(&ctx, reply_len);
+        abort_transaction(ctx, reply_len);
     else if (writes)
         seq = sk_db_commit(db);
     uint64_t hold = db->read_batch;
     uint64_t newest = sk_replica_newest_batch(replica);
     if (seq || hold > newest || db->failed) hold = newest;
-    if (hold > client->hold) client->hold = hold;
+    if (hold > ctx->client->hold) ctx->client->hold = hold;
     if (seq) {
-        client->last_write = (sk_dot){own, seq};
+        ctx->client->last_write = (sk_dot){own, seq};
         replica->stat_writes++;
     }
+}
+
+static void run(sk_replica *replica, sk_client *client, const sk_command *command, const sk_bytes *argv, size_t argc,
+                const sk_reply *reply)
+{
+    sk_db *db = &replica->db;
+    sk_ctx ctx = {replica, db, client, command, argv, argc, reply, &replica->arena};
+    if (reply->out->max) /* what it reads to reply, and what it makes to write */
+        replica->arena.max = reply->out->max - reply->out->len + SK_TRANSACTION_MEMORY(replica->options.transaction_bytes_max);
+    int brought = db->fold ? bring_rows(&ctx) : 0;
+    if (brought == 0) perform(&ctx);
+    if (brought < 0 && !refuse_exec(client, command, reply, sk_error_text(brought))) sk_reply_failure(&ctx, brought);
     sk_arena_reset(&replica->arena);
     replica->arena.max = 0;
 }

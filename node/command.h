@@ -8,6 +8,7 @@
 #ifndef SK_NODE_COMMAND_H
 #define SK_NODE_COMMAND_H
 
+#include "node/client.h"
 #include "node/db.h"
 #include "node/resp.h"
 
@@ -93,13 +94,11 @@ void sk_command_each(void (*visit)(void *self, const sk_command *command), void 
  *  or they do not fit. `keys` is in the arena. SK_E_MEMORY. */
 int sk_command_keys(const sk_command *command, const sk_bytes *argv, size_t argc, sk_arena *arena, sk_bytes **keys,
                     size_t *count);
-/** Runs one request of a client; appends the reply. */
+/** Runs one request of a client; appends the reply, if it is not blocked (node/client.h). */
 void sk_command_execute(sk_replica *replica, sk_client *client, const sk_bytes *argv, size_t argc,
                         const sk_reply *reply);
 /** Looks ahead: has the row fetched that a request with these first arguments will most likely ask for. */
 void sk_command_foresee(sk_db *db, const sk_bytes *argv, size_t argc);
-/** Runs a command's function that has passed all checks, inside the open transaction: for EXEC. */
-void sk_command_run(sk_ctx *ctx);
 
 /** True if the argument is this word, in any case. */
 bool sk_arg_is(sk_bytes arg, const char *word);

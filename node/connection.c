@@ -213,9 +213,9 @@ static bool execute_one(sk_connection *connection, const sk_bytes *argv, size_t 
     return may_execute(connection);
 }
 
-static bool waits_for_check(const sk_connection *connection)
+static bool asks_again(const sk_connection *connection)
 {
-    return connection->client && connection->client->block == SK_BLOCK_PASSWORD;
+    return connection->client && sk_client_asks_again(connection->client);
 }
 
 /* While one request is executed, memory can bring what the next will ask for (this earns a tenth of a pipelined SET). */
@@ -245,7 +245,7 @@ static size_t execute(sk_connection *connection, sk_bytes input)
             look_ahead(connection, sk_bytes_of(input.data + used, step),
                        sk_bytes_of(input.data + used + step, input.len - used - step));
         bool more = status == SK_OK && execute_one(connection, argv, argc);
-        if (!waits_for_check(connection)) used += step;
+        if (!asks_again(connection)) used += step;
         if (status == SK_OK && more) continue;
         if (status == SK_E_PARTIAL) connection->pending = false;
         if (status == SK_E_MALFORMED) {
@@ -301,7 +301,7 @@ void sk_connection_continue(sk_connection *connection)
         sk_connection_update(connection);
 }
 
-/* The reply of a command that had blocked. */
+/* The reply of a command that had blocked; none if it is to be executed again: it is still pending. */
 static void on_unblocked(void *owner, sk_client *client, sk_bytes bytes)
 {
     sk_connection *connection = owner;
@@ -335,8 +335,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 
 static void on_end(sk_connection *connection, int status)
 {
-    sk_block_kind block = connection->client->block;
-    bool blocked = block != SK_BLOCK_NONE && block != SK_BLOCK_PASSWORD;
+    bool blocked = connection->client->block != SK_BLOCK_NONE && !asks_again(connection);
     connection->finished = true;
     /* A client that is only done with sending still gets its replies; one that waits for others is taken to be gone. */
     if (status != UV_EOF || blocked || is_done(connection))

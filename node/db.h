@@ -15,7 +15,7 @@
  *     both with a transfer and live counts twice.
  *  4. What is derived (sizes in a key's own row, the deadline and conflict indexes) is a function of the rows.
  *  While a transfer is being folded in (node/fold.h) 2 to 4 hold for the rows already folded; whoever looks at a key
- *  calls sk_db_touch first, whoever looks at all of them sk_db_touch_all. */
+ *  calls sk_db_touch first, whoever looks at all of them sk_db_touch_all: for commands and what regions send node/wanted.h does. */
 #ifndef SK_NODE_DB_H
 #define SK_NODE_DB_H
 

@@ -78,7 +78,8 @@ static bool ours_to_remove(const sk_replica *replica, const sk_row *row)
     return deadline + replica->options.foreign_expiry_ms <= sk_replica_believed_ms(replica);
 }
 
-/* In a transaction of its own. True if that had no room for all of the key: some has gone, and some is left. */
+/* In a transaction of its own. True if that had no room for all of the key: some has gone, and some is left; or if not all of it
+ * is in place yet (node/fold.h), but some more than before. */
 static bool remove_key(sk_replica *replica, sk_bytes key)
 {
     sk_buf out = {0};
@@ -87,7 +88,10 @@ static bool remove_key(sk_replica *replica, sk_bytes key)
     sk_row_name name = sk_row_name_of(&replica->arena, SK_TABLE_KEY, key, SK_BYTES_NONE);
     sk_row row;
     bool some_left = false;
-    if (sk_db_touch(&replica->db, key) == 0 && sk_db_row(&replica->db, name.raw, &replica->arena, &row) == 0 &&
+    uint32_t rows = replica->fold_rows;
+    int folding = sk_db_touch_some(&replica->db, key, &rows);
+    if (folding > 0) some_left = true;
+    if (folding == 0 && sk_db_row(&replica->db, name.raw, &replica->arena, &row) == 0 &&
         ours_to_remove(replica, &row)) {
         sk_db_begin(&replica->db);
         (void)sk_key_expire(&ctx, key, &some_left);

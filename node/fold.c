@@ -25,10 +25,12 @@ struct sk_fold {
 enum {
     STAGED_ROW = SK_STAGED_ROW,
     STAGED_MARK = 'f',
+    STAGED_PART = 'g',
+    TOUCH_ROWS = 256,   /* read at a time, where all are folded in one batch */
     COMPARE_ROWS = 512, /* read in a step of comparing */
     LOOK_ROWS = 128,    /* that differ, looked at in a step of an audit: each is read once more */
     SETTLE_ENTRIES = 8, /* of history, that are read as fast as a row is folded */
-    KEPT_ROW_BYTES = 4096, /* a larger staged row is read once more when its turn comes */
+    KEPT_ROW_BYTES = 4096, /* a larger staged row is read once more when its turn comes, and counts as so many of these */
 };
 static const sk_bytes KEY_FOLD = {(const uint8_t *)"fold", 4};
 
@@ -380,6 +382,7 @@ void sk_fold_stage_absent(sk_db *db, sk_bytes raw)
 typedef struct {
     sk_bytes raw;
     sk_bytes stored; /* what is staged of it; none: it is looked up */
+    uint32_t cost;   /* in rows */
 } folding_row;
 
 /* By key; where one is there twice, the one first that brings along what is staged. */
@@ -469,12 +472,11 @@ static int fold_row(sk_db *db, const folding_row *row)
 }
 
 /* Collects keys of one column family from `from` up to `end`, at most `limit`, without the first `skip` bytes; of small rows
- * what is stored, too, if it is staged and `keeps`. */
+ * what is stored, too, if it is staged. */
 typedef struct {
     sk_arena arena;
     folding_row *rows;
     uint32_t count;
-    bool keeps;
 } row_list;
 
 static int collect(sk_db *db, sk_cf cf, sk_bytes from, sk_bytes end, size_t skip, uint32_t limit, row_list *list)
@@ -489,90 +491,166 @@ static int collect(sk_db *db, sk_cf cf, sk_bytes from, sk_bytes end, size_t skip
             list->rows = sk_realloc(list->rows, room * sizeof *list->rows);
         }
         folding_row *row = &list->rows[list->count++];
-        *row = (folding_row){.raw = sk_arena_copy(&list->arena, sk_bytes_of(key.data + skip, key.len - skip))};
-        if (list->keeps && cf == SK_CF_STAGED && value.len <= KEPT_ROW_BYTES) row->stored = sk_arena_copy(&list->arena, value);
+        *row = (folding_row){.raw = sk_arena_copy(&list->arena, sk_bytes_of(key.data + skip, key.len - skip)),
+                             .cost = 1 + (uint32_t)(value.len / KEPT_ROW_BYTES)};
+        if (cf == SK_CF_STAGED && value.len <= KEPT_ROW_BYTES) row->stored = sk_arena_copy(&list->arena, value);
     }
     sk_store_iter_free(db->store, iter);
     return status < 0 ? status : 0;
 }
 
-static void list_free(row_list *list)
+/* The same of rows that may have to be folded: staged ones, and with everything ours too. `bound`: beyond it there may be others. */
+static int collect_both(sk_db *db, sk_bytes from, sk_bytes end, uint32_t limit, row_list *list, sk_bytes *bound)
 {
-    sk_arena_free(&list->arena);
-    free(list->rows);
-}
-
-/* Row keys beginning with `prefix` that may have to be folded: staged ones, and with everything ours too. */
-static int collect_prefix(sk_db *db, sk_bytes prefix, row_list *list)
-{
-    sk_buf from = {0}, end = {0};
-    staged_key(&from, STAGED_ROW, prefix);
-    staged_key(&end, STAGED_ROW, prefix);
-    sk_rowkey_successor(&end);
-    int status = collect(db, SK_CF_STAGED, sk_buf_view(&from), sk_buf_view(&end), 1, UINT32_MAX, list);
-    if (!status && db->fold->everything) {
-        sk_buf_reset(&end);
-        sk_buf_bytes(&end, prefix);
-        sk_rowkey_successor(&end);
-        status = collect(db, SK_CF_ROW, prefix, sk_buf_view(&end), 0, UINT32_MAX, list);
-    }
-    sk_buf_free(&from);
-    sk_buf_free(&end);
+    uint8_t staged_end = STAGED_ROW + 1, row_end = SK_TABLE_POLICY;
+    sk_buf staged_from = {0}, staged_to = {0};
+    staged_key(&staged_from, STAGED_ROW, from);
+    staged_key(&staged_to, STAGED_ROW, end);
+    sk_bytes to = end.len ? sk_buf_view(&staged_to) : sk_bytes_of(&staged_end, 1);
+    int status = collect(db, SK_CF_STAGED, sk_buf_view(&staged_from), to, 1, limit, list);
+    uint32_t staged = list->count;
+    if (!status && db->fold->everything)
+        status = collect(db, SK_CF_ROW, from, end.len ? end : sk_bytes_of(&row_end, 1), 0, limit, list);
+    *bound = SK_BYTES_NONE;
+    if (staged == limit) *bound = list->rows[staged - 1].raw;
+    if (list->count - staged == limit && (!bound->data || sk_bytes_compare(list->rows[list->count - 1].raw, *bound) < 0))
+        *bound = list->rows[list->count - 1].raw;
+    if (list->count) qsort(list->rows, list->count, sizeof *list->rows, compare_rows);
+    sk_buf_free(&staged_from);
+    sk_buf_free(&staged_to);
     return status;
 }
 
-/* Folds the rows of a list in order, each once, those above the cursor only. */
-static int fold_list(sk_db *db, row_list *list)
+/* Was a key brought into place early? 1: all of it; 0: its rows up to `upto`, none if that is empty; or an error. */
+static int folded_early(sk_db *db, sk_bytes key, sk_buf *upto)
 {
-    if (list->count) qsort(list->rows, list->count, sizeof *list->rows, compare_rows);
-    for (uint32_t i = 0; i < list->count; i++) {
-        sk_bytes raw = list->rows[i].raw;
-        if (i && sk_bytes_equal(raw, list->rows[i - 1].raw)) continue;
-        if (db->fold->everything && sk_bytes_compare(raw, sk_buf_view(&db->fold->cursor)) <= 0) continue;
-        int status = fold_row(db, &list->rows[i]);
-        if (status) return status;
-    }
-    return 0;
-}
-
-static int marked(sk_db *db, sk_bytes key)
-{
-    sk_buf mark = {0};
+    sk_buf name = {0};
     sk_bytes value;
-    staged_key(&mark, STAGED_MARK, key);
-    int found = sk_record_get(db->store, SK_CF_STAGED, sk_buf_view(&mark), &value, NULL);
-    sk_buf_free(&mark);
+    sk_buf_reset(upto);
+    staged_key(&name, STAGED_MARK, key);
+    int found = sk_record_get(db->store, SK_CF_STAGED, sk_buf_view(&name), &value, NULL);
     if (found == SK_E_CORRUPT) found = 1; /* it has nothing but its key */
+    if (found == 0) {
+        staged_key(&name, STAGED_PART, key);
+        int part = sk_record_get(db->store, SK_CF_STAGED, sk_buf_view(&name), &value, NULL);
+        if (part > 0) sk_buf_bytes(upto, value);
+        if (part == SK_E_CORRUPT) sk_audit_lost(db); /* it is begun again: with everything that takes rows away */
+        if (part < 0 && part != SK_E_CORRUPT) found = part;
+    }
+    sk_buf_free(&name);
     if (found < 0) db->failed = found;
     return found;
 }
 
-int sk_db_touch(sk_db *db, sk_bytes key)
+/* What is staged shows what is not folded. With everything a row may not be staged. */
+static int is_folded(sk_db *db, sk_bytes raw, sk_arena *arena)
 {
-    if (!db->fold || db->fold->phase != FOLDING) return 0;
-    int done = marked(db, key);
-    if (done) return done < 0 ? done : 0;
+    if (!db->fold->everything) return 0;
+    sk_buf upto = {0};
+    sk_rowkey key;
+    int done = sk_bytes_compare(raw, sk_buf_view(&db->fold->cursor)) <= 0;
+    if (!done && sk_rowkey_parse(raw, arena, &key) == 0) {
+        done = folded_early(db, key.key, &upto);
+        if (done == 0) done = sk_bytes_compare(raw, sk_buf_view(&upto)) <= 0;
+    }
+    sk_buf_free(&upto);
+    return done;
+}
+
+/* Folds rows whose keys are from `from` on, and below `end` unless that is empty, in their order: about *rows, which falls by
+ * as many as were folded. `upto` becomes the last one's key. 1: there may be more, 0: that was all; or an error, also in
+ * db->failed. */
+static int fold_range(sk_db *db, sk_bytes from, sk_bytes end, uint32_t *rows, sk_buf *upto)
+{
     row_list list = {0};
-    sk_buf prefix = {0};
-    sk_rowkey_pack(&prefix, SK_TABLE_KEY, key, SK_BYTES_NONE);
-    list.rows = sk_alloc(sizeof *list.rows);
-    list.rows[list.count++].raw = sk_arena_copy(&list.arena, sk_buf_view(&prefix));
-    int status = 0;
-    for (int i = 0; i < 2 && !status; i++) {
-        sk_buf_reset(&prefix);
-        sk_rowkey_pack_prefix(&prefix, i ? SK_TABLE_SET : SK_TABLE_HASH, key);
-        status = collect_prefix(db, sk_buf_view(&prefix), &list);
+    sk_bytes bound;
+    if (*rows == 0) return 1;
+    int status = collect_both(db, from, end, *rows, &list, &bound);
+    bool more = bound.data != NULL;
+    for (uint32_t i = 0; i < list.count && !status; i++) {
+        const folding_row *row = &list.rows[i];
+        if (bound.data && sk_bytes_compare(row->raw, bound) > 0) break;
+        if (i && sk_bytes_equal(row->raw, list.rows[i - 1].raw)) continue;
+        more |= *rows == 0;
+        if (*rows == 0) break;
+        int folded = is_folded(db, row->raw, &list.arena);
+        status = folded < 0 ? folded : folded ? 0 : fold_row(db, row);
+        *rows -= row->cost < *rows ? row->cost : *rows;
+        sk_buf_reset(upto);
+        sk_buf_bytes(upto, row->raw);
     }
     if (status) db->failed = status;
-    if (!status) status = fold_list(db, &list);
-    if (!status) { /* also where nothing staged is left: the next touch need not look for it among what was removed */
-        staged_key(&prefix, STAGED_MARK, key);
-        sk_buf_reset(&db->pack);
-        sk_record_put(db->store, SK_CF_STAGED, sk_buf_view(&prefix), &db->pack);
+    sk_arena_free(&list.arena);
+    free(list.rows);
+    return status ? status : more;
+}
+
+/* The rows of a key in a table: from `from` on, below `end`. */
+static void key_range(sk_table table, sk_bytes key, sk_buf *from, sk_buf *end)
+{
+    sk_buf_reset(from);
+    sk_buf_reset(end);
+    if (table == SK_TABLE_KEY)
+        sk_rowkey_pack(from, table, key, SK_BYTES_NONE);
+    else
+        sk_rowkey_pack_prefix(from, table, key);
+    sk_buf_bytes(end, sk_buf_view(from));
+    if (table == SK_TABLE_KEY)
+        sk_buf_byte(end, 0);
+    else
+        sk_rowkey_successor(end);
+}
+
+static void go_on_above(sk_buf *from, sk_bytes raw)
+{
+    sk_buf_reset(from);
+    sk_buf_bytes(from, raw);
+    if (raw.len) sk_buf_byte(from, 0); /* the least key above it */
+}
+
+/* A key is in place, or its rows up to one. The mark is made also where nothing was staged: the next touch need not look for it
+ * among what was removed. */
+static void mark_key(sk_db *db, sk_bytes key, bool whole, sk_bytes upto)
+{
+    sk_buf part = {0}, mark = {0};
+    staged_key(&part, STAGED_PART, key);
+    staged_key(&mark, STAGED_MARK, key);
+    sk_buf_reset(&db->pack);
+    if (!whole) sk_buf_bytes(&db->pack, upto);
+    if (whole && upto.len) sk_store_remove(db->store, SK_CF_STAGED, sk_buf_view(&part));
+    if (whole || upto.len) sk_record_put(db->store, SK_CF_STAGED, sk_buf_view(whole ? &mark : &part), &db->pack);
+    db->dirty = true;
+    sk_buf_free(&part);
+    sk_buf_free(&mark);
+}
+
+int sk_db_touch_some(sk_db *db, sk_bytes key, uint32_t *rows)
+{
+    static const sk_table tables[] = {SK_TABLE_HASH, SK_TABLE_KEY, SK_TABLE_SET}; /* in the order of row keys */
+    if (!db->fold || db->fold->phase != FOLDING) return 0;
+    sk_buf upto = {0}, from = {0}, end = {0};
+    int done = folded_early(db, key, &upto), more = 0;
+    for (size_t i = 0; done == 0 && more == 0 && i < sizeof tables / sizeof *tables; i++) {
+        key_range(tables[i], key, &from, &end);
+        if (sk_bytes_compare(sk_buf_view(&upto), sk_buf_view(&from)) >= 0) go_on_above(&from, sk_buf_view(&upto));
+        if (sk_bytes_compare(sk_buf_view(&from), sk_buf_view(&end)) < 0)
+            more = fold_range(db, sk_buf_view(&from), sk_buf_view(&end), rows, &upto);
     }
-    sk_buf_free(&prefix);
-    list_free(&list);
-    return status;
+    if (done == 0 && more >= 0) mark_key(db, key, more == 0, sk_buf_view(&upto));
+    sk_buf_free(&upto);
+    sk_buf_free(&from);
+    sk_buf_free(&end);
+    return done < 0 ? done : more;
+}
+
+int sk_db_touch(sk_db *db, sk_bytes key)
+{
+    int more;
+    do {
+        uint32_t rows = TOUCH_ROWS;
+        more = sk_db_touch_some(db, key, &rows);
+    } while (more > 0);
+    return more;
 }
 
 /* Policies and members are few, and everybody looks at all of them: folded with the step itself. Their tables are the
@@ -581,18 +659,28 @@ static bool is_folded_at_once(sk_table table) { return table == SK_TABLE_POLICY 
 
 int sk_db_touch_row(sk_db *db, const sk_rowkey *key)
 {
-    if (is_folded_at_once(key->table)) return 0;
-    return sk_db_touch(db, key->key);
+    return is_folded_at_once(key->table) ? 0 : sk_db_touch(db, key->key);
+}
+
+int sk_db_touch_row_some(sk_db *db, const sk_rowkey *key, uint32_t *rows)
+{
+    return is_folded_at_once(key->table) ? 0 : sk_db_touch_some(db, key->key, rows);
 }
 
 static int fold_table(sk_db *db, sk_table table)
 {
-    uint8_t prefix = (uint8_t)table;
-    row_list list = {0};
-    int status = collect_prefix(db, sk_bytes_of(&prefix, 1), &list);
-    if (!status) status = fold_list(db, &list);
-    list_free(&list);
-    return status;
+    uint8_t first = (uint8_t)table, behind = (uint8_t)(table + 1);
+    sk_buf from = {0}, upto = {0};
+    int more;
+    sk_buf_byte(&from, first);
+    do {
+        uint32_t rows = TOUCH_ROWS;
+        more = fold_range(db, sk_buf_view(&from), sk_bytes_of(&behind, 1), &rows, &upto);
+        go_on_above(&from, sk_buf_view(&upto));
+    } while (more > 0);
+    sk_buf_free(&from);
+    sk_buf_free(&upto);
+    return more;
 }
 
 int sk_fold_end(sk_db *db)
@@ -654,44 +742,13 @@ int sk_fold_step(sk_db *db, uint32_t rows)
     if (db->failed) return db->failed;
     if (!sk_fold_active(db)) return 0;
     if (db->fold->phase == SETTLING) return settle(db, SETTLE_ENTRIES * rows);
-    struct sk_fold *fold = db->fold;
-    row_list list = {.keeps = true};
-    sk_buf from = {0}, above = {0};
-    uint8_t staged_end = STAGED_ROW + 1, row_end = SK_TABLE_POLICY;
-    sk_buf_bytes(&above, sk_buf_view(&fold->cursor));
-    if (above.len) sk_buf_byte(&above, 0); /* the least key above the cursor */
-    staged_key(&from, STAGED_ROW, sk_buf_view(&above));
-    int status = collect(db, SK_CF_STAGED, sk_buf_view(&from), sk_bytes_of(&staged_end, 1), 1, rows, &list);
-    uint32_t staged = list.count;
-    if (!status && fold->everything)
-        status = collect(db, SK_CF_ROW, sk_buf_view(&above), sk_bytes_of(&row_end, 1), 0, rows, &list);
-    bool more = staged == rows || list.count - staged == rows;
-    sk_bytes bound = SK_BYTES_NONE; /* a list that is full says nothing about what is above its last key */
-    if (staged == rows) bound = list.rows[staged - 1].raw;
-    if (list.count - staged == rows && (!bound.data || sk_bytes_compare(list.rows[list.count - 1].raw, bound) < 0))
-        bound = list.rows[list.count - 1].raw;
-    if (list.count) qsort(list.rows, list.count, sizeof *list.rows, compare_rows);
-    for (uint32_t i = 0; i < list.count && !status; i++) {
-        sk_rowkey key;
-        sk_bytes raw = list.rows[i].raw;
-        if (bound.data && sk_bytes_compare(raw, bound) > 0) break;
-        if (i && sk_bytes_equal(raw, list.rows[i - 1].raw)) continue;
-        bool makes_sense = sk_rowkey_parse(raw, &list.arena, &key) == 0;
-        if (makes_sense && is_folded_at_once(key.table)) continue;
-        int skip = fold->everything && makes_sense ? marked(db, key.key) : 0;
-        status = skip < 0 ? skip : skip ? 0 : fold_row(db, &list.rows[i]);
-    }
-    if (!status && more) {
-        sk_buf_reset(&fold->cursor);
-        sk_buf_bytes(&fold->cursor, bound);
-        put_record(db);
-    }
-    if (status) db->failed = status;
+    sk_buf from = {0};
+    uint32_t left = rows;
+    go_on_above(&from, sk_buf_view(&db->fold->cursor));
+    int more = fold_range(db, sk_buf_view(&from), SK_BYTES_NONE, &left, &db->fold->cursor);
     sk_buf_free(&from);
-    sk_buf_free(&above);
-    list_free(&list);
-    if (status || more) return status ? status : more;
-    return settle(db, SETTLE_ENTRIES * rows);
+    if (more > 0) put_record(db);
+    return more ? more : settle(db, SETTLE_ENTRIES * rows);
 }
 
 int sk_db_touch_all(sk_db *db)

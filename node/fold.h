@@ -17,11 +17,13 @@
  *
  * Invariants:
  *  1. While folding, `known` (our vector just before the step) and `vv` (the sender's) never change.
- *  2. A row is folded exactly once. Not yet folded: its raw key is above the cursor and its client key is not marked.
+ *  2. A row is folded exactly once. Not yet folded: its raw key is above the cursor, its client key is not marked, and of that
+ *     key no row at or above it was folded early.
  *     Then what counts is merge(staged row, vv; our row, known) where one is staged, and our row where none is. A staged
  *     row may be empty: the sender has none. In a transfer of everything (an import: node/export.h) a row that is not
  *     staged is as good as one that is empty.
- *  3. Nobody writes a row that is not folded: whoever touches a key folds all of its rows first (sk_db_touch).
+ *  3. Nobody writes a row that is not folded: whoever touches a key folds all of its rows first (sk_db_touch), or waits
+ *     until that is done, some in a turn (node/wanted.h).
  *
  * A repair is a reconcile for a database whose own rows are damaged: what becomes of each is told in node/repair.h. When it is
  * sure of all of them, what the rows then come to is what is committed from there on; else the next audit asks for another
@@ -29,7 +31,8 @@
  *
  * An audit stages rows that differ, as the sender has them, and then changes nothing: node/quarantine.h.
  *
- * Staged keys: 'r' raw row key -> packed row (our origin numbers); 'f' client key -> nothing: folded early. */
+ * Staged keys: 'r' raw row key -> packed row (our origin numbers); 'f' client key -> nothing: folded early; 'g' client key ->
+ * the last of its rows that was: the rest is still to be. */
 #ifndef SK_NODE_FOLD_H
 #define SK_NODE_FOLD_H
 
@@ -48,8 +51,12 @@ int sk_fold_in_snapshot(sk_db *db, sk_store_snapshot *snapshot);
 
 /** Brings every row of a client key into place. 0 at once when nothing is being folded. Errors set db->failed. */
 int sk_db_touch(sk_db *db, sk_bytes key);
+/** The same, about *rows of them, which falls by as many as there were; a large row counts as several. 1: there may be more,
+ *  and the key is not to be read or written; 0: all are in place. In the same batch or a later one, the next call goes on. */
+int sk_db_touch_some(sk_db *db, sk_bytes key, uint32_t *rows);
 /** The same for the key that a row belongs to. */
 int sk_db_touch_row(sk_db *db, const sk_rowkey *key);
+int sk_db_touch_row_some(sk_db *db, const sk_rowkey *key, uint32_t *rows);
 /** All rows of the database: for whoever looks at everything. */
 int sk_db_touch_all(sk_db *db);
 /** A repair is staged or being folded in, or an audit is staged: nothing may be forgotten. */

@@ -270,6 +270,7 @@ void sk_replica_free(sk_replica *replica)
     sk_retention_free(&replica->retention);
     sk_expiry_reset(&replica->expiry);
     sk_arena_free(&replica->arena);
+    sk_wanted_free(&replica->wanted);
     sk_db_close(&replica->db);
     free(replica);
 }
@@ -426,13 +427,19 @@ static void add_up(sk_replica *replica)
     replica->sums_at_ms = replica->now_ms + (status < 0 ? SUMS_RETRY_MS : replica->hurries ? 0 : every_ms);
 }
 
-/* Brings staged rows into place, some in a turn, and rests for it as transfers do. */
+/* Brings staged rows into place, some in a turn, and rests for it as transfers do, unless somebody waits for them. */
 static void fold(sk_replica *replica)
 {
-    if (replica->db.failed || !sk_fold_active(&replica->db) || replica->now_ms < replica->fold_at_ms) return;
+    if (replica->db.failed) return;
+    if (sk_wanted_turn(replica)) {
+        replica->more_to_do = true;
+        return;
+    }
+    bool rests = !replica->wanted.all;
+    if (!sk_fold_active(&replica->db) || (rests && replica->now_ms < replica->fold_at_ms)) return;
     uint64_t begin_us = sk_replica_clock_us(replica);
     bool more = sk_fold_step(&replica->db, replica->fold_rows) > 0;
-    replica->fold_debt_us += sk_engine_rest_us(replica->engine, sk_replica_clock_us(replica) - begin_us);
+    if (rests) replica->fold_debt_us += sk_engine_rest_us(replica->engine, sk_replica_clock_us(replica) - begin_us);
     replica->fold_at_ms = replica->now_ms + replica->fold_debt_us / 1000;
     replica->fold_debt_us %= 1000;
     replica->more_to_do = more && replica->now_ms >= replica->fold_at_ms;

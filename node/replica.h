@@ -24,6 +24,7 @@
 #include "node/fold.h"
 #include "node/member.h"
 #include "node/retention.h"
+#include "node/wanted.h"
 
 struct sk_backup_status; /* node/backups.h */
 
@@ -125,6 +126,7 @@ struct sk_replica {
     uint64_t fold_at_ms;            /* … of a fold */
     uint32_t fold_rows;             /* put into place in a turn */
     uint64_t fold_debt_us;          /* to be rested for those that were */
+    sk_wanted wanted;               /* of them, before others */
     uint64_t worked_us;             /* for transfers, since the engine last asked */
     bool more_to_do;                /* a fold goes on: call turn again soon */
     sk_arena arena; /* a command's */
@@ -148,7 +150,7 @@ void sk_replica_turn(sk_replica *replica);
 /** Puts the open batch, and all before it, to the disk, and waits for that: for what changes more in one turn than memory is
  *  to hold. No transaction is open. An error is in db.failed too. */
 int sk_replica_commit(sk_replica *replica);
-/** Brings all rows of a transfer into place, as sk_db_touch_all, and commits meanwhile. No transaction is open. */
+/** Brings all rows of a transfer into place, as sk_db_touch_all, and commits meanwhile. No transaction is open. 0, or an error. */
 int sk_replica_fold_all(sk_replica *replica);
 /** Asks the store what is durable now; tells the engine; answers blocked clients. Call when the store wakes the owner,
  *  and at least every sk_replica_next_ms. Afterwards the owner sends every reply whose hold is at most `durable`; if

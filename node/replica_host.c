@@ -39,7 +39,8 @@ static void host_fetch(void *self, sk_bytes row_key)
 static int host_apply(void *self, const sk_txn *txn)
 {
     sk_replica *replica = self;
-    return replica->store_error ? replica->store_error : sk_db_apply(&replica->db, txn);
+    if (replica->store_error) return replica->store_error;
+    return sk_wanted_by_region(replica, txn) ? SK_E_BUSY : sk_db_apply(&replica->db, txn);
 }
 
 static void host_forget(void *self, const sk_vv *stable, const sk_vv *everywhere)

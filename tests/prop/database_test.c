@@ -316,6 +316,16 @@ static void gather(db_world *world)
     }
 }
 
+/* In its order, or some of a key before others. */
+static void fold_some(world_node *node, uint32_t x)
+{
+    uint32_t rows = 1 + x % 3;
+    if (x & 64)
+        sk_assert(sk_db_touch_some(&node->db, KEYS[x / 128 % 3], &rows) >= 0);
+    else
+        sk_assert(sk_fold_step(&node->db, rows) >= 0);
+}
+
 static bool step(db_world *world, const prop_event *event, sk_buf *why)
 {
     world_node *node = &world->nodes[event->a], *other = &world->nodes[event->b];
@@ -336,7 +346,7 @@ static bool step(db_world *world, const prop_event *event, sk_buf *why)
         break;
     case DB_CHUNK: (void)take_chunk(node, 1 + event->x % (event->x & 1024 ? 150 : 20)); break;
     case DB_CUT: cut_transfer(node); break;
-    case DB_FOLD: sk_assert(sk_fold_step(&node->db, 1 + event->x % 3) >= 0); break;
+    case DB_FOLD: fold_some(node, event->x); break;
     case DB_LOOK:
         sk_assert(sk_db_touch(&node->db, KEYS[event->x % 3]) == 0);
         if (!rows_hold(node, event->x % 3 ? SK_BYTES_NONE : KEYS[0], why) && !sk_fold_active(&node->db)) return false;

@@ -85,6 +85,7 @@ static void drop_pending(sim_client *client)
     for (uint32_t i = 0; i < client->queued_count; i++) sim_request_free(&client->queued[i]);
     client->queued_count = client->queued_sent = 0;
     sim_request_free(&client->watch_first);
+    sim_request_free(&client->put_off);
     sim_watch_end(client);
 }
 
@@ -186,6 +187,24 @@ static void check_exec(sim_region *region, uint32_t verdict, sk_bytes reply)
         sim_fail(region->world, "%s: EXEC is done, though what was watched has changed", region->name);
 }
 
+/* Rows that it is about are still to come into place: it has done nothing, and is to be made again. */
+static bool is_put_off(sim_client *client, uint32_t number)
+{
+    if (client->session->block != SK_BLOCK_FOLD) return false;
+    sim_pending *pending = &client->pending[client->pending_count - 1];
+    if (pending->reply.len || client->region->last_txn.seq)
+        sim_fail(client->region->world, "%s: a request that waits for rows has been answered", client->region->name);
+    trace_request(client->region, number, &pending->request, SK_BYTES_NONE);
+    sim_request_free(&client->put_off);
+    client->put_off = pending->request;
+    pending->request = (sim_request){0};
+    free_pending(pending);
+    client->pending_count--;
+    sim_mark(client->region->world, SIM_HAD_PUT_OFF);
+    sim_region_after(client->region);
+    return true;
+}
+
 static void execute(sim_client *client, uint32_t number, sim_request *request, const sim_request *expected,
                     uint32_t expected_count)
 {
@@ -204,6 +223,8 @@ static void execute(sim_client *client, uint32_t number, sim_request *request, c
     if (is_exec) sim_watch_exec(region, expected, expected_count);
     sk_command_execute(region->replica, client->session, request->argv, request->argc, &reply);
     world->counts.requests++;
+    if (is_put_off(client, number)) return;
+    if (is_exec) sim_watch_over(client, verdict);
     pending->wrote = region->last_txn;
     world->counts.writes += pending->wrote.seq != 0;
     note_made(client, pending);
@@ -232,11 +253,15 @@ static void send_word(sim_client *client, uint32_t number, const char *word, con
     execute(client, number, &request, expected, count);
 }
 
-void sim_client_ask(sim_region *region, uint32_t client, const char *const *words, uint32_t count, bool checked)
+bool sim_client_ask(sim_region *region, uint32_t number, const char *const *words, uint32_t count, bool checked)
 {
+    sim_client *client = &region->clients[number];
     sim_request request = {0};
     for (uint32_t i = 0; i < count; i++) add_word(&request, sk_bytes_str(words[i]));
-    execute(&region->clients[client], client, &request, &request, checked);
+    execute(client, number, &request, &request, checked);
+    bool done = client->put_off.argc == 0;
+    sim_request_free(&client->put_off);
+    return done;
 }
 
 /* WATCH, MULTI, its commands and EXEC, one a step: others come in between. */
@@ -247,6 +272,9 @@ static void continue_multi(sim_client *client, uint32_t number)
         sim_request watch = client->watch_first;
         client->watch_first = (sim_request){0};
         execute(client, number, &watch, NULL, 0);
+        if (!client->put_off.argc) return;
+        client->watch_first = client->put_off;
+        client->put_off = (sim_request){0};
     } else if (at == 0) {
         client->queued_sent = 1;
         send_word(client, number, "MULTI", NULL, 0);
@@ -261,6 +289,13 @@ static void continue_multi(sim_client *client, uint32_t number)
         memcpy(queued, client->queued, sizeof queued);
         client->queued_count = client->queued_sent = 0;
         send_word(client, number, "EXEC", queued, count);
+        if (client->put_off.argc) {
+            sim_request_free(&client->put_off);
+            memcpy(client->queued, queued, sizeof queued);
+            client->queued_count = count;
+            client->queued_sent = at;
+            return;
+        }
         for (uint32_t i = 0; i < count; i++) sim_request_free(&queued[i]);
     }
 }
@@ -322,9 +357,16 @@ void sim_client_step(sim_world *world, uint32_t index, uint32_t number)
     bool ready =
         client->session && !joins && !sim_client_is_mute(region) && client->pending_count < world->config.pipeline;
     for (uint32_t i = 0; ready && i < client->pending_count; i++) ready = !client->pending[i].blocked;
-    if (world->phase != SIM_CHAOS && !(client->session && client->queued_count)) return;
+    ready = ready && client->session->block == SK_BLOCK_NONE;
+    if (world->phase != SIM_CHAOS && !(client->session && (client->queued_count || client->put_off.argc))) return;
     uint64_t pause;
-    if (client->queued_count) {
+    if (client->put_off.argc && sim_client_is_mute(region)) sim_request_free(&client->put_off);
+    if (client->put_off.argc) {
+        sim_request request = client->put_off;
+        if (ready) client->put_off = (sim_request){0};
+        if (ready) execute(client, number, &request, &request, 1);
+        pause = sim_random_below(&client->random, 2000) + 1000;
+    } else if (client->queued_count) {
         bool watches = ready && client->watch_first.argc;
         if (ready) continue_multi(client, number);
         pause = sim_random_below(&client->random, watches ? world->config.think_us : 2000) + (ready ? 0 : 1000);

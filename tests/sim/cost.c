@@ -40,7 +40,7 @@ static void write_one(sim_world *world, uint32_t index)
     memset(value, 'v', VALUE);
     value[VALUE] = 0;
     const char *const words[] = {"SET", key, value};
-    sim_client_ask(&world->regions[index], 0, words, 3, false);
+    (void)sim_client_ask(&world->regions[index], 0, words, 3, false);
 }
 
 static void warm_up(sim_world *world)

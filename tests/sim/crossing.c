@@ -205,10 +205,8 @@ void sim_crossing_write(sim_world *world, uint32_t index)
     const char *const words[] = {"SET", "k0", value};
     if (sim_client_is_mute(region)) return;
     const sim_client *client = &region->clients[0];
-    if (!region->replica || client->pending_count || client->queued_count) {
-        /* A store on its way back, a WAIT of before, or a MULTI that stood behind one. */
+    /* A store on its way back, a WAIT of before, or a MULTI that stood behind one. */
+    bool busy = !region->replica || client->pending_count || client->queued_count || client->session->block;
+    if (busy || !sim_client_ask(region, 0, words, 3, true))
         sim_event_push(world, world->now_us + 50000, SIM_EVENT_CALM, index, 0, 0);
-        return;
-    }
-    sim_client_ask(region, 0, words, 3, true);
 }

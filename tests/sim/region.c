@@ -337,6 +337,7 @@ void sim_region_after(sim_region *region)
     }
     if (region->replica->epoch != region->last_epoch) region->map_count = 0; /* numbers may mean other origins now */
     region->dirty = true;
+    if (region->replica->wanted.by_region.waits) sim_mark(world, SIM_HAD_HELD_FOR_ROWS);
     bool sampled =
         sim_random_chance(&region->random, world->config.check_permille); /* drawn also where all are asked for */
     sim_check_region(region, sampled || world->options->check_all);

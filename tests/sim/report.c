@@ -31,6 +31,8 @@ static const char *had_name(uint32_t had)
         [SIM_HAD_JOIN] = "join",
         [SIM_HAD_RETIRED] = "forgotten for good",
         [SIM_HAD_RETRY] = "retry",
+        [SIM_HAD_PUT_OFF] = "request waited for rows",
+        [SIM_HAD_HELD_FOR_ROWS] = "delta waited for rows",
         [SIM_HAD_MOVED_TOKEN] = "token carried elsewhere",
         [SIM_HAD_OLD_CONTEXT] = "old context",
         [SIM_HAD_POLICY] = "policy changed",

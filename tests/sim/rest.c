@@ -63,6 +63,8 @@ static const char *region_at_rest(sim_region *region)
 {
     sk_replica *replica = region->replica;
     if (!replica) return "a region is down";
+    for (uint32_t i = 0; i < SIM_CLIENTS_MAX; i++)
+        if (region->clients[i].put_off.argc) return "a request is still to be made again";
     sk_db *db = &replica->db;
     if (replica->store_error || db->failed) return "a store has failed";
     if (db->joining) return "a region is still joining";

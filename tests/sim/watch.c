@@ -153,7 +153,7 @@ static uint32_t verdict_of(sim_region *region, const sim_watch *watch, uint32_t 
     return then == here ? SIM_MAY_RUN : SIM_MAY_RUN | SIM_MAY_BE_VOID;
 }
 
-uint32_t sim_watch_verdict(sim_client *client)
+uint32_t sim_watch_verdict(const sim_client *client)
 {
     sim_region *region = client->region;
     const sim_watch *watch = &client->watch;
@@ -172,14 +172,19 @@ uint32_t sim_watch_verdict(sim_client *client)
         if (watch->comes_again) verdict |= SIM_MAY_BE_VOID;
         if (must) verdict = SIM_MAY_BE_VOID;
     }
-    if (watch->active) {
-        bool ran = verdict == SIM_MAY_RUN;
-        region->world->counts.watches_ran += ran;
-        region->world->counts.watches_void += verdict == SIM_MAY_BE_VOID;
-        if (ran) sim_mark(region->world, SIM_HAD_WATCH_RAN);
-        if (verdict == SIM_MAY_BE_VOID) sim_mark(region->world, SIM_HAD_WATCH_VOID);
-    }
     sk_vv_free(&now);
-    sim_watch_end(client);
     return verdict;
+}
+
+void sim_watch_over(sim_client *client, uint32_t verdict)
+{
+    sim_world *world = client->region->world;
+    if (client->watch.active) {
+        bool ran = verdict == SIM_MAY_RUN;
+        world->counts.watches_ran += ran;
+        world->counts.watches_void += verdict == SIM_MAY_BE_VOID;
+        if (ran) sim_mark(world, SIM_HAD_WATCH_RAN);
+        if (verdict == SIM_MAY_BE_VOID) sim_mark(world, SIM_HAD_WATCH_VOID);
+    }
+    sim_watch_end(client);
 }

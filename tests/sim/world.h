@@ -384,6 +384,7 @@ typedef struct {
     uint32_t queued_count;
     uint32_t queued_sent;    /* 0: nothing, or WATCH; 1: MULTI; then one more for each command */
     sim_request watch_first; /* a WATCH to be sent before it; argc 0: none */
+    sim_request put_off;     /* one that waits for rows, to be made again; argc 0: none */
     sim_watch watch;
 } sim_client;
 
@@ -409,8 +410,9 @@ void sim_client_release(sim_region *region);
 /** Amnesia: until the region has been told of it. From then on it must see by itself that it writes under no old dot,
  *  also where its disk fails and the new incarnation has to be taken again. */
 bool sim_client_is_mute(sim_region *region);
-/** Makes one request, at once. `checked`: it is about what the model knows (expect.c). */
-void sim_client_ask(sim_region *region, uint32_t client, const char *const *words, uint32_t count, bool checked);
+/** Makes one request, at once. `checked`: it is about what the model knows (expect.c). False: rows that it is about are not in
+ *  place, and it is not made; the client is to be blocked no more when it is tried again. */
+bool sim_client_ask(sim_region *region, uint32_t number, const char *const *words, uint32_t count, bool checked);
 
 /** Draws a request. */
 void sim_workload_draw(sim_world *world, sim_region *region, sim_client *client, sim_request *out);
@@ -460,8 +462,10 @@ void sim_watch_look(sim_region *region, const sk_vv *now);
 enum { SIM_MAY_RUN = 1, SIM_MAY_BE_VOID = 2 };
 /** An EXEC of these is done: what comes and goes within it, its transaction does not tell. */
 void sim_watch_exec(sim_region *region, const sim_request *requests, uint32_t count);
-/** What EXEC may come to, asked before it is done. Ends the watch. */
-uint32_t sim_watch_verdict(sim_client *client);
+/** What EXEC may come to, asked before it is done. */
+uint32_t sim_watch_verdict(const sim_client *client);
+/** EXEC is done. */
+void sim_watch_over(sim_client *client, uint32_t verdict);
 /** The session is gone. */
 void sim_watch_end(sim_client *client);
 
@@ -711,6 +715,8 @@ typedef enum {
     SIM_HAD_JOIN,
     SIM_HAD_RETIRED,
     SIM_HAD_RETRY,
+    SIM_HAD_PUT_OFF,      /* a request waited for rows of a transfer to be in place… */
+    SIM_HAD_HELD_FOR_ROWS, /* … or a transaction of another region did */
     SIM_HAD_MOVED_TOKEN,
     SIM_HAD_OLD_CONTEXT,
     SIM_HAD_POLICY,

@@ -147,6 +147,117 @@ static void a_key_is_folded_once_however_often_it_is_touched(void **state)
     assert_true(a.db.digest == b.db.digest);
 }
 
+enum { LARGE_FIELDS = 20 };
+
+static void large_hash(database *with, const char *value)
+{
+    char field[16];
+    for (int i = 0; i < LARGE_FIELDS; i++) {
+        snprintf(field, sizeof field, "f%02d", i);
+        txn(with, put(with, SK_TABLE_HASH, "large", field, value));
+    }
+    commit(with);
+}
+
+/* Some of the key, then the disk stands there. 1: there is more of it. */
+static int touch_three(database *with, const char *key, bool crash)
+{
+    uint32_t rows = 3;
+    int more = sk_db_touch_some(&with->db, sk_bytes_str(key), &rows);
+    commit(with);
+    if (crash) sk_memory_crash(with->store, 0);
+    if (crash) assert_int_equal(sk_db_reload(&with->db), 0);
+    return more;
+}
+
+/* With a crash after each part, and the background fold in between: it goes through the same rows. */
+static void a_large_key_is_brought_into_place_in_parts(void **state)
+{
+    (void)state;
+    some_rows(&a);
+    large_hash(&a, "1");
+    txn(&a, put(&a, SK_TABLE_SET, "large", "m", ""));
+    commit(&a);
+    transfer_all(&a, &b);
+    commit(&b);
+    int parts = 1;
+    for (uint32_t before = pairs_in(&b, SK_CF_ROW); touch_three(&b, "large", parts % 2); parts++) {
+        uint32_t now = pairs_in(&b, SK_CF_ROW);
+        assert_in_range(now - before, 1, 4); /* the key's own row comes with the first */
+        if (parts == 3) assert_int_equal(sk_fold_step(&b.db, 2), 1);
+        before = pairs_in(&b, SK_CF_ROW);
+    }
+    assert_in_range(parts, 7, 8);
+    assert_int_equal(walks_of_touch(&b, "large"), 0);
+    assert_int_equal(row_of(&b, SK_TABLE_KEY, "large", NULL).fields, LARGE_FIELDS);
+    assert_int_equal(row_of(&b, SK_TABLE_KEY, "large", NULL).members, 1);
+    txn(&b, put(&b, SK_TABLE_HASH, "large", "f00", "2")); /* of what is in place nothing is folded again */
+    settle_staged(&b);
+    transfer_all(&b, &a);
+    settle_staged(&a);
+    assert_true(a.db.digest == b.db.digest);
+}
+
+/* A part of the bytes, too. */
+static void large_rows_count_as_several(void **state)
+{
+    (void)state;
+    static char value[3 * 4096];
+    memset(value, 'x', sizeof value - 1);
+    large_hash(&a, value);
+    transfer_all(&a, &b);
+    commit(&b);
+    uint32_t rows = 9;
+    assert_int_equal(sk_db_touch_some(&b.db, sk_bytes_str("large"), &rows), 1);
+    assert_int_equal(rows, 0);
+    assert_int_equal(row_of(&b, SK_TABLE_KEY, "large", NULL).fields, 3);
+    settle_staged(&b);
+}
+
+/* In a transfer of everything a row that is not staged goes: which ones were folded already must be known otherwise. */
+static void of_everything_no_part_is_folded_twice(void **state)
+{
+    (void)state;
+    for (int background = 0; background < 2; background++) {
+        begin_anew();
+        large_hash(&a, "1");
+        transfer_all(&a, &b);
+        settle_staged(&b);
+        txn(&a, take_away(&a, SK_TABLE_HASH, "large", "f05"));
+        commit(&a);
+        txn(&b, put(&b, SK_TABLE_HASH, "large", "own", "1"));
+        commit(&b);
+        sk_transfer_head head = {.vv = vv_across(&a, &b, &a.db.vv), .everything = true};
+        sk_origin_map map = map_of(&a, &b);
+        assert_int_equal(sk_fold_begin(&b.db, &head), 0);
+        sk_buf chunk = {0};
+        sk_store_iter *iter = sk_store_iterate(a.store, NULL, SK_CF_ROW, SK_BYTES_NONE, SK_BYTES_NONE);
+        sk_bytes key, value;
+        while (sk_store_next(a.store, iter, &key, &value) > 0) {
+            sk_row row;
+            assert_int_equal(sk_db_row_read(&a.db, value, &a.arena, &row), 0);
+            row.fields = row.members = 0;
+            sk_buf packed = {0};
+            sk_row_pack(&packed, &row, false);
+            if (row.count) sk_chunk_add_row(&chunk, key, sk_buf_view(&packed));
+            sk_buf_free(&packed);
+        }
+        sk_store_iter_free(a.store, iter);
+        assert_int_equal(sk_fold_chunk(&b.db, sk_buf_view(&chunk), &map), 0);
+        assert_int_equal(sk_fold_end(&b.db), 0);
+        commit(&b);
+        for (int parts = 0; parts < 3; parts++) assert_int_equal(touch_three(&b, "large", parts == 1), 1);
+        while (!background && touch_three(&b, "large", false)) {}
+        settle_staged(&b);
+        assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "large", "f05"), "");
+        assert_string_equal(text_of_row(&b, SK_TABLE_HASH, "large", "f00"), "1:1 v 1");
+        assert_int_equal(row_of(&b, SK_TABLE_KEY, "large", NULL).fields, LARGE_FIELDS);
+        sk_buf_free(&chunk);
+        sk_origin_map_free(&map);
+        sk_vv_free(&head.vv);
+    }
+}
+
 /* Of a reconcile: the history that came with it and that its sender had forgotten goes in steps, over a restart too. Until it is
  * gone nobody is sent anything from here: the floor is not yet where it belongs. */
 static void what_the_sender_had_forgotten_goes_in_steps(void **state)
@@ -509,6 +620,9 @@ int main(void)
         TEST(a_crash_in_the_fold_folds_nothing_twice),
         TEST(local_writes_go_on_while_it_is_staged_and_folded),
         TEST(a_key_is_folded_once_however_often_it_is_touched),
+        TEST(a_large_key_is_brought_into_place_in_parts),
+        TEST(large_rows_count_as_several),
+        TEST(of_everything_no_part_is_folded_twice),
         TEST(what_the_sender_had_forgotten_goes_in_steps),
         TEST(a_live_transaction_folds_what_it_touches),
         TEST(what_the_sender_has_not_goes),

@@ -202,7 +202,7 @@ static void watch_sees_what_a_transfer_brought(void **state)
     region eu, us;
     regions_folding(&eu, &us);
     expect(&eu, "MULTI", "+OK");
-    expect(&eu, "SET z mine", "+QUEUED");
+    expect(&eu, "SET other mine", "+QUEUED");
     expect(&eu, "EXEC", "*-1");
     assert_true(sk_fold_active(&eu.replica->db));
     expect(&eu, "GET z", "$3 new");
