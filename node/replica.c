@@ -18,6 +18,7 @@ enum {
     AUDIT_ENTRIES = 1024,    /* of history and the like gone through in a step: more than can be written meanwhile */
     SUMS_UNORDERED = 1024,   /* above so many changes without an order leaves are not cut: that is a millisecond's work */
     SUMS_RETRY_MS = 1000,    /* … after an error */
+    FOLD_AHEAD_BYTES = 1 << 20, /* of rows put into place, before all of it is on the disk */
     REPAIR_EVERY_MS = 1000,
     REVISIT_ENTRIES = 64,    /* entries of old history looked at again in a turn */
     FORGET_ENTRIES = 4096,   /* entries of history read in a turn, where they have to be, to be forgotten */
@@ -427,22 +428,32 @@ static void add_up(sk_replica *replica)
     replica->sums_at_ms = replica->now_ms + (status < 0 ? SUMS_RETRY_MS : replica->hurries ? 0 : every_ms);
 }
 
-/* Brings staged rows into place, some in a turn, and rests for it as transfers do, unless somebody waits for them. */
-static void fold(sk_replica *replica)
+/* Brings staged rows into place, some in a turn: those that somebody waits for, or else the next ones, and rests for these as
+ * transfers do. */
+static bool fold_some(sk_replica *replica)
 {
-    if (replica->db.failed) return;
-    if (sk_wanted_turn(replica)) {
-        replica->more_to_do = true;
-        return;
-    }
+    if (sk_wanted_turn(replica)) return true;
     bool rests = !replica->wanted.all;
-    if (!sk_fold_active(&replica->db) || (rests && replica->now_ms < replica->fold_at_ms)) return;
+    if (!sk_fold_active(&replica->db) || (rests && replica->now_ms < replica->fold_at_ms)) return false;
     uint64_t begin_us = sk_replica_clock_us(replica);
     bool more = sk_fold_step(&replica->db, replica->fold_rows) > 0;
     if (rests) replica->fold_debt_us += sk_engine_rest_us(replica->engine, sk_replica_clock_us(replica) - begin_us);
     replica->fold_at_ms = replica->now_ms + replica->fold_debt_us / 1000;
     replica->fold_debt_us %= 1000;
-    replica->more_to_do = more && replica->now_ms >= replica->fold_at_ms;
+    return more && replica->now_ms >= replica->fold_at_ms;
+}
+
+/* It does not run ahead of the disk: what others write would have to wait for all of that. */
+static void fold(sk_replica *replica)
+{
+    if (replica->db.failed || replica->durable < replica->fold_batch) return;
+    size_t before = sk_store_open_bytes(replica->store);
+    replica->more_to_do = fold_some(replica);
+    replica->fold_bytes += sk_store_open_bytes(replica->store) - before;
+    if (replica->fold_bytes < FOLD_AHEAD_BYTES) return;
+    replica->fold_bytes = 0;
+    replica->fold_batch = sk_replica_newest_batch(replica);
+    replica->more_to_do = false;
 }
 
 /* What has become of a transfer after each step is a state like any other: the cursor is in the batch. While the store takes no
@@ -540,6 +551,7 @@ static void roll_back(sk_replica *replica)
     }
     replica->store_error = status ? status : loaded ? loaded : corrupt ? SK_E_CORRUPT : 0;
     replica->sealed_count = 0;
+    replica->fold_batch = 0;
     sk_expiry_reset(&replica->expiry);
     if (loaded) {
         replica->db.failed = loaded; /* not even what is there can be read */
@@ -588,8 +600,10 @@ uint64_t sk_replica_next_ms(const sk_replica *replica)
     if (replica->more_to_do) return replica->now_ms;
     if (sk_expiry_next_ms(replica) < next) next = sk_expiry_next_ms(replica);
     if (replica->store_error && replica->retry_at_ms < next) next = replica->retry_at_ms;
-    bool folds = !replica->store_error && !replica->db.failed && sk_fold_active(&replica->db);
-    if (folds && replica->fold_at_ms < next) next = replica->fold_at_ms;
+    bool folds = !replica->store_error && !replica->db.failed && sk_fold_active(&replica->db) &&
+                 replica->durable >= replica->fold_batch;
+    uint64_t fold_at_ms = sk_wanted_any(&replica->wanted) ? replica->now_ms : replica->fold_at_ms;
+    if (folds && fold_at_ms < next) next = fold_at_ms;
     if (!replica->store_error && sk_retention_next_ms(replica) < next) next = sk_retention_next_ms(replica);
     if (!replica->store_error && sk_audit_wants_repair(&replica->db) && replica->repair_at_ms < next)
         next = replica->repair_at_ms;

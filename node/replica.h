@@ -126,6 +126,8 @@ struct sk_replica {
     uint64_t fold_at_ms;            /* … of a fold */
     uint32_t fold_rows;             /* put into place in a turn */
     uint64_t fold_debt_us;          /* to be rested for those that were */
+    uint64_t fold_batch;            /* not before this is durable */
+    size_t fold_bytes;              /* … since then */
     sk_wanted wanted;               /* of them, before others */
     uint64_t worked_us;             /* for transfers, since the engine last asked */
     bool more_to_do;                /* a fold goes on: call turn again soon */

@@ -126,12 +126,17 @@ static bool bring(sk_replica *replica, sk_wanted_key *wanted)
     return true;
 }
 
+bool sk_wanted_any(const sk_wanted *wanted)
+{
+    return wanted->by_client.waits || wanted->by_region.waits || wanted->all;
+}
+
 bool sk_wanted_turn(sk_replica *replica)
 {
     sk_wanted *wanted = &replica->wanted;
     bool any = wanted->by_client.waits || wanted->by_region.waits;
     if (!sk_fold_active(&replica->db)) {
-        if (any || wanted->all) release_all(replica);
+        if (sk_wanted_any(wanted)) release_all(replica);
         return false;
     }
     (void)bring(replica, &wanted->by_client);

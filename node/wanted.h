@@ -35,6 +35,8 @@ int sk_wanted_all_by_client(sk_replica *replica, sk_client *client);
 bool sk_wanted_by_region(sk_replica *replica, const sk_txn *txn);
 /** Of a blocked client: may its command be executed again? */
 bool sk_wanted_is_there(const sk_replica *replica, const sk_client *client);
+/** Does anybody wait? */
+bool sk_wanted_any(const sk_wanted *wanted);
 /** A turn's part of the keys that are waited for. False: there is none. */
 bool sk_wanted_turn(sk_replica *replica);
 

@@ -101,6 +101,31 @@ def test_out_of_the_ring(cluster):
         assert node.client().get("alone") == b"1"
 
 
+def test_a_large_hash_that_has_come(cluster):
+    """Whoever asks for it waits until all of it is in place; a write of another region to it comes after that."""
+    eu, _, ap = cluster
+    count, seen, client = scaled(50000), set(), ap.client()
+    cluster.cut("ap")
+    for at in range(0, count, 500):
+        eu.client().hset("large", mapping={f"f{i}": "v" * 20 for i in range(at, min(at + 500, count))})
+    cluster.link("ap", "up")
+
+    def has_come():
+        pipe = client.pipeline(transaction=False)
+        pipe.hlen("large").hexists("large", f"f{count - 1}").ping()
+        size, last, _ = pipe.execute()
+        seen.add((size, last))
+        return size
+    cluster.wait(has_come, "it has come")
+    assert seen <= {(0, False), (count, True)}, seen
+    eu.client().hset("large", "later", "1")
+    pipe = ap.client().pipeline(transaction=True)
+    pipe.hset("large", "own", "1").hlen("large")
+    assert pipe.execute()[1] in (count + 1, count + 2)
+    cluster.wait_converged()
+    assert ap.client().hlen("large") == eu.client().hlen("large") == count + 2
+
+
 def test_both_sides_out_of_the_ring(cluster):
     cluster.cut("us")
     written = fill(cluster["us"], "both:", scaled(4000), 500)

@@ -26,17 +26,19 @@ static uint32_t staged_rows(region *self)
 
 /* Two regions, of which eu has just been brought by a transfer what us wrote: nearly none of it is in its place yet. `big` is a
  * large hash, `z` the last of all keys. eu's client can wait. */
+static const char *value = "v"; /* of each field of `big` */
+
 static void regions_folding(region *eu, region *us)
 {
     static const char *const peers[] = {"eu"};
-    char request[32];
+    static char request[2048];
     regions_open(eu, us);
     expect(eu, "HSET big own v", ":1");
     expect(eu, "PEXPIRE big 3000", ":1");
     regions_meet(eu, us);
     expect(us, "SET z new", "+OK");
     for (int i = 0; i < FIELDS; i++) {
-        snprintf(request, sizeof request, "HSET big f%d v", i);
+        snprintf(request, sizeof request, "HSET big f%d %s", i, value);
         expect(us, request, ":1");
     }
     region_turn(us, 1);
@@ -221,6 +223,32 @@ static void nobody_waits_for_a_disk_that_fails(void **state)
     close_equal(&eu, &us);
 }
 
+/* What is put into place is to be on the disk before much more is: others write there too. */
+static void it_does_not_run_ahead_of_the_disk(void **state)
+{
+    (void)state;
+    region eu, us;
+    static char large[1025];
+    memset(large, 'v', sizeof large - 1);
+    value = large;
+    regions_folding(&eu, &us);
+    value = "v";
+    expect(&eu, "HLEN big", "");
+    for (int slow = 0; slow < 2; slow++) { /* a disk that takes its time, twice */
+        uint32_t before = staged_rows(&eu);
+        for (int i = 0; i < 20; i++) sk_replica_turn(eu.replica);
+        assert_in_range(before - staged_rows(&eu), 1, 1024 + SK_FOLD_ROWS); /* a megabyte, about */
+        sk_replica_reap(eu.replica);
+        assert_true(sk_replica_next_ms(eu.replica) > eu.replica->now_ms);
+        assert_int_equal(sk_memory_sync(eu.disk, UINT64_MAX), 0);
+        sk_replica_reap(eu.replica);
+        if (!slow) assert_int_equal(sk_replica_next_ms(eu.replica), eu.replica->now_ms);
+    }
+    while (again == 0) region_turn(&eu, 1);
+    expect(&eu, "HLEN big", ":2001");
+    close_equal(&eu, &us);
+}
+
 /* A key that has expired is brought into place in steps too, and then removed. */
 static void a_large_key_that_expires_goes_in_steps(void **state)
 {
@@ -254,6 +282,7 @@ int main(void)
         cmocka_unit_test(each_who_waits_gets_its_turn),
         cmocka_unit_test(a_transaction_of_another_region_waits_for_a_large_key),
         cmocka_unit_test(nobody_waits_for_a_disk_that_fails),
+        cmocka_unit_test(it_does_not_run_ahead_of_the_disk),
         cmocka_unit_test(a_large_key_that_expires_goes_in_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
