@@ -577,12 +577,28 @@ int sk_audit_step(sk_db *db, uint32_t entries)
     return status < 0 ? status : sk_audit_pending(db);
 }
 
+/* What was changed so far goes to the disk if it is much: what has become of a fold or an audit after a step is a state like
+ * any other. */
+static int commit_part(sk_db *db)
+{
+    enum { PART_BYTES = 1 << 20 };
+    uint64_t durable;
+    if (sk_store_open_bytes(db->store) < PART_BYTES) return 0;
+    (void)sk_db_seal(db);
+    int status = sk_store_flush(db->store);
+    return status ? status : sk_store_reap(db->store, &durable); /* it lets go of what is in its place */
+}
+
+/* The history is not renewed before all is folded in. */
 int sk_audit_finish(sk_db *db)
 {
-    enum { ENTRIES = 4096 };
-    int more = sk_fold_active(db) ? sk_db_touch_all(db) : 0; /* the history is not renewed meanwhile */
-    if (more < 0) return more;
-    do more = sk_audit_step(db, ENTRIES);
-    while (more > 0);
-    return more;
+    enum { ROWS = 256, ENTRIES = 4096 };
+    int more = 1, status = 0;
+    while (!status && more > 0) {
+        bool folds = sk_fold_active(db);
+        more = folds ? sk_fold_step(db, ROWS) : sk_audit_step(db, ENTRIES);
+        status = more < 0 ? more : commit_part(db);
+        more |= folds;
+    }
+    return status;
 }

@@ -77,7 +77,8 @@ int sk_audit_begin(struct sk_db *db);
 void sk_audit_free(sk_audit *audit);
 /** Goes on by about so many entries or rows. 1: there is more, 0: it is done; or an error: try again later. */
 int sk_audit_step(struct sk_db *db, uint32_t entries);
-/** To its end. For whoever has nothing else to do. */
+/** To its end, after that of a fold; what is much goes to the disk meanwhile. For whoever has nothing else to do. No transaction
+ *  is open. */
 int sk_audit_finish(struct sk_db *db);
 /** As a person asks for it: from the beginning, and what was found before is not named any more. */
 int sk_audit_again(struct sk_db *db);
