@@ -119,6 +119,23 @@ static int sum_around(sk_db *db, sk_store_snapshot *snapshot, const sk_outline *
     return status;
 }
 
+/* Where the n-th of so many cuts, from 0, is among the marks inside. */
+static uint32_t cut_at(uint32_t inside, uint32_t n, uint32_t cuts)
+{
+    return (uint32_t)((uint64_t)inside * (n + 1) / (cuts + 1));
+}
+
+/* So many cuts, or fewer, one at least, that their keys fit into an answer. */
+static uint32_t cuts_that_fit(const sk_outline *outline, uint32_t first, uint32_t inside, uint32_t cuts)
+{
+    for (; cuts > 1; cuts /= 2) {
+        size_t bytes = 0;
+        for (uint32_t i = 0; i < cuts; i++) bytes += outline->marks[first + cut_at(inside, i, cuts)].key.len;
+        if (bytes <= ANSWER_BYTES_MAX) break;
+    }
+    return cuts;
+}
+
 /* A range of many leaves: parted at some of the marks in it, `first` up to before `end`, which lie evenly. Only what is
  * beyond them at its ends is read. */
 static int answer_by_marks(sk_db *db, sk_store_snapshot *snapshot, const sk_outline *outline, uint64_t number,
@@ -126,12 +143,13 @@ static int answer_by_marks(sk_db *db, sk_store_snapshot *snapshot, const sk_outl
 {
     uint32_t inside = end - first, cuts = parts_of(db) - 1, at = 0;
     if (cuts > inside) cuts = inside;
+    cuts = cuts_that_fit(outline, first, inside, cuts);
     bool from_is_mark = first > 0 && sk_bytes_equal(outline->marks[first - 1].key, from);
     bool to_is_mark = to.len == 0 || (end < outline->count && sk_bytes_equal(outline->marks[end].key, to));
     int status = 0;
     sk_message_begin_list(out, SK_MESSAGE_PARTS, number, cuts + 1);
     for (uint32_t i = 0; i <= cuts && !status; i++) {
-        uint32_t next = first + (uint32_t)((uint64_t)inside * (i + 1) / (cuts + 1));
+        uint32_t next = first + cut_at(inside, i, cuts);
         sk_part part = {.from = i ? outline->marks[at].key : SK_BYTES_NONE};
         if (i == 0)
             status = sum_around(db, snapshot, outline, from, from_is_mark ? first - 1 : first, next,

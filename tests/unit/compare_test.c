@@ -472,6 +472,42 @@ static void comparing_is_for_reconciles(void **state)
     transfer_stop(&whole);
 }
 
+/* Parts of a range are told by their keys, which may be long. */
+static void long_keys_make_fewer_parts(void **state)
+{
+    (void)state;
+    enum { MARKS = 40, KEY_BYTES = 100 * 1024 };
+    static uint8_t key[KEY_BYTES];
+    sk_outline outline = {0};
+    for (uint8_t i = 0; i < MARKS; i++) {
+        memset(key, 'a' + i % 26, sizeof key);
+        key[0] = (uint8_t)('A' + i);
+        sk_outline_mark(&outline, i ? sk_bytes_of(key, sizeof key) : SK_BYTES_NONE);
+        sk_outline_add(&outline, 10, i);
+    }
+    a.db.sums.leaf_rows = 512;
+    for (int shorter = 0; shorter < 2; shorter++) {
+        for (uint32_t i = 1; i < outline.count && shorter; i++) outline.marks[i].key.len = 1;
+        sk_buf out = {0};
+        sk_vv known = {0};
+        sk_store_snapshot *snapshot = sk_store_snapshot_take(a.store);
+        assert_int_equal(sk_compare_answer(&a.db, snapshot, &outline, &known, 7, SK_BYTES_NONE, SK_BYTES_NONE, &out), 0);
+        sk_store_snapshot_free(a.store, snapshot);
+        sk_reader reader = sk_reader_of(sk_buf_view(&out));
+        uint64_t number, rows = 0;
+        sk_elements list;
+        sk_part part;
+        assert_int_equal(sk_message_type_read(&reader), SK_MESSAGE_PARTS);
+        assert_int_equal(sk_parts_read(&reader, &number, &list), 0);
+        assert_in_range(list.count, shorter ? SK_PARTS_MAX : 2, shorter ? SK_PARTS_MAX : 6);
+        while (sk_part_next(&list, &part)) rows += part.rows;
+        assert_int_equal(rows, 10 * MARKS);
+        assert_true(out.len <= SK_MESSAGE_MAX);
+        sk_buf_free(&out);
+    }
+    sk_outline_free(&outline);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, start, check_and_close_both)
 
 int main(void)
@@ -493,6 +529,7 @@ int main(void)
         test(kept_dead_counts_come_to_who_knew_nothing),
         test(dead_counts_that_nothing_speaks_of_come_with_it),
         test(dead_counts_that_nothing_speaks_of_come_to_who_knew_nothing),
+        test(long_keys_make_fewer_parts),
         test(a_range_that_is_none_is_refused),
         test(comparing_is_for_reconciles),
     };
