@@ -1,6 +1,7 @@
 #include "node/budget.h"
 
 #include "gossip/compress.h"
+#include "gossip/engine.h"
 
 #include <inttypes.h>
 #include <malloc.h>
@@ -21,6 +22,7 @@ sk_budget sk_budget_of(const sk_config *config, uint32_t peers)
         .row_cache = config->storage.row_cache,
         .write_buffer = config->storage.write_buffer,
         .ring = config->replication.ring_max,
+        .held = peers ? sk_engine_limits_default().held_bytes_max : 0,
         .transfers = config->replication.transfer_window * peers,
         .links = (config->replication.send_window + (uint64_t)2 * SK_COMPRESS_KB * 1024) * peers,
         .password = config->listen.password_hash ? crypto_pwhash_MEMLIMIT_INTERACTIVE : 0,
@@ -30,8 +32,8 @@ sk_budget sk_budget_of(const sk_config *config, uint32_t peers)
 
 uint64_t sk_budget_sum(const sk_budget *budget)
 {
-    return budget->block_cache + budget->row_cache + budget->write_buffer + budget->ring + budget->transfers +
-           budget->links + budget->password + budget->process;
+    return budget->block_cache + budget->row_cache + budget->write_buffer + budget->ring + budget->held +
+           budget->transfers + budget->links + budget->password + budget->process;
 }
 
 uint64_t sk_budget_pending(const sk_config *config)
@@ -74,6 +76,7 @@ void sk_budget_info(const sk_config *config, uint32_t peers, sk_buf *text)
     line(text, "row_cache", budget.row_cache);
     line(text, "write_buffer", budget.write_buffer);
     line(text, "ring", budget.ring);
+    line(text, "held", budget.held);
     line(text, "transfers", budget.transfers);
     line(text, "links", budget.links);
     line(text, "password", budget.password);

@@ -7,6 +7,8 @@
  *                    structures around it take as much again); two thirds are committed and not placed
  *                    (storage/placing.h); a sixth is memtables
  *   ring             replication.ring_max
+ *   held             transactions of other regions that wait for others (gossip/receive.c): sk_engine_limits_default, if there is
+ *                    a peer
  *   transfers        replication.transfer_window, for each peer
  *   links            what waits to be sent (the window, node/wire.h) and both streams of compression, for each peer
  *   password         what one check of a password takes, if there is one; they come one at a time
@@ -28,7 +30,7 @@
 #define SK_BUDGET_PROCESS ((uint64_t)64 << 20)
 
 typedef struct {
-    uint64_t block_cache, row_cache, write_buffer, ring, transfers, links, password, process;
+    uint64_t block_cache, row_cache, write_buffer, ring, held, transfers, links, password, process;
 } sk_budget;
 
 sk_budget sk_budget_of(const sk_config *config, uint32_t peers);

@@ -378,7 +378,7 @@ static void perform(sk_ctx *ctx)
     bool writes = does(ctx->client, ctx->command) & SK_CMD_WRITE;
     db->read_batch = 0;
     if (writes) sk_db_begin(db);
-    sk_command_run(ctx);
+    ctx->command->run(ctx);
     if (writes && db->txn.refused)
         abort_transaction(ctx, reply_len);
     else if (writes)

@@ -48,7 +48,7 @@ def export(node):
 def check(node, what):
     info = node.info("everything")
     parts = sum(info[f"memory_max_{part}"] for part in
-                ("block_cache", "row_cache", "write_buffer", "ring", "transfers", "links", "password", "process"))
+                ("block_cache", "row_cache", "write_buffer", "ring", "held", "transfers", "links", "password", "process"))
     most, peak = info["memory_max_configured"], highest(node)
     print(f"{what}: at most {peak / MB:.0f} MB of {most / MB:.0f} MB, block cache {info['store_cache_bytes'] / MB:.0f}, "
           f"rows {info['store_row_cache_bytes'] / MB:.0f}, unplaced {info['store_unplaced_bytes'] / MB:.0f}, changes "
