@@ -456,7 +456,10 @@ static void run_expire(run *of)
     bool sets = key->type != NONE;
     if (arg_is(of, 3, "NX")) sets &= key->deadline_ms == SK_DEADLINE_NEVER;
     if (arg_is(of, 3, "GT")) sets &= deadline_ms > key->deadline_ms && key->deadline_ms != SK_DEADLINE_NEVER;
-    if (key->type == UNSURE) return;
+    if (key->type == UNSURE) {
+        key->deadline_ms = SK_DEADLINE_NEVER; /* set or not: without one nothing is asked of it */
+        return;
+    }
     want_int(of, sets);
     if (sets) key->deadline_ms = deadline_ms;
 }
@@ -464,8 +467,7 @@ static void run_expire(run *of)
 static void run_persist(run *of)
 {
     model_key *key = key_at(of, 1);
-    if (key->type == UNSURE) return;
-    want_int(of, key->type != NONE && key->deadline_ms != SK_DEADLINE_NEVER);
+    if (key->type != UNSURE) want_int(of, key->type != NONE && key->deadline_ms != SK_DEADLINE_NEVER);
     key->deadline_ms = SK_DEADLINE_NEVER;
 }
 
