@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define MAGIC "skerry\n"
+#define UNFINISHED "a restore, not finished\n"
 
 enum {
     IDENTITY_MAX = 64,    /* bytes; ours is shorter */
@@ -78,6 +79,14 @@ int sk_folder_check_format(uint64_t format, const char *what, char *error)
                        format > SK_FOLDER_FORMAT ? "of a newer skerry" : "of an older skerry", SK_FOLDER_FORMAT);
 }
 
+/* The mark that makes it a data directory goes. */
+static void remove_identity(const sk_folder *folder)
+{
+    char *path = sk_file_join(folder->path, "SKERRY");
+    unlink(path);
+    free(path);
+}
+
 static int parse_identity(const sk_folder *folder, const char *text, size_t len, char *error)
 {
     size_t magic = strlen(MAGIC);
@@ -87,6 +96,9 @@ static int parse_identity(const sk_folder *folder, const char *text, size_t len,
         return sk_file_say(error, SK_E_CORRUPT, "%s: its SKERRY file is cut off", folder->path);
     if (memcmp(text, MAGIC, magic) != 0)
         return sk_file_say(error, SK_E_FORMAT, "%s: its SKERRY file is not one of skerry", folder->path);
+    if (strcmp(text + magic, UNFINISHED) == 0)
+        return sk_file_say(error, SK_E_FORMAT, "%s: a restore into it was not finished: empty it, and restore again",
+                           folder->path);
     if (sscanf(text + magic, "format %9u%n", &format, &end) != 1 || text[magic + (size_t)end] != '\n')
         return sk_file_say(error, SK_E_CORRUPT, "%s: its SKERRY file does not tell the format", folder->path);
     return sk_folder_check_format(format, folder->path, error);
@@ -175,6 +187,10 @@ int sk_folder_open_empty(sk_folder *folder, const char *path, char *error)
     int result = sk_file_make_folder(path, error);
     if (result == SK_OK) result = take_lock(folder, false, error);
     if (result == SK_OK) result = check_empty(folder, error);
+    if (result == SK_OK) {
+        result = sk_file_write(folder->path, "SKERRY", sk_bytes_str(MAGIC UNFINISHED), error);
+        if (result != SK_OK) remove_identity(folder);
+    }
     if (result != SK_OK) sk_folder_close(folder);
     return result;
 }
@@ -182,12 +198,16 @@ int sk_folder_open_empty(sk_folder *folder, const char *path, char *error)
 int sk_folder_declare(sk_folder *folder, char *error)
 {
     int result = write_identity(folder, error);
-    if (result != SK_OK) { /* it may be there, and not be known to stay */
-        char *path = sk_file_join(folder->path, "SKERRY");
-        unlink(path);
-        free(path);
-    }
+    if (result != SK_OK) remove_identity(folder); /* it may be there, and not be known to stay */
     return result;
+}
+
+void sk_folder_abandon(sk_folder *folder)
+{
+    char ignored[SK_FOLDER_ERROR];
+    sk_file_remove_folder(folder->db_path, ignored);
+    remove_identity(folder);
+    sk_folder_close(folder);
 }
 
 void sk_folder_close(sk_folder *folder)

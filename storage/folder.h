@@ -1,6 +1,6 @@
 /* The data directory: made, locked, and known to be ours before RocksDB touches anything in it.
  *
- *   SKERRY        what this is: "skerry\nformat 3\n"
+ *   SKERRY        what this is: "skerry\nformat 3\n"; or "skerry\na restore, not finished\n"
  *   skerry.lock   flock'd by the process that has the directory open
  *   db/           RocksDB's files; IDENTITY is among them from the database's making on. In log/ the commit log's
  *
@@ -31,11 +31,12 @@ typedef struct {
 /** Opens the directory at `path`, making it (mode 0700) if it is missing. 0 or SK_E_LOCKED, SK_E_FORMAT, SK_E_CORRUPT,
  *  SK_E_IO, SK_E_DISK_FULL with a sentence in `error` (SK_FOLDER_ERROR bytes). After an error nothing is held. */
 int sk_folder_open(sk_folder *folder, const char *path, char *error);
-/** The same for a directory that is to be filled with a database from elsewhere: SK_E_FORMAT if anything is in it. It is no
- *  database's until sk_folder_declare has written SKERRY, which comes last: one that was filled in part is refused by
- *  sk_folder_open. */
+/** The same for a directory that is to be filled with a database from elsewhere: SK_E_FORMAT if anything is in it. SKERRY says
+ *  so before anything comes, and then sk_folder_open refuses it, until sk_folder_declare, which comes last. */
 int sk_folder_open_empty(sk_folder *folder, const char *path, char *error);
 int sk_folder_declare(sk_folder *folder, char *error);
+/** Removes what it was filled with, and closes it. */
+void sk_folder_abandon(sk_folder *folder);
 /** The same for one whose node is stopped, to be read alone: nothing is made, and nothing changed. SK_E_FORMAT also if it is
  *  no data directory. */
 int sk_folder_open_stopped(sk_folder *folder, const char *path, char *error);

@@ -86,8 +86,9 @@ int sk_backup_restore(const sk_backup_list *list, const sk_backup *backup, const
     if (status) return status;
     status = fill(list, backup, &folder, work, error);
     if (!status) status = sk_folder_declare(&folder, error);
-    char ignored[SK_FILE_ERROR];
-    if (status) sk_file_remove_folder(folder.db_path, ignored);
-    sk_folder_close(&folder);
+    if (status)
+        sk_folder_abandon(&folder);
+    else
+        sk_folder_close(&folder);
     return status;
 }
