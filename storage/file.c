@@ -54,16 +54,16 @@ int sk_file_sync_folder(const char *path)
 
 int sk_file_make_folder(const char *path, char *error)
 {
-    if (mkdir(path, 0700) == 0) {
-        char *parent = sk_file_join(path, "..");
-        int result = sk_file_sync_folder(parent);
-        free(parent);
-        return result < 0 && errno != EACCES ? sk_file_fail(error, path, "sync its parent", errno) : SK_OK;
-    }
-    if (errno != EEXIST) return sk_file_fail(error, path, "make the directory", errno);
     struct stat status;
-    if (stat(path, &status) < 0) return sk_file_fail(error, path, "look at the directory", errno);
-    return S_ISDIR(status.st_mode) ? SK_OK : sk_file_say(error, SK_E_IO, "%s: is not a directory", path);
+    bool made = mkdir(path, 0700) == 0;
+    if (!made && errno != EEXIST) return sk_file_fail(error, path, "make the directory", errno);
+    if (!made && stat(path, &status) < 0) return sk_file_fail(error, path, "look at the directory", errno);
+    if (!made && !S_ISDIR(status.st_mode)) return sk_file_say(error, SK_E_IO, "%s: is not a directory", path);
+    char *parent = sk_file_join(path, ".."); /* also of one that was there: who made it may have ended right there */
+    bool synced = sk_file_sync_folder(parent) == 0 || errno == EACCES || errno == EINVAL; /* not ours, or it cannot be */
+    int number = errno;
+    free(parent);
+    return synced ? SK_OK : sk_file_fail(error, path, "sync its parent", number);
 }
 
 int sk_file_remove_folder(const char *path, char *error)

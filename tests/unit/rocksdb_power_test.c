@@ -214,6 +214,27 @@ static void after_a_clean_stop_nothing_is_in_rocksdbs_log(void **state)
     }
 }
 
+/* Its name may not be on the disk: the process that made it ended right there. */
+static void a_folder_that_is_there_stays(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        char root[] = "/tmp/skerry-store-XXXXXX", path[POWER_PATH], lost[POWER_PATH + 8], error[SK_FILE_ERROR];
+        assert_non_null(mkdtemp(root));
+        power_start(root, seed);
+        snprintf(path, sizeof path, "%s/data", root);
+        assert_int_equal(mkdir(path, 0700), 0);
+        assert_int_equal(sk_file_make_folder(path, error), 0);
+        power_off();
+        lose_power();
+        lost_path(0, path);
+        snprintf(lost, sizeof lost, "%s/data", path);
+        assert_int_equal(access(lost, F_OK), 0);
+        power_end();
+        remove_tree(root);
+    }
+}
+
 /* -- the log alone ------------------------------------------------------------------------------------------------ */
 
 static int note_number(void *self, uint64_t number, sk_bytes bytes)
@@ -277,6 +298,7 @@ int main(void)
         cmocka_unit_test(what_is_not_synced_is_lost_from_some_batch_on),
         cmocka_unit_test(after_a_clean_stop_nothing_is_lost),
         cmocka_unit_test(after_a_clean_stop_nothing_is_in_rocksdbs_log),
+        cmocka_unit_test(a_folder_that_is_there_stays),
         cmocka_unit_test(a_log_that_begins_anew_has_its_end_or_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
